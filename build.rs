@@ -1,0 +1,61 @@
+//! Compiles each `bpf/*.bpf.c` to a skeleton in `OUT_DIR` and stamps the binary with its commit and build time.
+//!
+//! It does not fetch anything: clang is the only tool it needs besides cargo.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use libbpf_cargo::SkeletonBuilder;
+
+/// clang 14 without v3 cannot return the result of `__sync_fetch_and_add`.
+const CLANG_ARGS: [&str; 5] = ["-mcpu=v3", "-Wall", "-Wextra", "-Werror", "-Ibpf"];
+
+fn main() {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    println!("cargo:rerun-if-changed=bpf");
+    // Debian keeps asm/types.h in a directory per architecture, where clang's bpf target does not look.
+    let machine = env::consts::ARCH;
+    let asm_headers = format!("-I/usr/include/{machine}-linux-gnu");
+    for source in bpf_sources() {
+        let name = source.file_name().and_then(|name| name.to_str()).expect("BPF file names are ASCII");
+        let skeleton = out.join(name.replace(".bpf.c", ".skel.rs"));
+        SkeletonBuilder::new()
+            .source(&source)
+            .clang_args(CLANG_ARGS.iter().copied().chain([asm_headers.as_str()]))
+            .build_and_generate(&skeleton)
+            .unwrap_or_else(|error| panic!("{}: {error:#}", source.display()));
+    }
+    stamp();
+}
+
+fn bpf_sources() -> Vec<PathBuf> {
+    let mut sources: Vec<PathBuf> = fs::read_dir("bpf")
+        .expect("the bpf directory is part of the project")
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.to_string_lossy().ends_with(".bpf.c"))
+        .collect();
+    sources.sort();
+    sources
+}
+
+/// `TELEGEN_COMMIT` and `TELEGEN_BUILT_AT` for `--version`; SOURCE_DATE_EPOCH makes the build reproducible.
+fn stamp() {
+    println!("cargo:rerun-if-env-changed=SOURCE_DATE_EPOCH");
+    if Path::new(".git/HEAD").exists() {
+        println!("cargo:rerun-if-changed=.git/HEAD");
+    }
+    let commit = output("git", &["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
+    let epoch = env::var("SOURCE_DATE_EPOCH").ok().or_else(|| output("git", &["show", "-s", "--format=%ct", "HEAD"]));
+    let built_at = epoch
+        .and_then(|seconds| output("date", &["-u", "-d", &format!("@{seconds}"), "+%Y-%m-%dT%H:%M:%SZ"]))
+        .unwrap_or_else(|| "unknown".to_owned());
+    println!("cargo:rustc-env=TELEGEN_COMMIT={commit}");
+    println!("cargo:rustc-env=TELEGEN_BUILT_AT={built_at}");
+}
+
+fn output(program: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(args).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    (output.status.success() && !text.is_empty()).then_some(text)
+}

@@ -1,0 +1,1 @@
+//! The command line: `start`, `status`, `list`, `results`, `stop`, `watch`, `drain`, `dump`, on the same tables as everybody else.

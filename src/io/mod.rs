@@ -1,0 +1,1 @@
+//! The drivers: Redis sources, mirror sessions, the tap, the executor. Each translates; none decides.

@@ -1,0 +1,3 @@
+//! Pure: jobs, the supervisor, samples, reports. No I/O and no clock: time comes in as a value.
+
+pub mod schema;

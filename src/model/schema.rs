@@ -1,0 +1,288 @@
+//! Every name that other programs see: tables, fields, statuses, reasons, warnings, protocol names. Each stands here once.
+//!
+//! The YANG module, the CLI plugins and the REST shim say the same names in their own languages; `tests/agreement.rs`
+//! holds them to this file. This file knows no values and no rules: those are in `job` and `settings`.
+
+/// Declares an enum whose variants have one spelling on the wire, a list of all variants and parsing by that spelling.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $(#[doc = concat!("`", $word, "`")] $(#[$vmeta])* $variant),+ }
+
+        impl $name {
+            /// Every variant, in declaration order.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+            /// How many variants there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The spelling in tables, JSON and metrics.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $word),+ }
+            }
+
+            /// The variant spelled `word`, or `None`.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<$name> {
+                Self::ALL.iter().copied().find(|known| known.as_str() == word)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str(self.as_str())
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+/// CONFIG_DB tables. The separator between table and key belongs to the database, see `sonic::database_config`.
+pub mod config_db {
+    /// One row per job that is not over.
+    pub const JOB: &str = "TELEGEN_JOB";
+    /// The settings table and its only key.
+    pub const SETTINGS: &str = "TELEGEN";
+    /// Key of the only row of [`SETTINGS`].
+    pub const SETTINGS_KEY: &str = "global";
+    /// The pool of SPAN destinations.
+    pub const MIRROR_PORT: &str = "TELEGEN_MIRROR_PORT";
+    /// The field of a [`MIRROR_PORT`] row: where copies come back to the CPU.
+    pub const MIRROR_PORT_NETDEV: &str = "netdev";
+    /// SONiC's mirror sessions; ours are named [`super::SESSION_PREFIX`] + job id.
+    pub const MIRROR_SESSION: &str = "MIRROR_SESSION";
+    /// SONiC's front-panel ports.
+    pub const PORT: &str = "PORT";
+    /// SONiC's link aggregation groups.
+    pub const PORTCHANNEL: &str = "PORTCHANNEL";
+    /// Members of link aggregation groups, `PORTCHANNEL_MEMBER|PortChannel1|Ethernet0`.
+    pub const PORTCHANNEL_MEMBER: &str = "PORTCHANNEL_MEMBER";
+    /// VLAN members, `VLAN_MEMBER|Vlan10|Ethernet0`.
+    pub const VLAN_MEMBER: &str = "VLAN_MEMBER";
+    /// Layer-3 interfaces, `INTERFACE|Ethernet0` and `INTERFACE|Ethernet0|10.0.0.1/31`.
+    pub const INTERFACE: &str = "INTERFACE";
+    /// Identity of the switch, key `localhost`.
+    pub const DEVICE_METADATA: &str = "DEVICE_METADATA";
+}
+
+/// APPL_DB tables.
+pub mod appl_db {
+    /// Jobs of programs on the switch, by the ProducerStateTable protocol.
+    pub const JOB: &str = "TELEGEN_JOB_TABLE";
+    /// SONiC's port state: `oper_status`, `speed`, `alias`.
+    pub const PORT: &str = "PORT_TABLE";
+}
+
+/// STATE_DB tables.
+pub mod state_db {
+    /// Status of every known job.
+    pub const JOB: &str = "TELEGEN_JOB_TABLE";
+    /// Totals and protocol counters of a job.
+    pub const RESULT: &str = "TELEGEN_RESULT_TABLE";
+    /// The first `state_flows` flows of a job, `TELEGEN_FLOW_TABLE|<id>|<rank>`.
+    pub const FLOW: &str = "TELEGEN_FLOW_TABLE";
+    /// Histograms of a job, `TELEGEN_HISTOGRAM_TABLE|<id>|<name>`.
+    pub const HISTOGRAM: &str = "TELEGEN_HISTOGRAM_TABLE";
+    /// What the daemon says of itself.
+    pub const DAEMON: &str = "TELEGEN_DAEMON_TABLE";
+    /// Key of the only row of [`DAEMON`].
+    pub const DAEMON_KEY: &str = "localhost";
+    /// orchagent's word on mirror sessions: `status` is `active` or `inactive`.
+    pub const MIRROR_SESSION: &str = "MIRROR_SESSION_TABLE";
+    /// What the switch's SAI says it can do, key `switch`.
+    pub const SWITCH_CAPABILITY: &str = "SWITCH_CAPABILITY";
+}
+
+/// COUNTERS_DB tables (SONiC's; COUNTERS_PORT_NAME_MAP is one hash without a key).
+pub mod counters_db {
+    /// `port name -> oid`; a whole hash, no row key.
+    pub const PORT_NAME_MAP: &str = "COUNTERS_PORT_NAME_MAP";
+    /// `COUNTERS:<oid>`.
+    pub const COUNTERS: &str = "COUNTERS";
+    /// Unicast packets received.
+    pub const IN_UCAST: &str = "SAI_PORT_STAT_IF_IN_UCAST_PKTS";
+    /// Multicast and broadcast packets received.
+    pub const IN_NON_UCAST: &str = "SAI_PORT_STAT_IF_IN_NON_UCAST_PKTS";
+    /// Unicast packets sent.
+    pub const OUT_UCAST: &str = "SAI_PORT_STAT_IF_OUT_UCAST_PKTS";
+    /// Multicast and broadcast packets sent.
+    pub const OUT_NON_UCAST: &str = "SAI_PORT_STAT_IF_OUT_NON_UCAST_PKTS";
+}
+
+/// Names of our mirror sessions begin with this; others are never touched.
+pub const SESSION_PREFIX: &str = "telegen_";
+
+words! {
+    /// Fields of a job row, in the order in which they are shown.
+    JobField {
+        Port = "port", Direction = "direction", SpanMethod = "span_method", Duration = "duration", SampleRate = "sample_rate",
+        Vlan = "vlan", IpProto = "ip_proto", L4Sport = "l4_sport", L4Dport = "l4_dport", SrcCidr = "src_cidr", DstCidr = "dst_cidr",
+        Dscp = "dscp", ResultDetail = "result_detail", OtlpExport = "otlp_export", Anonymize = "anonymize",
+        ExpiresAt = "expires_at", Description = "description", Owner = "owner",
+    }
+}
+
+impl JobField {
+    /// Whether the field is a list: CONFIG_DB then says `name@`, its items separated by commas.
+    #[must_use]
+    pub const fn is_list(self) -> bool {
+        matches!(self, JobField::IpProto | JobField::L4Sport | JobField::L4Dport | JobField::Dscp)
+    }
+
+    /// The field's name in a table, with SONiC's `@` behind the name of a list.
+    #[must_use]
+    pub fn table_name(self) -> String {
+        if self.is_list() { format!("{self}@") } else { self.to_string() }
+    }
+}
+
+words! {
+    /// Fields that the daemon adds to a job's STATE_DB row.
+    StatusField {
+        Status = "status", Reason = "reason", Message = "message", Warning = "warning", Source = "source", Tap = "tap",
+        MirrorSession = "mirror_session", CreatedAt = "created_at", StartedAt = "started_at", ExpiresAt = "expires_at", EndedAt = "ended_at",
+    }
+}
+
+words! {
+    /// Fields of `TELEGEN|global`.
+    SettingField {
+        AdminState = "admin_state", MaxJobs = "max_jobs", MaxQueue = "max_queue", QueueTtl = "queue_ttl", SettleMs = "settle_ms",
+        RunSavedJobs = "run_saved_jobs", DefaultDuration = "default_duration", DefaultSampleRate = "default_sample_rate",
+        SpanMethod = "span_method", TopkFlows = "topk_flows", StateFlows = "state_flows", ResultInterval = "result_interval",
+        FlowInterval = "flow_interval", ResultRetention = "result_retention", CpuLimit = "cpu_limit", MemoryLimit = "memory_limit",
+        AllowUnprobed = "allow_unprobed", ErspanSrcIp = "erspan_src_ip", ErspanDstIp = "erspan_dst_ip", ErspanNetdev = "erspan_netdev",
+        ErspanGreType = "erspan_gre_type", ErspanDscp = "erspan_dscp", ErspanTtl = "erspan_ttl", OtlpEndpoint = "otlp_endpoint",
+        OtlpProtocol = "otlp_protocol", ExportInterval = "export_interval", RestListen = "rest_listen", RestCert = "rest_cert",
+        RestKey = "rest_key", RestClientCa = "rest_client_ca",
+    }
+}
+
+words! {
+    /// Where a job is in its life.
+    Status {
+        Queued = "queued", Starting = "starting", Running = "running", Stopping = "stopping",
+        Done = "done", Stopped = "stopped", Failed = "failed", Rejected = "rejected", Expired = "expired",
+    }
+}
+
+impl Status {
+    /// Whether the job is over: nothing follows a final status, and the job holds nothing.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        match self {
+            Status::Queued | Status::Starting | Status::Running | Status::Stopping => false,
+            Status::Done | Status::Stopped | Status::Failed | Status::Rejected | Status::Expired => true,
+        }
+    }
+}
+
+words! {
+    /// Why a job ended or was refused.
+    Reason {
+        InvalidField = "invalid_field", MissingField = "missing_field", UnknownPort = "unknown_port", ConcurrencyLimit = "concurrency_limit",
+        QueueTimeout = "queue_timeout", AdminDisabled = "admin_disabled", NoMirrorPort = "no_mirror_port", MirrorConflict = "mirror_conflict",
+        MirrorUnsupported = "mirror_unsupported", MirrorRejected = "mirror_rejected", MirrorInactive = "mirror_inactive", MirrorLost = "mirror_lost",
+        TapMissing = "tap_missing", AttachFailed = "attach_failed", CpuLimit = "cpu_limit", MemoryLimit = "memory_limit",
+        DaemonRestarted = "daemon_restarted", DaemonStopped = "daemon_stopped", Internal = "internal",
+    }
+}
+
+words! {
+    /// What a job's user should know although the job goes on.
+    Warning {
+        NoCopies = "no_copies", ChangeIgnored = "change_ignored", SessionUnconfirmed = "session_unconfirmed", PortDown = "port_down",
+        Oversubscribed = "oversubscribed", LagPrefix = "lag_prefix",
+    }
+}
+
+words! {
+    /// The door through which a job came.
+    Source { Config = "config", Appl = "appl" }
+}
+
+words! {
+    /// Fields of `TELEGEN_RESULT_TABLE` besides the protocol counters.
+    ResultField {
+        WindowSec = "window_sec", PacketsDelivered = "packets_delivered", BytesDelivered = "bytes_delivered", PacketsTotal = "packets_total",
+        BytesTotal = "bytes_total", PacketsAnalysed = "packets_analysed", SampleRate = "sample_rate", Pps = "pps", Bps = "bps",
+        PortPackets = "port_packets", Coverage = "coverage", Fragments = "fragments", FlowsSeen = "flows_seen", FlowsEvicted = "flows_evicted",
+        UpdatedAt = "updated_at",
+    }
+}
+
+words! {
+    /// Fields of a `TELEGEN_FLOW_TABLE` row.
+    FlowField {
+        Src = "src", Dst = "dst", L4Sport = "l4_sport", L4Dport = "l4_dport", IpProto = "ip_proto", Vlan = "vlan", Packets = "packets",
+        Bytes = "bytes", PacketsEst = "packets_est", BytesEst = "bytes_est", PacketsErr95 = "packets_err95", FirstSeen = "first_seen", LastSeen = "last_seen",
+    }
+}
+
+words! {
+    /// Fields of a `TELEGEN_HISTOGRAM_TABLE` row.
+    HistogramField { Unit = "unit", Bounds = "bounds@", Counts = "counts@", Sum = "sum", Count = "count" }
+}
+
+words! {
+    /// The histograms that a job keeps.
+    HistogramName {
+        /// Frame lengths of the analysed packets, bytes.
+        PacketSize = "packet_size",
+        /// Time between an analysed packet and the packet before it, nanoseconds.
+        Interarrival = "interarrival",
+    }
+}
+
+words! {
+    /// Ethernet classes: each packet is in exactly one, by the EtherType behind all VLAN tags (IEEE 802.3 §3.2.6, IANA ieee-802-numbers).
+    EthClass {
+        Ipv4 = "ipv4", Ipv6 = "ipv6", Arp = "arp", Mpls = "mpls", Lldp = "lldp",
+        /// Slow protocols, 0x8809: LACP and its relatives.
+        Slow = "slow",
+        /// 802.3 frames: a length, not an EtherType, and LLC behind it (STP, CDP and others).
+        Llc = "llc",
+        Ptp = "ptp", Macsec = "macsec", Eapol = "eapol",
+        /// PPPoE discovery and session.
+        Pppoe = "pppoe",
+        /// 802.1ag and Y.1731, 0x8902.
+        Cfm = "cfm",
+        /// An EtherType that no other class names.
+        Other = "other",
+        /// The frame ends before its EtherType.
+        Truncated = "truncated",
+    }
+}
+
+words! {
+    /// IP protocol classes: each IPv4 or IPv6 packet is in exactly one, by the protocol behind all IPv6 extension headers.
+    IpClass {
+        Tcp = "tcp", Udp = "udp", Icmp = "icmp", Icmpv6 = "icmpv6", Igmp = "igmp", Sctp = "sctp", Gre = "gre", Esp = "esp", Ah = "ah",
+        Ospf = "ospf", Pim = "pim", Vrrp = "vrrp", Ipip = "ipip", Ipv6 = "ipv6", Eigrp = "eigrp", Rsvp = "rsvp", Dccp = "dccp", L2tp = "l2tp",
+        /// IPv6 next header 59: nothing follows.
+        NoNext = "no_next",
+        /// A protocol that no other class names.
+        Other = "other",
+        /// The packet ends, or is malformed, before its protocol is known.
+        Truncated = "truncated",
+    }
+}
+
+words! {
+    /// What was wrong with a packet. A packet can have more than one; all are also in their protocol's class.
+    ErrorKind {
+        /// The frame ends inside the Ethernet or VLAN header.
+        TruncatedEth = "truncated_eth",
+        /// The frame ends inside the IP header, its options or its extension headers.
+        TruncatedIp = "truncated_ip",
+        /// The frame ends inside the TCP, UDP, ICMP or SCTP header.
+        TruncatedL4 = "truncated_l4",
+        /// IP version, header length or total length contradict the frame.
+        MalformedIp = "malformed_ip",
+        /// A TCP data offset below 5, or a UDP length below 8.
+        MalformedL4 = "malformed_l4",
+        /// More VLAN tags or extension headers than the tap follows.
+        TooDeep = "too_deep",
+    }
+}

@@ -1,0 +1,1 @@
+//! The sinks: STATE_DB, OTLP, REST. Each renders a snapshot (pure) and ships it (a thin task).

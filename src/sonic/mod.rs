@@ -1,0 +1,1 @@
+//! SONiC's Redis wire conventions, free of telegen's words.
