@@ -1,3 +1,4 @@
 //! Pure: jobs, the supervisor, samples, reports. No I/O and no clock: time comes in as a value.
 
+pub mod limits;
 pub mod schema;
