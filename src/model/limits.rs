@@ -3,13 +3,12 @@
 //!
 //! Parsing itself is in `job` and `settings`; what a value means is nobody's business here.
 
+use super::filter::MAX_PORT_RANGES;
 use super::schema::{JobField, SettingField};
 
 /// The job id `[a-zA-Z0-9][-a-zA-Z0-9_]{0,23}`: `telegen_<id>` must fit the 32 characters of a mirror session's name
 /// (sonic-mirror-session.yang).
 pub const JOB_ID_MAX_CHARS: usize = 24;
-/// Items of `l4_sport` and of `l4_dport`: the tap compares them one by one.
-pub const PORT_RANGES_MAX: usize = 16;
 /// Jobs that may hold resources at once, whatever the settings say.
 pub const JOBS_MAX: usize = 2;
 
@@ -114,8 +113,8 @@ pub const JOB: [Rule<JobField>; JobField::COUNT] = [
     one(JobField::SampleRate, SAMPLE_RATE, Default::Setting(SettingField::DefaultSampleRate)),
     one(JobField::Vlan, Kind::Integer { min: 1, max: 4094 }, Default::Absent),
     list(JobField::IpProto, Kind::IpProtocol, 256),
-    list(JobField::L4Sport, Kind::PortRange, PORT_RANGES_MAX),
-    list(JobField::L4Dport, Kind::PortRange, PORT_RANGES_MAX),
+    list(JobField::L4Sport, Kind::PortRange, MAX_PORT_RANGES),
+    list(JobField::L4Dport, Kind::PortRange, MAX_PORT_RANGES),
     one(JobField::SrcCidr, Kind::Prefix, Default::Absent),
     one(JobField::DstCidr, Kind::Prefix, Default::Absent),
     list(JobField::Dscp, DSCP, 64),
