@@ -1,4 +1,4 @@
-"""A switch for the plugins' tests: a real redis-server on a unix socket, and a daemon that says what a test tells it."""
+"""A switch for the plugins' tests: a real redis-server, and a daemon that says what a test tells it."""
 
 import contextlib
 import json
