@@ -50,38 +50,55 @@ def shown(line, state):
     return not state["successes"]
 
 
-def run(command, log, **options):
-    """Runs a suite with its output in `log` and, but for the chatter of passing tests, on the terminal."""
+def run(command, log):
+    """Runs a suite with its output in `log` and, but for the chatter of passing tests, on the terminal.
+
+    Returns its exit code, or 1 if it had to be ended. It has not ended while anything that it started holds its output:
+    a test that leaves a process behind is found here.
+    """
     state = {"successes": False}
-    deadline = time.monotonic() + TIMEOUT_SEC
-    with log.open("w", encoding="utf-8") as file:
-        suite = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **options
-        )
-        signal.signal(signal.SIGALRM, lambda *_: end(suite, deadline))
-        signal.setitimer(signal.ITIMER_REAL, TIMEOUT_SEC)
-        try:
+    ended = []
+    suite = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "CARGO_TERM_COLOR": "never"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+    def overdue(*_):
+        print("run_tests: no end after {:.0f} s; ending it".format(TIMEOUT_SEC), flush=True)
+        ended.append(True)
+        end(suite)
+
+    signal.signal(signal.SIGALRM, overdue)
+    signal.setitimer(signal.ITIMER_REAL, TIMEOUT_SEC)
+    try:
+        with log.open("w", encoding="utf-8") as file:
             for raw in suite.stdout:
                 line = raw.decode("utf-8", "replace")
                 file.write(line)
                 if shown(line, state):
                     sys.stdout.write(line)
                     sys.stdout.flush()
-            return suite.wait()
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            if suite.poll() is None:
-                end(suite, deadline)
+        return 1 if ended else suite.wait()
+    except BaseException:
+        end(suite)
+        raise
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def end(suite, deadline):
-    """Ends a suite with all its children: politely, so that what they made is unmade, then not."""
-    if time.monotonic() >= deadline:
-        print("run_tests: no end after {:.0f} s".format(TIMEOUT_SEC), flush=True)
+def end(suite):
+    """Ends a suite with all that it started: politely, so that what they made is unmade, then not."""
     try:
         os.killpg(suite.pid, signal.SIGTERM)
-        suite.wait(GRACE_SEC)
-    except subprocess.TimeoutExpired:
+        deadline = time.monotonic() + GRACE_SEC
+        while time.monotonic() < deadline:
+            suite.poll()
+            os.killpg(suite.pid, 0)
+            time.sleep(0.1)
         os.killpg(suite.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
