@@ -5,6 +5,8 @@
 //! YANG is read through tests/yang/schema.py (yanglint), the plugin through tests/python/plugin_table.py. A machine that
 //! has no yanglint or no click skips what needs it, and says so.
 
+#![allow(clippy::unwrap_used)] // test code all through; clippy.toml's exception covers only what is inside a #[test]
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
