@@ -1,7 +1,7 @@
 //! A Redis of its own for each test, and waiting with a deadline.
 
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -36,11 +36,6 @@ impl Redis {
     pub async fn connect(&self, database: &str) -> RedisConnection {
         connect(&self.config, database).await.unwrap()
     }
-}
-
-/// A TCP port that was free a moment ago.
-pub fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// What `future` answers, or a failure that says what did not happen.

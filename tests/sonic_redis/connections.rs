@@ -1,5 +1,6 @@
 //! Connections: where they lead, what they write, and what happens when Redis does not answer.
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,11 +13,16 @@ use telegen_sonic::sonic::connection::Write;
 use telegen_sonic::sonic::database_config::{Endpoint, GlobalConfig};
 use telegen_sonic::sonic::{DatabaseConfig, Error, Fields, Reconnecting, RedisConnection, connect};
 
-use super::redis_common::{Redis, fields, free_port, within};
+use super::redis_common::{Redis, fields, within};
+
+/// A TCP address that was free a moment ago.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
 
 #[tokio::test]
 async fn tcp_serves_where_there_is_no_socket() {
-    let address = free_port();
+    let address = free_address();
     let redis = Redis::listening(Some(address));
     redis.connect("CONFIG_DB").await.hset_whole("T|a", &fields([("x", "1")])).await.unwrap();
     let text = database_config_json(Path::new("/nonexistent/redis.sock")).replace("6379", &address.port().to_string());

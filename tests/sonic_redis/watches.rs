@@ -255,7 +255,9 @@ async fn rows_written_while_the_watch_starts_are_seen_once_or_twice_but_never_lo
         while seen.len() < 200 {
             match next(&mut watch).await {
                 WatchEvent::Resynchronised { rows, .. } => {
-                    rows.into_keys().for_each(|key| *seen.entry(key).or_default() += 1);
+                    for key in rows.into_keys() {
+                        *seen.entry(key).or_default() += 1;
+                    }
                 }
                 WatchEvent::Set { key, .. } => *seen.entry(key).or_default() += 1,
                 other => panic!("{other:?}"),
