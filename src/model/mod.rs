@@ -1,6 +1,7 @@
 //! Pure: jobs, the supervisor, samples, reports. No I/O and no clock: time comes in as a value.
 
 pub mod admission;
+pub mod aggregate;
 pub mod filter;
 pub mod job;
 pub mod limits;

@@ -124,8 +124,6 @@ enum End {
     /// The reader is gone.
     Unread,
     Lost(Error),
-    /// Redis closed the connection without a word.
-    Closed,
 }
 
 impl From<Error> for End {
@@ -152,7 +150,6 @@ impl Consumer {
             let error = match end {
                 End::Unread => return,
                 End::Lost(error) => error.to_string(),
-                End::Closed => format!("{}: Redis closed the connection", self.database.name),
             };
             if connected {
                 backoff.succeeded();
@@ -180,7 +177,7 @@ impl Consumer {
             loop {
                 self.take_all(&connection).await?;
                 tokio::select! {
-                    message = subscription.next() => drop(message.ok_or(End::Closed)?),
+                    message = subscription.next() => drop(message?),
                     () = sleep_until(next_listing) => break,
                 };
                 while subscription.next_if_here().is_some() {}

@@ -328,3 +328,6 @@ impl Reader<'_> {
 fn join(at: &str, name: &str) -> String {
     if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,12 @@ pub enum Error {
         /// The limit.
         after: Duration,
     },
+    /// Redis ended the connection that listens: events are lost.
+    #[error("{database}: Redis closed the connection")]
+    Closed {
+        /// The database's name.
+        database: String,
+    },
     /// The last attempt to connect failed, and the next one is not due yet.
     #[error("{database}: away, next attempt in {next_attempt:?}; the last one: {last}")]
     Away {
@@ -57,7 +63,11 @@ impl Error {
     #[must_use]
     pub fn breaks_connection(&self) -> bool {
         match self {
-            Error::Config(_) | Error::Connect { .. } | Error::Timeout { .. } | Error::Away { .. } => true,
+            Error::Config(_)
+            | Error::Connect { .. }
+            | Error::Timeout { .. }
+            | Error::Closed { .. }
+            | Error::Away { .. } => true,
             Error::Command { source, .. } => source.is_unrecoverable_error() || source.is_io_error(),
         }
     }

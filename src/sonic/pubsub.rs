@@ -58,9 +58,13 @@ impl Subscription {
         Ok(Subscription { pubsub, database: database.name.clone(), timeout })
     }
 
-    /// The next message; `None` when the connection is lost. Safe to cancel.
-    pub async fn next(&mut self) -> Option<Message> {
-        self.pubsub.on_message().next().await.map(|message| decode(&message))
+    /// The next message. Safe to cancel.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], from then on always: the connection is lost.
+    pub async fn next(&mut self) -> Result<Message, Error> {
+        let message = self.pubsub.on_message().next().await;
+        message.map(|message| decode(&message)).ok_or_else(|| Error::Closed { database: self.database.clone() })
     }
 
     /// The next message if it is already here.

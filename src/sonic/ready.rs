@@ -48,9 +48,9 @@ async fn wait_on_one_connection(database: &Database, told: &mut bool) -> Result<
         if !std::mem::replace(told, true) {
             tracing::info!("waiting for {INITIALIZED_KEY}: the switch has not loaded its configuration yet");
         }
-        // Message, lost connection or time-out: each is a reason to look again, and the look says what is wrong.
-        if let Ok(None) = timeout(RECHECK, subscription.next()).await {
-            sleep(Duration::from_millis(100)).await;
+        // A message and a time-out are both reasons to look again.
+        if let Ok(message) = timeout(RECHECK, subscription.next()).await {
+            message?;
         }
     }
 }

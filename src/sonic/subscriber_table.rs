@@ -112,8 +112,6 @@ enum End {
     /// The reader is gone.
     Unwatched,
     Lost(Error),
-    /// Redis closed the connection without a word.
-    Closed,
 }
 
 impl From<Error> for End {
@@ -140,7 +138,6 @@ impl Watcher {
             let error = match self.watch(&mut connected).await {
                 End::Unwatched => return,
                 End::Lost(error) => error.to_string(),
-                End::Closed => format!("{}: Redis closed the connection", self.database.name),
             };
             if connected {
                 backoff.succeeded();
@@ -173,7 +170,7 @@ impl Watcher {
             let next_listing = Instant::now() + self.resync;
             loop {
                 let message = tokio::select! {
-                    message = subscription.next() => message.ok_or(End::Closed)?,
+                    message = subscription.next() => message?,
                     () = sleep_until(next_listing) => break,
                 };
                 let mut dirty = Dirty::new();
@@ -210,7 +207,7 @@ impl Watcher {
             let place = tokio::select! {
                 place = self.sender.reserve() => place.map_err(|_| End::Unwatched)?,
                 message = subscription.next() => {
-                    dirty.extend(self.row_of(&message.ok_or(End::Closed)?));
+                    dirty.extend(self.row_of(&message?));
                     continue;
                 }
             };

@@ -20,6 +20,10 @@ const ECHO: Duration = Duration::from_secs(2);
 
 impl Supervisor {
     pub(super) fn row(&mut self, door: Source, key: &str, fields: Option<Fields>, now: Now, effects: &mut Vec<Effect>) {
+        if !self.listed.contains(&door) {
+            // Until the door's first listing nobody knows whether the row is a new job or an earlier daemon's.
+            return;
+        }
         match (self.jobs.get(key).map(|job| job.door), fields) {
             (None, None) => {}
             (None, Some(fields)) => self.arrive(door, key, fields, now),

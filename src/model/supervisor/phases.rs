@@ -217,8 +217,9 @@ impl Supervisor {
         let Phase::Closing { ending } = &job.phase else { return };
         let mut ending = ending.clone();
         if let Err(error) = result {
-            let separator = if ending.message.is_empty() { "" } else { "; " };
-            ending.message += &format!("{separator}the last reading of the tap failed: {error}");
+            let said = std::mem::take(&mut ending.message);
+            let separator = if said.is_empty() { "" } else { "; " };
+            ending.message = format!("{said}{separator}the last reading of the tap failed: {error}");
         }
         self.publish(id.as_str(), ending, now);
     }

@@ -1,0 +1,287 @@
+//! From readings of a tap and polls of the port's counters to what is reported of a job. Pure: one [`Aggregator`] per job, time
+//! comes in with the values.
+//!
+//! Totals pass through unchanged: they are exact. What is estimated here, and only here: rates, coverage, flows.
+
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use siphasher::sip::SipHasher24;
+
+use super::job::{Direction, JobSpec, ResultDetail};
+use super::report::{Detail, FlowRow, Flows, Results};
+use super::sample::{Counter, Flow, FlowTable, Sample};
+use super::schema::{HistogramName, Warning};
+
+/// The port's counter grew by this much …
+const NO_COPIES_PACKETS: u64 = 100;
+/// … in this time, and nothing was delivered: then copies do not reach the tap.
+const NO_COPIES_WINDOW: Duration = Duration::from_secs(5);
+/// 97.5 % quantile of the normal distribution: half the width of a 95 % interval, in standard deviations.
+const NORMAL_95: f64 = 1.96;
+
+/// What COUNTERS_DB said of a job's source ports at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortPoll {
+    /// `port -> (oid, packets in, packets out)`; a LAG has its members here.
+    pub ports: BTreeMap<String, PortCounters>,
+}
+
+/// One port's counters. They belong to the oid: another oid counts from zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortCounters {
+    /// The counter object.
+    pub oid: String,
+    /// Unicast and other packets received.
+    pub packets_in: u64,
+    /// Unicast and other packets sent.
+    pub packets_out: u64,
+}
+
+/// A poll beside what had been delivered when it was made.
+#[derive(Clone, Debug)]
+struct Paired {
+    at: Duration,
+    delivered: u64,
+    poll: PortPoll,
+}
+
+/// The numbers of one job.
+#[derive(Debug)]
+pub struct Aggregator {
+    spec: Arc<JobSpec>,
+    topk_flows: usize,
+    anonymize_key: [u8; 16],
+    opened_ns: u64,
+    last: Option<(Sample, Timestamp)>,
+    rates: (f64, f64),
+    first_poll: Option<Paired>,
+    last_poll: Option<Paired>,
+    /// A counter's oid changed, so coverage is not known any more.
+    coverage_lost: bool,
+    /// Where the watch for copies that do not come stands.
+    watch: Option<Paired>,
+    detail: Option<Arc<Detail>>,
+}
+
+impl Aggregator {
+    /// For a tap opened at `opened_ns` (`CLOCK_MONOTONIC`). `anonymize_key` is secret and new with every daemon.
+    #[must_use]
+    pub fn new(spec: Arc<JobSpec>, topk_flows: usize, anonymize_key: [u8; 16], opened_ns: u64) -> Aggregator {
+        Aggregator {
+            spec,
+            topk_flows,
+            anonymize_key,
+            opened_ns,
+            last: None,
+            rates: (0.0, 0.0),
+            first_poll: None,
+            last_poll: None,
+            coverage_lost: false,
+            watch: None,
+            detail: None,
+        }
+    }
+
+    /// The tap was read; `wall` is the time of the reading.
+    pub fn sample(&mut self, sample: Sample, wall: Timestamp) {
+        if let Some((before, _)) = &self.last {
+            let seconds = seconds(sample.taken_at_ns.saturating_sub(before.taken_at_ns));
+            if seconds > 0.0 {
+                let packets = sample.total.packets.saturating_sub(before.total.packets);
+                let bytes = sample.total.bytes.saturating_sub(before.total.bytes);
+                self.rates = (float(packets) / seconds, float(bytes) * 8.0 / seconds);
+            }
+        }
+        if sample.flows.is_some() || self.spec.result_detail == ResultDetail::Summary || self.detail.is_none() {
+            self.detail = Some(Arc::new(self.detail(&sample, wall)));
+        }
+        self.last = Some((sample, wall));
+    }
+
+    /// The port's counters were polled, at `at` on the steady clock. Returns what the user should be told.
+    pub fn poll(&mut self, poll: PortPoll, at: Duration) -> Option<Warning> {
+        let delivered = self.last.as_ref().map_or(0, |(sample, _)| sample.delivered.packets);
+        let paired = Paired { at, delivered, poll };
+        match &self.first_poll {
+            None => self.first_poll = Some(paired.clone()),
+            Some(first) if grown(&first.poll, &paired.poll, self.spec.direction).is_none() => {
+                self.coverage_lost = true;
+            }
+            Some(_) => self.last_poll = Some(paired.clone()),
+        }
+        self.watch_for_copies(paired)
+    }
+
+    fn watch_for_copies(&mut self, now: Paired) -> Option<Warning> {
+        let Some(since) = &self.watch else {
+            self.watch = Some(now);
+            return None;
+        };
+        if now.delivered > since.delivered {
+            self.watch = Some(now);
+            return None;
+        }
+        if now.at < since.at + NO_COPIES_WINDOW {
+            return None;
+        }
+        let grown = grown(&since.poll, &now.poll, self.spec.direction).unwrap_or(0);
+        self.watch = Some(now);
+        (grown >= NO_COPIES_PACKETS).then_some(Warning::NoCopies)
+    }
+
+    /// The latest totals; `None` before the first reading.
+    #[must_use]
+    pub fn results(&self) -> Option<Results> {
+        let (sample, wall) = self.last.as_ref()?;
+        let coverage = self.coverage();
+        Some(Results {
+            updated_at: *wall,
+            window: Duration::from_nanos(sample.taken_at_ns.saturating_sub(self.opened_ns)),
+            delivered: sample.delivered,
+            total: sample.total,
+            analysed: sample.analysed,
+            sample_rate: self.spec.sample_rate.get(),
+            packets_per_sec: self.rates.0,
+            bits_per_sec: self.rates.1,
+            port_packets: coverage.map(|(port_packets, _)| port_packets),
+            coverage: coverage.and_then(|(_, coverage)| coverage),
+            eth: sample.eth,
+            ip: sample.ip,
+            errors: sample.errors,
+            fragments: sample.fragments,
+        })
+    }
+
+    /// The latest flows and histograms.
+    #[must_use]
+    pub fn latest_detail(&self) -> Option<Arc<Detail>> {
+        self.detail.clone()
+    }
+
+    /// Port packets between the first and the last poll, and the share of them that was delivered (none if there were none).
+    fn coverage(&self) -> Option<(u64, Option<f64>)> {
+        if self.coverage_lost {
+            return None;
+        }
+        let (first, last) = (self.first_poll.as_ref()?, self.last_poll.as_ref()?);
+        let port_packets = grown(&first.poll, &last.poll, self.spec.direction)?;
+        let delivered = last.delivered.saturating_sub(first.delivered);
+        Some((port_packets, (port_packets > 0).then(|| float(delivered) / float(port_packets))))
+    }
+
+    fn detail(&self, sample: &Sample, wall: Timestamp) -> Detail {
+        Detail {
+            updated_at: wall,
+            sample_rate: self.spec.sample_rate.get(),
+            flows: sample.flows.as_ref().map(|table| self.flows(table, sample.taken_at_ns, wall)),
+            histograms: vec![
+                (HistogramName::PacketSize, sample.packet_size.clone()),
+                (HistogramName::Interarrival, sample.interarrival.clone()),
+            ],
+        }
+    }
+
+    fn flows(&self, table: &FlowTable, taken_at_ns: u64, wall: Timestamp) -> Flows {
+        let mut ranked: Vec<&Flow> = table.flows.iter().collect();
+        // The key breaks ties, so that a flow does not wander between ranks without reason.
+        ranked.sort_by_key(|flow| (std::cmp::Reverse(flow.packets + flow.base), flow.key));
+        let (top, rest) = ranked.split_at(self.topk_flows.min(ranked.len()));
+        Flows {
+            top: top.iter().map(|flow| self.flow_row(flow, taken_at_ns, wall)).collect(),
+            below_top: rest.iter().map(|flow| Counter { packets: flow.packets, bytes: flow.bytes }).sum(),
+            other: table.other,
+            non_ip: table.non_ip,
+            seen: table.seen,
+            evicted: table.evicted,
+        }
+    }
+
+    fn flow_row(&self, flow: &Flow, taken_at_ns: u64, wall: Timestamp) -> FlowRow {
+        let rate = u64::from(self.spec.sample_rate.get());
+        let ago = |seen_ns: u64| wall - SignedDuration::from_nanos(signed(taken_at_ns.saturating_sub(seen_ns)));
+        FlowRow {
+            src: self.address(flow.key.src),
+            dst: self.address(flow.key.dst),
+            is_ipv6: flow.key.src.is_ipv6(),
+            l4_sport: flow.key.sport,
+            l4_dport: flow.key.dport,
+            ip_proto: flow.key.ip_proto,
+            vlan: flow.key.vlan,
+            analysed: Counter { packets: flow.packets, bytes: flow.bytes },
+            estimated: Counter { packets: flow.packets * rate, bytes: flow.bytes * rate },
+            packets_err95: packets_err95(flow.packets, flow.base, rate),
+            first_seen: ago(flow.first_seen_ns),
+            last_seen: ago(flow.last_seen_ns),
+        }
+    }
+
+    /// The address, or 16 hexadecimal digits of its keyed hash: equal addresses stay equal within one daemon's life, and
+    /// nobody without the key can tell which they were.
+    fn address(&self, address: IpAddr) -> String {
+        if !self.spec.anonymize {
+            return address.to_string();
+        }
+        let mut hasher = SipHasher24::new_with_key(&self.anonymize_key);
+        match address {
+            IpAddr::V4(address) => hasher.write(&address.octets()),
+            IpAddr::V6(address) => hasher.write(&address.octets()),
+        }
+        format!("anon-{:016x}", hasher.finish())
+    }
+}
+
+/// Half the width of the 95 % interval of a flow's packets when 1 of `rate` was analysed and `analysed` of them were its.
+///
+/// Sampling: 1.96 standard deviations of the binomial estimate, `sqrt(c (1 - 1/N))` analysed packets (the sFlow rule
+/// `196 sqrt(1/c) %` with the factor for small N, so that it is 0 where every packet is analysed). `base` analysed packets that the
+/// flow may have had before it entered the table are added whole.
+#[must_use]
+pub fn packets_err95(analysed: u64, base: u64, rate: u64) -> u64 {
+    let (count, per) = (float(analysed), float(rate));
+    let sampling = NORMAL_95 * (count * (1.0 - 1.0 / per)).sqrt() * per;
+    rounded_up(sampling) + base * rate
+}
+
+/// What the counters grew by in the job's direction; `None` if an oid changed, a port is missing, or a counter fell.
+fn grown(first: &PortPoll, last: &PortPoll, direction: Direction) -> Option<u64> {
+    let mut sum = 0;
+    for (port, before) in &first.ports {
+        let after = last.ports.get(port).filter(|after| after.oid == before.oid)?;
+        let packets_in = after.packets_in.checked_sub(before.packets_in)?;
+        let packets_out = after.packets_out.checked_sub(before.packets_out)?;
+        sum += match direction {
+            Direction::Ingress => packets_in,
+            Direction::Egress => packets_out,
+            Direction::Both => packets_in + packets_out,
+        };
+    }
+    (!first.ports.is_empty()).then_some(sum)
+}
+
+fn seconds(nanoseconds: u64) -> f64 {
+    Duration::from_nanos(nanoseconds).as_secs_f64()
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Counts beyond 2^53 lose their last digits here: rates and shares have no use for them.
+#[allow(clippy::cast_precision_loss)]
+fn float(value: u64) -> f64 {
+    value as f64
+}
+
+/// A half-width is never negative, and saturates far beyond any count.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn rounded_up(value: f64) -> u64 {
+    value.ceil() as u64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! Rates, coverage, estimates and warnings, from hand-made readings with exact results.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Aggregator, PortCounters, PortPoll, packets_err95};
+use crate::model::job::{Fields, JobSpec};
+use crate::model::sample::{Counter, Flow, FlowKey, FlowTable, Sample};
+use crate::model::schema::Warning;
+use crate::model::settings::Settings;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+fn aggregator(pairs: &[(&str, &str)]) -> Aggregator {
+    let mut fields: Fields = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    fields.insert("port".to_owned(), "Ethernet0".to_owned());
+    let spec = JobSpec::parse(&fields, &Settings::default()).expect("a good row");
+    Aggregator::new(Arc::new(spec), 2, [7; 16], 10 * SECOND_NS)
+}
+
+fn sample(at_sec: u64, packets: u64) -> Sample {
+    let total = Counter { packets, bytes: packets * 100 };
+    Sample { delivered: total, total, ..Sample::empty((10 + at_sec) * SECOND_NS) }
+}
+
+fn poll(oid: &str, packets_in: u64, packets_out: u64) -> PortPoll {
+    let counters = PortCounters { oid: oid.to_owned(), packets_in, packets_out };
+    PortPoll { ports: BTreeMap::from([("Ethernet0".to_owned(), counters)]) }
+}
+
+fn wall(at_sec: i64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_secs(at_sec)
+}
+
+#[test]
+fn rates_are_those_of_the_last_interval_and_totals_pass_through() {
+    let mut aggregator = aggregator(&[]);
+    assert_eq!(aggregator.results(), None);
+    aggregator.sample(sample(0, 0), wall(0));
+    aggregator.sample(sample(2, 1000), wall(2));
+    let results = aggregator.results().expect("two readings");
+    assert_eq!((results.packets_per_sec, results.bits_per_sec), (500.0, 400_000.0));
+    assert_eq!(results.total, Counter { packets: 1000, bytes: 100_000 });
+    assert_eq!(results.window, Duration::from_secs(2));
+    assert_eq!((results.port_packets, results.coverage), (None, None));
+}
+
+#[test]
+fn coverage_is_delivered_over_port_packets_between_the_same_two_polls() {
+    let mut aggregator = aggregator(&[]);
+    aggregator.sample(sample(0, 10), wall(0));
+    assert_eq!(aggregator.poll(poll("oid:1", 1000, 5), Duration::ZERO), None);
+    aggregator.sample(sample(1, 30), wall(1));
+    assert_eq!(aggregator.poll(poll("oid:1", 1080, 9), Duration::from_secs(1)), None);
+    let results = aggregator.results().expect("readings");
+    assert_eq!((results.port_packets, results.coverage), (Some(80), Some(0.25)));
+}
+
+#[test]
+fn direction_chooses_the_counter_and_both_counts_a_frame_in_and_out_twice() {
+    for (direction, expected) in [("ingress", 80), ("egress", 4), ("both", 84)] {
+        let mut aggregator = aggregator(&[("direction", direction)]);
+        aggregator.sample(sample(0, 0), wall(0));
+        aggregator.poll(poll("oid:1", 1000, 5), Duration::ZERO);
+        aggregator.poll(poll("oid:1", 1080, 9), Duration::from_secs(1));
+        assert_eq!(aggregator.results().and_then(|r| r.port_packets), Some(expected), "{direction}");
+    }
+}
+
+#[test]
+fn a_counter_that_changed_its_oid_or_fell_makes_coverage_unknown_for_good() {
+    for changed in [poll("oid:2", 2000, 9), poll("oid:1", 3, 9)] {
+        let mut aggregator = aggregator(&[]);
+        aggregator.sample(sample(0, 0), wall(0));
+        aggregator.poll(poll("oid:1", 1000, 5), Duration::ZERO);
+        aggregator.poll(changed, Duration::from_secs(1));
+        aggregator.poll(poll("oid:1", 9000, 9), Duration::from_secs(2));
+        assert_eq!(aggregator.results().and_then(|r| r.port_packets), None);
+    }
+}
+
+#[test]
+fn copies_that_do_not_come_are_said_within_five_seconds_and_an_idle_port_is_not_blamed() {
+    let warnings = |per_second: u64, delivered: bool| -> Vec<u64> {
+        let mut aggregator = aggregator(&[]);
+        let warned = |second: u64| {
+            aggregator.sample(sample(second, if delivered { second } else { 0 }), wall(0));
+            aggregator.poll(poll("oid:1", per_second * second, 0), Duration::from_secs(second))
+        };
+        let said: Vec<Option<Warning>> = (0..=6).map(warned).collect();
+        (0..).zip(said).filter(|(_, warning)| *warning == Some(Warning::NoCopies)).map(|(second, _)| second).collect()
+    };
+    assert_eq!(warnings(20, false), [5]);
+    assert_eq!(warnings(19, false), Vec::<u64>::new());
+    assert_eq!(warnings(20, true), Vec::<u64>::new());
+}
+
+fn flow(last_octet: u8, packets: u64, base: u64) -> Flow {
+    let key = FlowKey {
+        src: [10, 0, 0, last_octet].into(),
+        dst: [10, 0, 1, 1].into(),
+        ip_proto: 17,
+        sport: 5,
+        dport: 53,
+        vlan: 0,
+    };
+    let (first_seen_ns, last_seen_ns) = (11 * SECOND_NS, 12 * SECOND_NS);
+    Flow { key, packets, bytes: packets * 100, base, first_seen_ns, last_seen_ns }
+}
+
+#[test]
+fn flows_are_ranked_estimated_and_reconcile() {
+    let mut aggregator = aggregator(&[("sample_rate", "10")]);
+    let flows = vec![flow(1, 5, 0), flow(2, 90, 0), flow(3, 40, 1)];
+    let other = Counter { packets: 7, bytes: 700 };
+    let table = FlowTable { flows, other, evicted: 3, seen: 6, ..FlowTable::default() };
+    aggregator.sample(Sample { flows: Some(table), ..sample(3, 1420) }, wall(100));
+    let detail = aggregator.latest_detail().expect("a reading");
+    let flows = detail.flows.as_ref().expect("flows were asked for");
+    let top: Vec<(&str, u64, u64)> =
+        flows.top.iter().map(|row| (row.src.as_str(), row.estimated.packets, row.packets_err95)).collect();
+    // 1.96 sqrt(90 * 0.9) * 10 = 176.4; 1.96 sqrt(40 * 0.9) * 10 = 117.6, and 10 for the base.
+    assert_eq!(top, [("10.0.0.2", 900, 177), ("10.0.0.3", 400, 128)]);
+    assert_eq!(flows.below_top, Counter { packets: 5, bytes: 500 });
+    assert_eq!((flows.other, flows.seen, flows.evicted), (other, 6, 3));
+    assert_eq!((flows.top[0].first_seen, flows.top[0].last_seen), (wall(98), wall(99)));
+}
+
+#[test]
+fn a_count_of_every_packet_has_no_error() {
+    assert_eq!(packets_err95(1_000_000, 0, 1), 0);
+    assert_eq!(packets_err95(100, 3, 1), 3);
+    // The sFlow rule: 196 sqrt(1/100) % of 10,000 is 1960; the factor for N = 100 makes it 1951.
+    assert_eq!(packets_err95(100, 0, 100), 1951);
+}
+
+#[test]
+fn anonymised_addresses_are_equal_when_the_addresses_are_and_say_nothing_else() {
+    let rows = |key: [u8; 16]| {
+        let mut aggregator = aggregator(&[("anonymize", "true")]);
+        aggregator.anonymize_key = key;
+        let table = FlowTable { flows: vec![flow(1, 5, 0), flow(2, 3, 0)], ..FlowTable::default() };
+        aggregator.sample(Sample { flows: Some(table), ..sample(1, 8) }, wall(0));
+        aggregator.latest_detail().and_then(|detail| detail.flows.clone()).expect("flows").top
+    };
+    let top = rows([1; 16]);
+    assert!(top.iter().all(|row| row.src.starts_with("anon-") && !row.src.contains('.')));
+    assert_eq!(top[0].dst, top[1].dst);
+    assert_ne!(top[0].src, top[1].src);
+    assert_ne!(top[0].src, rows([2; 16])[0].src, "another key, other hashes");
+}
