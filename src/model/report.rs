@@ -144,8 +144,6 @@ pub struct DaemonInfo {
     pub instance_id: String,
     /// The switch.
     pub device: Device,
-    /// How taps attach here: `tcx` or `clsact`.
-    pub attach: String,
     /// What of `TELEGEN|global` could not be taken.
     pub settings_errors: Vec<String>,
 }

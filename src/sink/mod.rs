@@ -1,1 +1,3 @@
 //! The sinks: STATE_DB, OTLP, REST. Each renders a snapshot (pure) and ships it (a thin task).
+
+pub mod state_db;
