@@ -41,7 +41,8 @@ pub type Policer = Option<std::num::NonZeroU32>;
 /// The kernel's refusal, with libbpf's reason.
 pub fn install(ports: PortCount, policer: Policer) -> Result<AsicIds> {
     let mut storage = MaybeUninit::<OpenObject>::uninit();
-    let mut open = skeleton::LabAsicSkelBuilder::default().open(&mut storage).context("opening the ASIC's BPF object")?;
+    let mut open =
+        skeleton::LabAsicSkelBuilder::default().open(&mut storage).context("opening the ASIC's BPF object")?;
     let port_count = u32::from(u16::from(ports));
     let cells = u32::try_from(libbpf_rs::num_possible_cpus()?)? * port_count;
     open.maps.lab_ports.set_max_entries(cells)?;
@@ -64,7 +65,8 @@ pub fn install(ports: PortCount, policer: Policer) -> Result<AsicIds> {
     ];
     for port in ports.ports() {
         for (device, program) in programs {
-            attach(program, port.ifindex(device)).with_context(|| format!("attaching the ASIC to {}", port.device(device)))?;
+            attach(program, port.ifindex(device))
+                .with_context(|| format!("attaching the ASIC to {}", port.device(device)))?;
         }
     }
     Ok(AsicIds {

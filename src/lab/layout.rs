@@ -24,7 +24,9 @@ pub struct PortCount(u16);
 
 /// The switch cannot have this many ports.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("a lab has an even number of ports from 4 to 128, not {0}: ports forward in pairs, and the last two are the mirror pool")]
+#[error(
+    "a lab has an even number of ports from 4 to 128, not {0}: ports forward in pairs, and the last two are the mirror pool"
+)]
 pub struct BadPortCount(String);
 
 impl TryFrom<u16> for PortCount {
@@ -184,7 +186,10 @@ mod tests {
         let count = PortCount::default();
         assert_eq!(count.ports().count(), 32);
         let port = count.find("Ethernet16").unwrap();
-        assert_eq!((port.index(), port.name(), port.peer().name()), (4, "Ethernet16".to_owned(), "Ethernet20".to_owned()));
+        assert_eq!(
+            (port.index(), port.name(), port.peer().name()),
+            (4, "Ethernet16".to_owned(), "Ethernet20".to_owned())
+        );
         assert_eq!(port.peer().peer(), port);
         assert_eq!((port.device(Device::Wire), port.ifindex(Device::Wire)), ("wire16".to_owned(), 1004));
     }

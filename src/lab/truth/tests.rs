@@ -11,9 +11,7 @@ fn frame(parts: &[&[u8]]) -> Vec<u8> {
 /// 10.0.0.1 -> 10.0.0.2, header of 20 bytes.
 fn ipv4_header(protocol: u8, total: u16, fragment: u16) -> Vec<u8> {
     let ([total_hi, total_lo], [fragment_hi, fragment_lo]) = (total.to_be_bytes(), fragment.to_be_bytes());
-    vec![
-        0x45, 0, total_hi, total_lo, 0, 1, fragment_hi, fragment_lo, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
-    ]
+    vec![0x45, 0, total_hi, total_lo, 0, 1, fragment_hi, fragment_lo, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]
 }
 
 /// 2001:db8::1 -> 2001:db8::2.
@@ -65,10 +63,23 @@ fn frames_that_end_before_their_ethertype_are_truncated() {
 fn ethertypes_have_their_classes_and_lengths_are_llc() {
     let class = |ethertype: u16| classify(&frame(&[&ethertype.to_be_bytes(), &[0; 46]])).ethernet();
     for (ethertype, expected) in [
-        (0, EthClass::Llc), (38, EthClass::Llc), (1500, EthClass::Llc), (1501, EthClass::Other), (0x0600, EthClass::Other),
-        (0x0806, EthClass::Arp), (0x8847, EthClass::Mpls), (0x8848, EthClass::Mpls), (0x88cc, EthClass::Lldp),
-        (0x8809, EthClass::Slow), (0x88f7, EthClass::Ptp), (0x88e5, EthClass::Macsec), (0x888e, EthClass::Eapol),
-        (0x8863, EthClass::Pppoe), (0x8864, EthClass::Pppoe), (0x8902, EthClass::Cfm), (0x8035, EthClass::Other),
+        (0, EthClass::Llc),
+        (38, EthClass::Llc),
+        (1500, EthClass::Llc),
+        (1501, EthClass::Other),
+        (0x0600, EthClass::Other),
+        (0x0806, EthClass::Arp),
+        (0x8847, EthClass::Mpls),
+        (0x8848, EthClass::Mpls),
+        (0x88cc, EthClass::Lldp),
+        (0x8809, EthClass::Slow),
+        (0x88f7, EthClass::Ptp),
+        (0x88e5, EthClass::Macsec),
+        (0x888e, EthClass::Eapol),
+        (0x8863, EthClass::Pppoe),
+        (0x8864, EthClass::Pppoe),
+        (0x8902, EthClass::Cfm),
+        (0x8035, EthClass::Other),
     ] {
         assert_eq!(class(ethertype), expected, "{ethertype:#06x}");
     }
@@ -77,12 +88,32 @@ fn ethertypes_have_their_classes_and_lengths_are_llc() {
 #[test]
 fn protocol_numbers_have_their_classes() {
     for (protocol, expected) in [
-        (6, IpClass::Tcp), (17, IpClass::Udp), (1, IpClass::Icmp), (58, IpClass::Icmpv6), (2, IpClass::Igmp), (132, IpClass::Sctp),
-        (47, IpClass::Gre), (50, IpClass::Esp), (51, IpClass::Ah), (89, IpClass::Ospf), (103, IpClass::Pim), (112, IpClass::Vrrp),
-        (4, IpClass::Ipip), (41, IpClass::Ipv6), (88, IpClass::Eigrp), (46, IpClass::Rsvp), (33, IpClass::Dccp), (115, IpClass::L2tp),
-        (59, IpClass::NoNext), (253, IpClass::Other),
+        (6, IpClass::Tcp),
+        (17, IpClass::Udp),
+        (1, IpClass::Icmp),
+        (58, IpClass::Icmpv6),
+        (2, IpClass::Igmp),
+        (132, IpClass::Sctp),
+        (47, IpClass::Gre),
+        (50, IpClass::Esp),
+        (51, IpClass::Ah),
+        (89, IpClass::Ospf),
+        (103, IpClass::Pim),
+        (112, IpClass::Vrrp),
+        (4, IpClass::Ipip),
+        (41, IpClass::Ipv6),
+        (88, IpClass::Eigrp),
+        (46, IpClass::Rsvp),
+        (33, IpClass::Dccp),
+        (115, IpClass::L2tp),
+        (59, IpClass::NoNext),
+        (253, IpClass::Other),
     ] {
-        assert_eq!(classify(&frame(&[&[0x08, 0x00], &ipv4_header(protocol, 20, 0)])).ip(), Some(expected), "{protocol}");
+        assert_eq!(
+            classify(&frame(&[&[0x08, 0x00], &ipv4_header(protocol, 20, 0)])).ip(),
+            Some(expected),
+            "{protocol}"
+        );
     }
 }
 
@@ -133,11 +164,11 @@ fn padding_behind_the_packet_is_not_read() {
 #[test]
 fn every_extension_header_is_skipped_but_esp_and_ah_are_classes() {
     let chain = [
-        &[43_u8, 0, 1, 4, 0, 0, 0, 0][..],              // hop-by-hop, then routing
+        &[43_u8, 0, 1, 4, 0, 0, 0, 0][..],                  // hop-by-hop, then routing
         &[60, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], // routing of 16 bytes, then destination options
-        &[135, 0, 1, 4, 0, 0, 0, 0],                    // destination options, then mobility
-        &[44, 0, 0, 0, 0, 0, 0, 0],                     // mobility, then fragment
-        &[17, 0, 0, 1, 0, 0, 0, 1],                     // first fragment, then UDP
+        &[135, 0, 1, 4, 0, 0, 0, 0],                        // destination options, then mobility
+        &[44, 0, 0, 0, 0, 0, 0, 0],                         // mobility, then fragment
+        &[17, 0, 0, 1, 0, 0, 0, 1],                         // first fragment, then UDP
         &UDP_1000_TO_53,
     ]
     .concat();
@@ -175,7 +206,9 @@ fn a_jumbogram_without_a_payload_length_is_read_to_the_end_of_the_frame() {
 
 #[test]
 fn ports_need_their_four_bytes_and_a_protocol_that_has_ports() {
-    for (protocol, bytes, expected) in [(6, 4, (1000, 53)), (6, 3, (0, 0)), (132, 8, (1000, 53)), (136, 8, (1000, 53)), (1, 8, (0, 0))] {
+    for (protocol, bytes, expected) in
+        [(6, 4, (1000, 53)), (6, 3, (0, 0)), (132, 8, (1000, 53)), (136, 8, (1000, 53)), (1, 8, (0, 0))]
+    {
         let cut = frame(&[&[0x08, 0x00], &ipv4_header(protocol, 60, 0), &UDP_1000_TO_53[..bytes]]);
         let flow = v4_flow(protocol, expected.0, expected.1, 0);
         assert_eq!(classify(&cut).flow(), Some(&flow), "{protocol} with {bytes} bytes");
