@@ -39,7 +39,7 @@ fn bpf_sources() -> Vec<PathBuf> {
     sources
 }
 
-/// `TELEGEN_COMMIT` and `TELEGEN_BUILT_AT` for `--version`; SOURCE_DATE_EPOCH makes the build reproducible.
+/// `TELEGEN_COMMIT` and `TELEGEN_BUILT_AT` for `--version`; `SOURCE_DATE_EPOCH` makes the build reproducible.
 fn stamp() {
     println!("cargo:rerun-if-env-changed=SOURCE_DATE_EPOCH");
     if Path::new(".git/HEAD").exists() {

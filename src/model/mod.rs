@@ -1,3 +1,14 @@
 //! Pure: jobs, the supervisor, samples, reports. No I/O and no clock: time comes in as a value.
 
+pub mod admission;
+pub mod filter;
+pub mod job;
+pub mod limits;
+pub mod report;
+pub mod sample;
 pub mod schema;
+pub mod settings;
+pub mod status;
+pub mod supervisor;
+pub mod value;
+pub mod world;

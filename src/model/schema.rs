@@ -29,6 +29,12 @@ macro_rules! words {
             }
         }
 
+        impl From<$name> for &'static str {
+            fn from(word: $name) -> &'static str {
+                word.as_str()
+            }
+        }
+
         impl std::fmt::Display for $name {
             fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 formatter.write_str(self.as_str())
@@ -36,6 +42,7 @@ macro_rules! words {
         }
     };
 }
+
 pub(crate) use words;
 
 /// CONFIG_DB tables. The separator between table and key belongs to the database, see `sonic::database_config`.

@@ -1,1 +1,32 @@
-//! SONiC's Redis wire conventions, free of telegen's words.
+//! SONiC's Redis wire conventions, free of telegen's words: useful to any program on a SONiC switch.
+//!
+//! - [`database_config`]: which Redis holds which database, under which id and separator;
+//! - [`connection`]: one database, every command within a time limit; [`link`]: the same, connected again after a loss;
+//! - [`subscriber_table`]: follow tables of CONFIG_DB or STATE_DB;
+//! - [`producer_table`], [`consumer_table`]: the queue-like protocol of APPL_DB;
+//! - [`pubsub`]: what both of them listen to;
+//! - [`ready`]: wait until the switch has loaded its configuration; [`fields`]: what a field's name and value mean.
+//!
+//! The names are those of sonic-swss-common, the text is not: this is written from the protocol, and tested against a real Redis.
+
+pub mod backoff;
+pub mod connection;
+pub mod consumer_table;
+pub mod database_config;
+pub mod error;
+pub mod fields;
+pub mod link;
+pub mod producer_table;
+pub mod pubsub;
+pub mod ready;
+pub mod subscriber_table;
+
+pub use connection::{RedisConnection, connect};
+pub use consumer_table::{ConsumerEvent, ConsumerStateTable};
+pub use database_config::{Database, DatabaseConfig, DatabaseConfigError};
+pub use error::Error;
+pub use fields::Fields;
+pub use link::Reconnecting;
+pub use producer_table::ProducerStateTable;
+pub use ready::wait_for_config_db;
+pub use subscriber_table::{TableWatch, WatchEvent};

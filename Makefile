@@ -1,0 +1,42 @@
+# Every target first makes sure that what it needs is there (scripts/setup.sh); nothing else uses the network.
+
+PYTHON_SOURCES := sonic tests scripts
+SHELL_SCRIPTS = $(wildcard scripts/*.sh) .ci/run
+BPF_SOURCES = $(wildcard bpf/*.c bpf/*.h)
+VENV := target/venv/bin
+
+.PHONY: help setup build demo test check clean
+.DEFAULT_GOAL := help
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: ## install all that build, demo, test and check need
+	@scripts/setup.sh all
+
+build: ## build the release binaries
+	@scripts/setup.sh build
+	cargo build --release
+
+demo: ## watch a job on a switch in a box, from start to clean-up (as root)
+	@scripts/setup.sh demo
+	@scripts/demo.sh
+
+test: ## run every test (as root); TELEGEN_CAPTURES=DIR replays captures, too
+	@scripts/setup.sh test
+	@python3 scripts/run_tests.py
+
+check: ## formats, lints, docs, licences
+	@scripts/setup.sh check
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	target/tools/bin/cargo-deny check licenses bans sources
+	clang-format --dry-run -Werror $(BPF_SOURCES)
+	$(VENV)/ruff check $(PYTHON_SOURCES)
+	$(VENV)/ruff format --check $(PYTHON_SOURCES)
+	shellcheck $(SHELL_SCRIPTS)
+	yanglint -p tests/yang/modules yang/sonic-telegen.yang
+
+clean: ## remove target/, with the tools that setup put there
+	cargo clean

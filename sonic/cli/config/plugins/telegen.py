@@ -1,0 +1,500 @@
+"""`config telegen ...`: starts and stops telemetry jobs, and sets how the telegen daemon behaves.
+
+A plugin of sonic-utilities: its loader calls register(). It writes CONFIG_DB rows and shows what the daemon made of
+them. The daemon is the judge of every value; here only integer ranges and choices are checked, so that a typing mistake
+is caught before anything is written. It does not read results: that is `show telegen`.
+
+Not here yet: the namespaces of a multi-ASIC switch (`-n`). The commands act on the host's own databases.
+"""
+
+import functools
+import os
+import re
+import secrets
+import time
+from datetime import datetime, timedelta, timezone
+
+import click
+import utilities_common.cli as clicommon
+
+# What each field may hold, as the daemon has it (src/model/limits.rs; tests/agreement.rs compares the two).
+#   kind      what a value looks like; "integer" has min and max, "word" has words (accepted) and reserved (understood,
+#             and refused by the daemon until they are built), "text" has max_chars
+#   default   the value of an absent field; "setting:<name>" is a field of TELEGEN|global; None: absence is a value
+#   required  the field must be there
+#   max_items the field is a list of at most so many; CONFIG_DB then says `name@`
+DURATION = {"kind": "integer", "min": 1, "max": 86400}
+SAMPLE_RATE = {"kind": "integer", "min": 1, "max": 1000000}
+DSCP = {"kind": "integer", "min": 0, "max": 63}
+SPAN_METHOD = {"kind": "word", "words": ["span", "none"], "reserved": ["erspan", "psample", "acl_copy"]}
+FREE_TEXT = {"kind": "text", "max_chars": 128, "default": None}
+
+JOB_FIELDS = {
+    "port": {"kind": "port-name", "required": True},
+    "direction": {"kind": "word", "words": ["ingress", "egress", "both"], "reserved": [], "default": "ingress"},
+    "span_method": {**SPAN_METHOD, "default": "setting:span_method"},
+    "duration": {**DURATION, "default": "setting:default_duration"},
+    "sample_rate": {**SAMPLE_RATE, "default": "setting:default_sample_rate"},
+    "vlan": {"kind": "integer", "min": 1, "max": 4094, "default": None},
+    "ip_proto": {"kind": "ip-protocol", "max_items": 256, "default": None},
+    "l4_sport": {"kind": "port-range", "max_items": 16, "default": None},
+    "l4_dport": {"kind": "port-range", "max_items": 16, "default": None},
+    "src_cidr": {"kind": "prefix", "default": None},
+    "dst_cidr": {"kind": "prefix", "default": None},
+    "dscp": {**DSCP, "max_items": 64, "default": None},
+    "result_detail": {
+        "kind": "word",
+        "words": ["summary", "flows"],
+        "reserved": ["packets", "pcaplike"],
+        "default": "flows",
+    },
+    "otlp_export": {"kind": "boolean", "default": "true"},
+    "anonymize": {"kind": "boolean", "default": "false"},
+    "expires_at": {"kind": "timestamp", "default": None},
+    "description": FREE_TEXT,
+    "owner": FREE_TEXT,
+}
+
+SETTINGS = {
+    "admin_state": {"kind": "word", "words": ["enabled", "disabled"], "reserved": [], "default": "enabled"},
+    "max_jobs": {"kind": "integer", "min": 1, "max": 2, "default": "2"},
+    "max_queue": {"kind": "integer", "min": 0, "max": 16, "default": "0"},
+    "queue_ttl": {"kind": "integer", "min": 1, "max": 3600, "default": "60"},
+    "settle_ms": {"kind": "integer", "min": 0, "max": 10000, "default": "1000"},
+    "run_saved_jobs": {"kind": "boolean", "default": "false"},
+    "default_duration": {**DURATION, "default": "120"},
+    "default_sample_rate": {**SAMPLE_RATE, "default": "100"},
+    "span_method": {**SPAN_METHOD, "default": "span"},
+    "topk_flows": {"kind": "integer", "min": 1, "max": 4096, "default": "1024"},
+    "state_flows": {"kind": "integer", "min": 0, "max": 100, "default": "20"},
+    "result_interval": {"kind": "integer", "min": 1, "max": 60, "default": "1"},
+    "flow_interval": {"kind": "integer", "min": 1, "max": 600, "default": "5"},
+    "result_retention": {"kind": "integer", "min": 0, "max": 604800, "default": "3600"},
+    "cpu_limit": {"kind": "integer", "min": 1, "max": 100, "default": "20"},
+    "memory_limit": {"kind": "integer", "min": 1, "max": 1024, "default": "64"},
+    "allow_unprobed": {"kind": "boolean", "default": "false"},
+    "erspan_src_ip": {"kind": "ip-address", "default": None},
+    "erspan_dst_ip": {"kind": "ip-address", "default": None},
+    "erspan_netdev": {"kind": "netdev", "default": None},
+    "erspan_gre_type": {"kind": "ether-type", "default": "0x88be"},
+    "erspan_dscp": {**DSCP, "default": "8"},
+    "erspan_ttl": {"kind": "integer", "min": 1, "max": 255, "default": "255"},
+    "otlp_endpoint": {"kind": "endpoint", "default": "localhost:4317"},
+    "otlp_protocol": {"kind": "word", "words": ["grpc", "http/protobuf"], "reserved": [], "default": "grpc"},
+    "export_interval": {"kind": "integer", "min": 1, "max": 3600, "default": "10"},
+    "rest_listen": {"kind": "listen", "default": "/var/run/telegen/rest.sock"},
+    "rest_cert": {"kind": "path", "default": None},
+    "rest_key": {"kind": "path", "default": None},
+    "rest_client_ca": {"kind": "path", "default": None},
+}
+
+JOB_ID_PATTERN = "[a-zA-Z0-9][-a-zA-Z0-9_]{0,23}"
+
+# --filter takes these; lists may hold several items, separated by commas.
+FILTER_FIELDS = ("vlan", "ip_proto", "l4_sport", "l4_dport", "src_cidr", "dst_cidr", "dscp")
+
+JOB = "TELEGEN_JOB"
+SETTINGS_TABLE = "TELEGEN"
+SETTINGS_KEY = "global"
+MIRROR_PORT = "TELEGEN_MIRROR_PORT"
+STATE_JOB = "TELEGEN_JOB_TABLE"
+STATE_DAEMON = "TELEGEN_DAEMON_TABLE"
+
+ALL_JOBS = "all"
+FINAL = ("done", "stopped", "failed", "rejected", "expired")
+# The daemon's heartbeat comes every 5 s.
+HEARTBEAT_FRESH_SEC = 15
+START_WAIT_SEC = 2
+# orchagent may take 5 s to confirm that the mirror session is gone.
+STOP_WAIT_SEC = 10
+POLL_SEC = 0.05
+
+
+#
+# The table's words as click's types ----------------------------------------------------------------------------------
+#
+
+
+def click_type(rule):
+    """What click can check of a value; everything else is text, for the daemon to judge."""
+    if rule["kind"] == "integer":
+        return click.IntRange(rule["min"], rule["max"])
+    if rule["kind"] == "word":
+        return click.Choice(rule["words"] + rule["reserved"])
+    if rule["kind"] == "boolean":
+        return click.Choice(["true", "false"])
+    return click.STRING
+
+
+def help_text(text, rule):
+    """`text` with what click does not show: the default and the words that are only reserved."""
+    notes = []
+    default = rule.get("default")
+    if default is not None:
+        notes.append("default: " + default.replace("setting:", "TELEGEN|global "))
+    if rule.get("reserved"):
+        notes.append("reserved: " + ", ".join(rule["reserved"]))
+    return "{} [{}]".format(text, "; ".join(notes)) if notes else text
+
+
+def job_option(*names, field, text):
+    """An option of `start` that sets `field` of the job's row."""
+    rule = JOB_FIELDS[field]
+    return click.option(*names, field, type=click_type(rule), help=help_text(text, rule))
+
+
+def setting_options(command):
+    """One option for each field of TELEGEN|global."""
+    for name, rule in reversed(list(SETTINGS.items())):
+        flag = "--" + name.replace("_", "-")
+        command = click.option(flag, name, type=click_type(rule), help=help_text("", rule).strip() or None)(command)
+    return command
+
+
+def check_job_id(ctx, param, value):
+    """A job's id is part of Redis keys and of the mirror session's name, so it is checked before it becomes one."""
+    if value is None:
+        return value
+    if not re.fullmatch(JOB_ID_PATTERN, value):
+        raise click.BadParameter(
+            "'{}' is no job id: 1 to 24 letters, digits, '-' and '_', the first a letter or a digit".format(value)
+        )
+    if value == ALL_JOBS:
+        raise click.BadParameter("'{}' means every job in 'config telegen stop'; take another id".format(value))
+    return value
+
+
+def parse_filters(ctx, param, pairs):
+    """`key=value` pairs as row fields. A list may come in one pair or in several, anything else only once."""
+    fields = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or key not in FILTER_FIELDS:
+            raise click.BadParameter("'{}' is no filter: give KEY=VALUE with {}".format(pair, ", ".join(FILTER_FIELDS)))
+        rule = JOB_FIELDS[key]
+        if "max_items" in rule:
+            items = [item.strip() for item in value.split(",") if item.strip()]
+            if rule["kind"] == "integer":
+                items = [str(click_type(rule).convert(item, param, ctx)) for item in items]
+            fields.setdefault(key, []).extend(items)
+        elif key in fields:
+            raise click.BadParameter("'{}' is given twice".format(key))
+        else:
+            fields[key] = click_type(rule).convert(value, param, ctx)
+    return fields
+
+
+#
+# Redis ---------------------------------------------------------------------------------------------------------------
+#
+
+
+def require_root(ctx):
+    """`config` as a whole asks for root; a plugin must not rely on how it was reached."""
+    if os.geteuid() != 0:
+        ctx.fail("Root privileges are required for this operation")
+
+
+def state_row(db, table, key):
+    """A STATE_DB row as a dictionary, empty if it is not there."""
+    separator = db.db.get_db_separator(db.db.STATE_DB)
+    return dict(db.db.get_all(db.db.STATE_DB, table + separator + key) or {})
+
+
+def rfc3339(moment):
+    """UTC with milliseconds, as every time in the tables."""
+    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def heartbeat_age(db):
+    """Seconds since the daemon's last heartbeat; None if there is none."""
+    text = state_row(db, STATE_DAEMON, "localhost").get("heartbeat", "")
+    try:
+        beat = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return (datetime.now(timezone.utc) - beat).total_seconds()
+    except (TypeError, ValueError):
+        return None
+
+
+def daemon_absence(db):
+    """Why no daemon can be expected to act; None if its heartbeat is fresh."""
+    age = heartbeat_age(db)
+    if age is None:
+        return "the telegen daemon does not run (no heartbeat in STATE_DB)"
+    if age > HEARTBEAT_FRESH_SEC:
+        return "the telegen daemon does not run (last heartbeat {} s ago)".format(int(age))
+    return None
+
+
+def setting(db, name):
+    """An integer of TELEGEN|global. What the daemon would not take counts as absent there, so it does here."""
+    rule = SETTINGS[name]
+    text = db.cfgdb.get_entry(SETTINGS_TABLE, SETTINGS_KEY).get(name, rule["default"])
+    try:
+        value = int(text)
+    except (TypeError, ValueError):
+        value = None
+    return value if value is not None and rule["min"] <= value <= rule["max"] else int(rule["default"])
+
+
+def wait_for(seconds, condition):
+    """Asks `condition` until its answer is true or the time is over; returns the last answer."""
+    deadline = time.monotonic() + seconds
+    answer = condition()
+    while not answer and time.monotonic() < deadline:
+        time.sleep(POLL_SEC)
+        answer = condition()
+    return answer
+
+
+def write_validated(db, ctx, write):
+    """Writes through SONiC's own validation, where the switch asks for it (DEVICE_METADATA yang_config_validation).
+
+    Only for TELEGEN and TELEGEN_MIRROR_PORT: validation compares all of CONFIG_DB before and after, and would trip over
+    job rows, which the daemon removes when a job ends.
+    """
+    # Imported here: they are `config`'s own modules, and `config telegen start` must not wait for them.
+    from config.validated_config_db_connector import ValidatedConfigDBConnector  # noqa: PLC0415
+    from jsonpatch import JsonPatchConflict  # noqa: PLC0415
+
+    try:
+        write(ValidatedConfigDBConnector(db.cfgdb))
+    except (ValueError, JsonPatchConflict) as error:
+        ctx.fail("Invalid ConfigDB. Error: {}".format(error))
+
+
+#
+# Ports ---------------------------------------------------------------------------------------------------------------
+#
+
+
+def port_name(db, given):
+    """The name of the port behind what the user typed, an alias in alias mode."""
+    if clicommon.get_interface_naming_mode() == "alias":
+        return clicommon.InterfaceAliasConverter(db).alias_to_name(given)
+    return given
+
+
+def port_label(db, name):
+    """The name by which the user knows the port."""
+    if clicommon.get_interface_naming_mode() == "alias":
+        return clicommon.InterfaceAliasConverter(db).name_to_alias(name)
+    return name
+
+
+#
+# config telegen ------------------------------------------------------------------------------------------------------
+#
+
+
+@click.group(name="telegen", cls=clicommon.AbbreviationGroup)
+def TELEGEN():
+    """On-demand telemetry of traffic that the ASIC forwards"""
+
+
+@TELEGEN.command(name="start")
+@click.argument("port")
+@click.argument("seconds", metavar="[DURATION]", required=False, type=click_type(DURATION))
+@job_option("--direction", field="direction", text="Which traffic of the port")
+@job_option("--span-method", field="span_method", text="How copies reach the CPU")
+@job_option("--duration", field="duration", text="Seconds; the same as DURATION")
+@job_option("--sample-rate", field="sample_rate", text="Analyse 1 packet of N; totals are always exact")
+@job_option("--vlan", field="vlan", text="Only this VLAN")
+@click.option(
+    "--filter",
+    "filters",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=parse_filters,
+    help="Only matching packets; may be repeated. Keys: {}".format(", ".join(FILTER_FIELDS)),
+)
+@job_option("--detail", field="result_detail", text="What is kept")
+@click.option("--id", "job_id", callback=check_job_id, help="Id of the job [default: 12 random hex digits]")
+@job_option("--description", field="description", text="Shown with the job, never interpreted")
+@click.option("--no-otlp", is_flag=True, help="Do not export this job by OTLP")
+@click.option("--anonymize", is_flag=True, help="Addresses leave the daemon only as keyed hashes")
+@clicommon.pass_db
+@click.pass_context
+def start(ctx, db, port, seconds, filters, job_id, no_otlp, anonymize, **options):
+    """Observe PORT for DURATION seconds"""
+    require_root(ctx)
+    if seconds is not None and options["duration"] is not None:
+        ctx.fail("DURATION and --duration say the same; give one of them")
+    if options["vlan"] is not None and "vlan" in filters:
+        ctx.fail("--vlan and --filter vlan=… say the same; give one of them")
+
+    row = {"port": port_name(db, port)}
+    row.update({name: str(value) for name, value in options.items() if value is not None})
+    row.update({name: value if isinstance(value, list) else str(value) for name, value in filters.items()})
+    if seconds is not None:
+        row["duration"] = str(seconds)
+    if no_otlp:
+        row["otlp_export"] = "false"
+    if anonymize:
+        row["anonymize"] = "true"
+    if os.environ.get("SUDO_USER"):
+        row["owner"] = os.environ["SUDO_USER"][: FREE_TEXT["max_chars"]]
+
+    submit(ctx, db, job_id or secrets.token_hex(6), row)
+
+
+def submit(ctx, db, job_id, row):
+    """Writes the row in one command, waits for the daemon's word and says it."""
+    before = state_row(db, STATE_JOB, job_id)
+    if db.cfgdb.get_entry(JOB, job_id) or (before and before.get("status") not in FINAL):
+        ctx.fail("Job {0} exists; stop it with 'config telegen stop {0}' or take another id".format(job_id))
+
+    def status():
+        """The new job's STATE_DB row: an earlier job of this id has another created_at."""
+        found = state_row(db, STATE_JOB, job_id)
+        return found if found.get("created_at") != before.get("created_at") else {}
+
+    def settled():
+        found = status()
+        return found if found.get("status") not in (None, "starting") else None
+
+    duration = int(row.get("duration") or setting(db, "default_duration"))
+    lifetime = timedelta(seconds=setting(db, "queue_ttl") + duration)
+    row["expires_at"] = rfc3339(datetime.now(timezone.utc) + lifetime)
+    # One HMSET, hence one keyspace event with the whole row (set_entry would add HDELs, and GCU may split it).
+    db.cfgdb.mod_entry(JOB, job_id, row)
+    state = wait_for(START_WAIT_SEC, settled) or status()
+    if not state:
+        absence = daemon_absence(db)
+        if absence:
+            db.cfgdb.set_entry(JOB, job_id, None)
+            ctx.fail("Job {} was not started and its row is withdrawn: {}".format(job_id, absence))
+        click.echo("Job {0} is written; no status yet, see 'show telegen job {0}'".format(job_id))
+        return
+    tell_start(ctx, job_id, port_label(db, row["port"]), state)
+
+
+def tell_start(ctx, job_id, port, state):
+    """Says what became of a job, or fails with the reason."""
+    status = state["status"]
+    if status in FINAL and status != "done":
+        why = ": ".join(state[field] for field in ("reason", "message") if state.get(field))
+        ctx.fail("Job {} is {} on {}".format(job_id, status, port) + (": " + why if why else ""))
+    # Before it runs, expires_at is only the row's limit.
+    until = ", until {}".format(state["expires_at"]) if state.get("expires_at") and status == "running" else ""
+    click.echo("Job {} is {} on {}{}".format(job_id, status, port, until))
+    if state.get("warning"):
+        click.echo("Warning: {}".format(state["warning"]))
+    if status == "running":
+        click.echo("See 'show telegen results {}'".format(job_id))
+
+
+@TELEGEN.command(name="stop")
+@click.argument("job_id", metavar="<ID|all>")
+@clicommon.pass_db
+@click.pass_context
+def stop(ctx, db, job_id):
+    """Stop job ID, or every job in CONFIG_DB"""
+    require_root(ctx)
+    if job_id == ALL_JOBS:
+        ids = [key if isinstance(key, str) else "|".join(key) for key in db.cfgdb.get_keys(JOB)]
+        if not ids:
+            click.echo("No jobs")
+    else:
+        ids = [job_id]
+        if not db.cfgdb.get_entry(JOB, job_id):
+            refuse_stop(ctx, db, job_id)
+            return
+    # A row that the daemon has not taken up yet leaves no status: nothing to wait for.
+    taken_up = {key for key in ids if state_row(db, STATE_JOB, key)}
+    for key in ids:
+        db.cfgdb.set_entry(JOB, key, None)
+    absence = daemon_absence(db) if ids else None
+    for key in sorted(ids):
+        if absence:
+            click.echo("The row of job {} is removed; {}".format(key, absence))
+            continue
+        ended = functools.partial(over, db, key)
+        state = wait_for(STOP_WAIT_SEC if key in taken_up else 0, ended) or state_row(db, STATE_JOB, key)
+        click.echo("Job {} is {}".format(key, state.get("status", "removed before it was taken up")))
+
+
+def over(db, job_id):
+    """The job's STATE_DB row once nothing more will happen to it."""
+    state = state_row(db, STATE_JOB, job_id)
+    return state if state.get("status") in FINAL else None
+
+
+def refuse_stop(ctx, db, job_id):
+    """The id has no row in CONFIG_DB: says why there is nothing to stop."""
+    state = state_row(db, STATE_JOB, job_id)
+    if not state:
+        ctx.fail("Job {} is unknown; see 'show telegen jobs'".format(job_id))
+    if state.get("status") in FINAL:
+        click.echo("Job {} is over already: {}".format(job_id, state["status"]))
+    elif state.get("source") == "appl":
+        ctx.fail("Job {} was started by a program through APPL_DB; only that program can stop it".format(job_id))
+    else:
+        click.echo("Job {} is {}; its row is removed already".format(job_id, state.get("status", "unknown")))
+
+
+@TELEGEN.command(name="global")
+@setting_options
+@click.option(
+    "--reset",
+    multiple=True,
+    type=click.Choice(list(SETTINGS)),
+    metavar="FIELD",
+    help="Remove FIELD, so that its default applies; may be repeated",
+)
+@clicommon.pass_db
+@click.pass_context
+def set_global(ctx, db, reset, **options):
+    """Set how the daemon behaves (TELEGEN|global)"""
+    require_root(ctx)
+    given = {name: str(value) for name, value in options.items() if value is not None}
+    if not given and not reset:
+        ctx.fail("Give at least one option; 'show telegen status' shows what is set")
+    both = sorted(set(given) & set(reset))
+    if both:
+        ctx.fail("{} is both set and reset".format(", ".join(both)))
+    if not reset:
+        write_validated(db, ctx, lambda config: config.mod_entry(SETTINGS_TABLE, SETTINGS_KEY, given))
+        return
+    row = db.cfgdb.get_entry(SETTINGS_TABLE, SETTINGS_KEY)
+    row = {name: value for name, value in {**row, **given}.items() if name not in reset}
+    write_validated(db, ctx, lambda config: config.set_entry(SETTINGS_TABLE, SETTINGS_KEY, row or None))
+
+
+@TELEGEN.group(name="mirror-port", cls=clicommon.AbbreviationGroup)
+def MIRROR_PORTS():
+    """Ports that telegen may use as SPAN destinations"""
+
+
+@MIRROR_PORTS.command(name="add")
+@click.argument("port")
+@click.option("--netdev", required=True, help="Linux network device on which copies sent to PORT come back to the CPU")
+@clicommon.pass_db
+@click.pass_context
+def add_mirror_port(ctx, db, port, netdev):
+    """Lend PORT to telegen, or change its network device"""
+    require_root(ctx)
+    name = port_name(db, port)
+    if name != "CPU" and not clicommon.is_valid_port(db.cfgdb, name):
+        ctx.fail("Port {} does not exist".format(port))
+    write_validated(db, ctx, lambda config: config.set_entry(MIRROR_PORT, name, {"netdev": netdev}))
+
+
+@MIRROR_PORTS.command(name="del")
+@click.argument("port")
+@clicommon.pass_db
+@click.pass_context
+def del_mirror_port(ctx, db, port):
+    """Take PORT back; a job that uses it goes on to its end"""
+    require_root(ctx)
+    name = port_name(db, port)
+    if not db.cfgdb.get_entry(MIRROR_PORT, name):
+        ctx.fail("Port {} is no mirror port of telegen".format(port))
+    write_validated(db, ctx, lambda config: config.set_entry(MIRROR_PORT, name, None))
+
+
+def register(cli):
+    """sonic-utilities calls this with the `config` command."""
+    if TELEGEN.name in cli.commands:
+        raise Exception("{} already exists in CLI".format(TELEGEN.name))
+    cli.add_command(TELEGEN)

@@ -1,0 +1,269 @@
+//! Connects the virtual orchagent with Redis and the hardware. It translates and decides nothing.
+//!
+//! It reads tables as sonic-swss-common's C++ SubscriberStateTable does, on purpose, and not as `sonic::subscriber_table`: only the event
+//! `del` is a removal, any other makes it read the row and forget an empty one, nothing is listed twice (facts 8 and 10). When Redis
+//! goes away it dies and starts afresh, as the real one does and its container makes it do; the hardware is then programmed anew.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::time::{sleep, sleep_until};
+
+use super::core::Orchagent;
+use super::faults::Faults;
+use super::hardware::{Fault, MirrorHardware, PortSide};
+use super::messages::{Change, Input, OrderedFields, Output};
+use crate::lab::switch_db::PORT_INIT_DONE;
+use crate::model::schema::{appl_db, config_db, state_db};
+use crate::sonic::backoff::Backoff;
+use crate::sonic::connection::COMMAND_TIMEOUT;
+use crate::sonic::pubsub::{Message, Subscription, keyspace_prefix, table_pattern};
+use crate::sonic::{Database, DatabaseConfig, DatabaseConfigError, Error, RedisConnection};
+
+/// CONFIG_DB tables it reads, in the order of the first listing: a session finds its ports and its policer.
+const CONFIG_TABLES: [&str; 5] =
+    [config_db::PORT, config_db::PORTCHANNEL, config_db::PORTCHANNEL_MEMBER, POLICER, config_db::MIRROR_SESSION];
+const POLICER: &str = "POLICER";
+const NEIGHBOUR: &str = "NEIGH_TABLE";
+/// APPL_DB tables it reads.
+const APPL_TABLES: [&str; 2] = [NEIGHBOUR, appl_db::PORT];
+
+/// Runs the virtual orchagent until it is dropped, which is what killing the real one is: STATE_DB and the hardware stay as they are.
+///
+/// # Errors
+/// The configuration lacks CONFIG_DB, APPL_DB or STATE_DB.
+pub async fn run(
+    config: DatabaseConfig,
+    mut hardware: Box<dyn MirrorHardware>,
+    mut faults: mpsc::Receiver<(Fault, Option<String>)>,
+) -> Result<(), DatabaseConfigError> {
+    let databases = Databases {
+        config: config.database("CONFIG_DB")?.clone(),
+        appl: config.database("APPL_DB")?.clone(),
+        state: config.database("STATE_DB")?.clone(),
+    };
+    let mut backoff = Backoff::new();
+    let mut in_force = Faults::default();
+    loop {
+        let mut bound = BTreeSet::new();
+        let mut core = Orchagent::new(in_force);
+        let error = match Running::start(&databases).await {
+            Ok(mut running) => {
+                backoff.succeeded();
+                running.serve(&mut core, &mut *hardware, &mut bound, &mut faults).await
+            }
+            Err(error) => error,
+        };
+        tracing::warn!(%error, "virtual orchagent: Redis is away, starting afresh");
+        in_force = core.faults().clone();
+        for (port, side) in bound {
+            unbind(&mut *hardware, &port, side);
+        }
+        sleep(backoff.failed()).await;
+    }
+}
+
+struct Databases {
+    config: Database,
+    appl: Database,
+    state: Database,
+}
+
+/// The connections of one life of orchagent.
+struct Running {
+    config: Table,
+    appl: Table,
+    state: RedisConnection,
+}
+
+/// A database that is read and listened to.
+struct Table {
+    events: Subscription,
+    rows: RedisConnection,
+    prefix: String,
+}
+
+impl Table {
+    async fn open(database: &Database, tables: &[&str]) -> Result<Table, Error> {
+        let patterns: Vec<String> = tables.iter().map(|table| table_pattern(database, table)).collect();
+        let events = Subscription::open(database, &patterns, &[], COMMAND_TIMEOUT).await?;
+        let rows = RedisConnection::open(database, COMMAND_TIMEOUT).await?;
+        Ok(Table { events, rows, prefix: keyspace_prefix(database) })
+    }
+
+    /// The current row of the key that an event is about, or `None` where C++ drops the event.
+    async fn read(&self, message: &Message) -> Result<Option<(String, String, Option<OrderedFields>)>, Error> {
+        let database = self.rows.database();
+        let Some((table, key)) = message.channel.strip_prefix(&self.prefix).and_then(|key| database.split_key(key))
+        else {
+            return Ok(None);
+        };
+        let (table, key) = (table.to_owned(), key.to_owned());
+        if message.payload == "del" {
+            return Ok(Some((table, key, None)));
+        }
+        let row = self.rows.hgetall_in_order(&database.key(&table, &key)).await?;
+        Ok((!row.is_empty()).then_some((table, key, Some(row))))
+    }
+}
+
+impl Running {
+    async fn start(databases: &Databases) -> Result<Running, Error> {
+        Ok(Running {
+            config: Table::open(&databases.config, &CONFIG_TABLES).await?,
+            appl: Table::open(&databases.appl, &APPL_TABLES).await?,
+            state: RedisConnection::open(&databases.state, COMMAND_TIMEOUT).await?,
+        })
+    }
+
+    /// Until Redis goes away; says why.
+    async fn serve(
+        &mut self,
+        core: &mut Orchagent,
+        hardware: &mut dyn MirrorHardware,
+        bound: &mut BTreeSet<(String, PortSide)>,
+        faults: &mut mpsc::Receiver<(Fault, Option<String>)>,
+    ) -> Error {
+        let mut hands = Hands { state: self.state.clone(), hardware, bound };
+        let inputs = match self.first_inputs().await {
+            Ok(inputs) => inputs,
+            Err(error) => return error,
+        };
+        for input in inputs {
+            if let Err(error) = hands.carry_out(core, input).await {
+                return error;
+            }
+        }
+        loop {
+            let input = match self.next_input(core, faults).await {
+                Ok(Some(input)) => input,
+                Ok(None) => continue,
+                Err(error) => return error,
+            };
+            if let Err(error) = hands.carry_out(core, input).await {
+                return error;
+            }
+        }
+    }
+
+    async fn next_input(
+        &mut self,
+        core: &Orchagent,
+        faults: &mut mpsc::Receiver<(Fault, Option<String>)>,
+    ) -> Result<Option<Input>, Error> {
+        // Without a deadline, an hour is as good as any: a tick does no harm.
+        let deadline = core.next_deadline().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+        tokio::select! {
+            Some((fault, session)) = faults.recv() => Ok(Some(Input::Fault(fault, session))),
+            message = self.config.events.next() => {
+                let Some((table, key, row)) = self.config.read(&message?).await? else { return Ok(None) };
+                Ok(config_change(&self.config, &table, &key, row).map(Input::Change))
+            }
+            message = self.appl.events.next() => {
+                let Some((table, key, row)) = self.appl.read(&message?).await? else { return Ok(None) };
+                Ok(appl_input(&table, &key, row, false))
+            }
+            () = sleep_until(deadline.into()) => Ok(Some(Input::Tick)),
+        }
+    }
+
+    /// What is there already, as if it were written now.
+    async fn first_inputs(&self) -> Result<Vec<Input>, Error> {
+        let mut inputs = Vec::new();
+        for table in CONFIG_TABLES {
+            for (key, row) in list(&self.config.rows, table).await? {
+                inputs.extend(config_change(&self.config, table, &key, Some(row)).map(Input::Change));
+            }
+        }
+        for table in APPL_TABLES {
+            for (key, row) in list(&self.appl.rows, table).await? {
+                inputs.extend(appl_input(table, &key, Some(row), true));
+            }
+        }
+        Ok(inputs)
+    }
+}
+
+async fn list(connection: &RedisConnection, table: &str) -> Result<Vec<(String, OrderedFields)>, Error> {
+    let mut rows = Vec::new();
+    for key in connection.keys(table).await? {
+        let row = connection.hgetall_in_order(&connection.database().key(table, &key)).await?;
+        if !row.is_empty() {
+            rows.push((key, row));
+        }
+    }
+    Ok(rows)
+}
+
+fn config_change(from: &Table, table: &str, key: &str, row: Option<OrderedFields>) -> Option<Change> {
+    let exists = row.is_some();
+    let name = key.to_owned();
+    match table {
+        config_db::MIRROR_SESSION => Some(Change::Session { name, row }),
+        config_db::PORT => Some(Change::Port { name, exists }),
+        config_db::PORTCHANNEL => Some(Change::Lag { name, exists }),
+        config_db::PORTCHANNEL_MEMBER => {
+            let (lag, port) = from.rows.database().split_key(key)?;
+            Some(Change::LagMember { lag: lag.to_owned(), port: port.to_owned(), exists })
+        }
+        POLICER => Some(Change::Policer { name, exists }),
+        _ => None,
+    }
+}
+
+fn appl_input(table: &str, key: &str, row: Option<OrderedFields>, settled: bool) -> Option<Input> {
+    if table == appl_db::PORT {
+        return (key == PORT_INIT_DONE && row.is_some()).then_some(Input::PortInitDone { settled });
+    }
+    // `Ethernet0:fc00::1`: the interface ends at the first colon.
+    let (interface, address) = key.split_once(':')?;
+    let address: IpAddr = address.parse().ok()?;
+    let mac =
+        row.map(|row| row.into_iter().find(|(field, _)| field == "neigh").map(|(_, mac)| mac).unwrap_or_default());
+    Some(Input::Change(Change::Neighbour { address, interface: interface.to_owned(), mac }))
+}
+
+/// Carries outputs out.
+struct Hands<'a> {
+    state: RedisConnection,
+    hardware: &'a mut dyn MirrorHardware,
+    bound: &'a mut BTreeSet<(String, PortSide)>,
+}
+
+impl Hands<'_> {
+    async fn carry_out(&mut self, core: &mut Orchagent, input: Input) -> Result<(), Error> {
+        let mut outputs = VecDeque::from(core.on(input, Instant::now()));
+        while let Some(output) = outputs.pop_front() {
+            match output {
+                Output::Bind { port, side, target } => {
+                    let refused = self.hardware.bind(&port, side, &target).err();
+                    if refused.is_none() {
+                        self.bound.insert((port, side));
+                    }
+                    outputs.extend(core.on(Input::Bound { refused }, Instant::now()));
+                }
+                Output::Unbind { port, side } => {
+                    unbind(self.hardware, &port, side);
+                    self.bound.remove(&(port, side));
+                }
+                Output::WriteState { session, fields } => {
+                    let key = self.state.database().key(state_db::MIRROR_SESSION, &session);
+                    self.state.hset_whole(&key, &fields.into_iter().collect()).await?;
+                }
+                Output::DeleteState { session } => {
+                    self.state.del(&self.state.database().key(state_db::MIRROR_SESSION, &session)).await?;
+                }
+                Output::Log(line) => tracing::warn!("virtual orchagent: {line}"),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unbind(hardware: &mut dyn MirrorHardware, port: &str, side: PortSide) {
+    if let Err(error) = hardware.unbind(port, side) {
+        tracing::warn!(port, ?side, error, "virtual orchagent: cannot unbind");
+    }
+}

@@ -1,0 +1,329 @@
+//! Whether this switch, as it stands, can serve a job, and with what: sonic-utilities' own rules for mirror sessions
+//! (config/main.py `validate_mirror_session_config`), applied before writing because orchagent lets sessions destroy each
+//! other in silence (observed fact 5).
+//!
+//! Pure: reads a [`World`], returns a [`Plan`] or a refusal. How many jobs run, and in which order, is the supervisor's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::job::{Direction, JobId, JobSpec, ResultDetail, SpanMethod};
+use super::schema::{Reason, Warning};
+use super::settings::Settings;
+use super::world::{Capability, Session, World};
+
+/// The pool key that stands for the switch's CPU port.
+const CPU_PORT: &str = "CPU";
+
+/// The mirror session of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MirrorPlan {
+    /// `telegen_<id>`.
+    pub session: String,
+    /// The port or port channel whose traffic is copied.
+    pub src_port: String,
+    /// The leased port of the pool.
+    pub dst_port: String,
+    /// Which of its traffic.
+    pub direction: Direction,
+}
+
+impl MirrorPlan {
+    /// The row for CONFIG_DB: only attributes that orchagent knows, `direction` in upper case.
+    #[must_use]
+    pub fn to_fields(&self) -> [(&'static str, String); 4] {
+        let direction = match self.direction {
+            Direction::Ingress => "RX",
+            Direction::Egress => "TX",
+            Direction::Both => "BOTH",
+        };
+        [
+            ("type", "SPAN".to_owned()),
+            ("src_port", self.src_port.clone()),
+            ("dst_port", self.dst_port.clone()),
+            ("direction", direction.to_owned()),
+        ]
+    }
+
+    /// This plan as other jobs' admission sees it.
+    #[must_use]
+    pub fn as_session(&self) -> Session {
+        Session {
+            src_ports: vec![self.src_port.clone()],
+            dst_port: Some(self.dst_port.clone()),
+            direction: Some(self.direction),
+        }
+    }
+}
+
+/// What a job takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The session; `None` with `span_method` `none`.
+    pub mirror: Option<MirrorPlan>,
+    /// The netdev to tap.
+    pub netdev: String,
+    /// At which hooks of it: copies are tapped at ingress only, whatever the direction.
+    pub hooks: Direction,
+    /// The front-panel ports whose counters the coverage is measured against.
+    pub source_ports: BTreeSet<String>,
+    /// Bytes of kernel memory.
+    pub memory_bytes: u64,
+    /// What the user should know from the start.
+    pub warnings: BTreeSet<Warning>,
+}
+
+/// Why not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason word.
+    pub reason: Reason,
+    /// One sentence a person can act on.
+    pub message: String,
+}
+
+fn refuse<T>(reason: Reason, message: String) -> Result<T, Refusal> {
+    Err(Refusal { reason, message })
+}
+
+/// The check that comes before the queue: does the port exist?
+///
+/// # Errors
+/// `unknown_port`, also for a port channel without members.
+pub fn check_port(spec: &JobSpec, world: &World) -> Result<(), Refusal> {
+    let port = &spec.port;
+    match (world.ports.contains_key(port), world.port_channels.get(port)) {
+        (true, _) => Ok(()),
+        (false, Some(members)) if !members.is_empty() => Ok(()),
+        (false, Some(_)) => refuse(
+            Reason::UnknownPort,
+            format!("port: {port} has no members, so there is nothing to observe; add a member or name a port"),
+        ),
+        (false, None) => refuse(
+            Reason::UnknownPort,
+            format!("port: \"{port}\" is neither in PORT nor in PORTCHANNEL of CONFIG_DB; {}", known_ports(world)),
+        ),
+    }
+}
+
+/// The checks behind the queue: capability, conflict, pool, tap, memory.
+///
+/// `taken` are the sessions of jobs that hold resources (their rows may not be in the snapshot yet), `memory_used_bytes` what
+/// their maps hold.
+///
+/// # Errors
+/// The first check that fails, in the contract's order.
+pub fn plan(
+    id: &JobId,
+    spec: &JobSpec,
+    world: &World,
+    settings: &Settings,
+    taken: &BTreeMap<String, Session>,
+    memory_used_bytes: u64,
+) -> Result<Plan, Refusal> {
+    let mut sessions = world.sessions.clone();
+    sessions.extend(taken.iter().map(|(name, session)| (name.clone(), session.clone())));
+    let (mirror, netdev, hooks) = match spec.span_method {
+        SpanMethod::Span => {
+            let (mirror, netdev) = plan_span(id, spec, world, settings, &sessions)?;
+            (Some(mirror), netdev, Direction::Ingress)
+        }
+        SpanMethod::None => (None, spec.port.clone(), spec.direction),
+    };
+    if !world.netdevs.contains(&netdev) {
+        return refuse(Reason::TapMissing, format!("the network device {netdev}, to be tapped, is not on this host"));
+    }
+    let memory_bytes = match spec.result_detail {
+        ResultDetail::Summary => world.tap_cost.summary_bytes,
+        ResultDetail::Flows => world.tap_cost.flows_bytes,
+    };
+    if memory_used_bytes + memory_bytes > settings.memory_limit_bytes {
+        return refuse(
+            Reason::MemoryLimit,
+            format!(
+                "the job's maps would take {} KiB beside the {} KiB in use, and memory_limit is {} MiB; raise it or ask for result_detail summary",
+                memory_bytes >> 10,
+                memory_used_bytes >> 10,
+                settings.memory_limit_bytes >> 20
+            ),
+        );
+    }
+    let source_ports = world.expand(&spec.port);
+    let warnings = warnings(spec, world, mirror.as_ref(), &source_ports);
+    Ok(Plan { mirror, netdev, hooks, source_ports, memory_bytes, warnings })
+}
+
+fn plan_span(
+    id: &JobId,
+    spec: &JobSpec,
+    world: &World,
+    settings: &Settings,
+    sessions: &BTreeMap<String, Session>,
+) -> Result<(MirrorPlan, String), Refusal> {
+    check_capability(spec.direction, world, settings)?;
+    let session = id.session_name();
+    if sessions.contains_key(&session) || world.known_states.contains(&session) {
+        return refuse(
+            Reason::MirrorConflict,
+            format!(
+                "a mirror session {session} of an earlier job is still there; wait until it is gone or use another job id"
+            ),
+        );
+    }
+    if let Some((name, port)) = conflict(&spec.port, spec.direction, sessions, world) {
+        return refuse(
+            Reason::MirrorConflict,
+            format!(
+                "{port} is already used by mirror session {name}; remove that session or observe another port or direction"
+            ),
+        );
+    }
+    let (dst_port, netdev) = lease(spec, world, sessions)?;
+    Ok((MirrorPlan { session, src_port: spec.port.clone(), dst_port, direction: spec.direction }, netdev))
+}
+
+/// Old releases abort orchagent on what the SAI refuses, so an unconfirmed egress is not tried unasked.
+fn check_capability(direction: Direction, world: &World, settings: &Settings) -> Result<(), Refusal> {
+    let Capability { ingress_mirror: ingress, egress_mirror: egress } = world.capability;
+    let possible = match direction {
+        Direction::Ingress => ingress != Some(false),
+        Direction::Egress => egress == Some(true),
+        Direction::Both => ingress != Some(false) && egress == Some(true),
+    };
+    if possible || settings.allow_unprobed {
+        return Ok(());
+    }
+    refuse(
+        Reason::MirrorUnsupported,
+        format!(
+            "direction: SWITCH_CAPABILITY of this switch does not confirm mirroring of {direction} traffic; use another direction, or set allow_unprobed in TELEGEN|global if you know that it works here"
+        ),
+    )
+}
+
+/// The first session that a session on `port` would overlap, and the port they would share.
+#[must_use]
+pub fn conflict(
+    port: &str,
+    direction: Direction,
+    sessions: &BTreeMap<String, Session>,
+    world: &World,
+) -> Option<(String, String)> {
+    let ours = world.expand(port);
+    for (name, session) in sessions {
+        if let Some(shared) = session.dst_port.as_ref().filter(|dst| ours.contains(*dst)) {
+            return Some((name.clone(), shared.clone()));
+        }
+        let theirs: BTreeSet<String> = session.src_ports.iter().flat_map(|src| world.expand(src)).collect();
+        let same_direction = overlaps(direction, session.direction.unwrap_or(Direction::Both));
+        if let Some(shared) = ours.intersection(&theirs).next().filter(|_| same_direction) {
+            return Some((name.clone(), shared.clone()));
+        }
+    }
+    None
+}
+
+/// The session of somebody else that takes copies of the same traffic, or sends its own to our destination.
+#[must_use]
+pub fn intruder(mirror: &MirrorPlan, foreign: &BTreeMap<String, Session>, world: &World) -> Option<String> {
+    let over_source = conflict(&mirror.src_port, mirror.direction, foreign, world).map(|(name, _)| name);
+    over_source.or_else(|| session_using(&mirror.dst_port, foreign).cloned())
+}
+
+fn overlaps(one: Direction, other: Direction) -> bool {
+    one == other || one == Direction::Both || other == Direction::Both
+}
+
+/// The first free port of the pool, in natural order, the CPU port last.
+fn lease(spec: &JobSpec, world: &World, sessions: &BTreeMap<String, Session>) -> Result<(String, String), Refusal> {
+    let mut candidates: Vec<(&String, &Option<String>)> = world.pool.iter().collect();
+    candidates.sort_by_key(|(port, _)| (*port == CPU_PORT, natural(port)));
+    let mut skipped = Vec::new();
+    for (port, netdev) in candidates {
+        match (unusable(port, spec, world, sessions), netdev) {
+            (Some(why), _) => skipped.push(format!("{port} {why}")),
+            (None, None) => skipped.push(format!("{port} has no netdev")),
+            (None, Some(netdev)) => return Ok((port.clone(), netdev.clone())),
+        }
+    }
+    let message = if skipped.is_empty() {
+        "TELEGEN_MIRROR_PORT is empty, so copies have nowhere to go; add a port with the netdev on which its copies arrive".to_owned()
+    } else {
+        format!("no port of TELEGEN_MIRROR_PORT is free: {}", skipped.join("; "))
+    };
+    refuse(Reason::NoMirrorPort, message)
+}
+
+fn unusable(port: &str, spec: &JobSpec, world: &World, sessions: &BTreeMap<String, Session>) -> Option<String> {
+    if port == CPU_PORT {
+        return session_using(port, sessions).map(|name| format!("is in mirror session {name}"));
+    }
+    if !world.ports.contains_key(port) {
+        return Some("is not in PORT".to_owned());
+    }
+    if world.expand(&spec.port).contains(port) {
+        return Some("is the port to be observed".to_owned());
+    }
+    if world.vlan_members.contains(port) {
+        return Some("is a VLAN member".to_owned());
+    }
+    if let Some((name, _)) = world.port_channels.iter().find(|(_, members)| members.contains(port)) {
+        return Some(format!("is a member of {name}"));
+    }
+    if world.routed_ports.contains(port) {
+        return Some("has an IP configuration".to_owned());
+    }
+    session_using(port, sessions).map(|name| format!("is in mirror session {name}"))
+}
+
+fn session_using<'a>(port: &str, sessions: &'a BTreeMap<String, Session>) -> Option<&'a String> {
+    let uses = |session: &Session| {
+        session.dst_port.as_deref() == Some(port) || session.src_ports.iter().any(|src| src == port)
+    };
+    sessions.iter().find(|(_, session)| uses(session)).map(|(name, _)| name)
+}
+
+fn warnings(
+    spec: &JobSpec,
+    world: &World,
+    mirror: Option<&MirrorPlan>,
+    source_ports: &BTreeSet<String>,
+) -> BTreeSet<Warning> {
+    let mut warnings = BTreeSet::new();
+    let facts = |port: &String| world.ports.get(port);
+    if source_ports.iter().filter_map(facts).any(|port| port.oper_up == Some(false)) {
+        warnings.insert(Warning::PortDown);
+    }
+    let Some(mirror) = mirror else { return warnings };
+    let source_mbps: u64 = source_ports.iter().filter_map(facts).filter_map(|port| port.speed_mbps).sum();
+    let destination_mbps = world.ports.get(&mirror.dst_port).and_then(|port| port.speed_mbps);
+    if destination_mbps.is_some_and(|mbps| mbps < source_mbps) {
+        warnings.insert(Warning::Oversubscribed);
+    }
+    let contains_ours = |name: &&String| **name != spec.port && name.contains(&spec.port);
+    if world.port_channels.contains_key(&spec.port) && world.port_channels.keys().any(|name| contains_ours(&name)) {
+        warnings.insert(Warning::LagPrefix);
+    }
+    warnings
+}
+
+/// `Ethernet4` before `Ethernet16`.
+fn natural(name: &str) -> (String, u64) {
+    let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+    (name[..name.len() - digits.len()].to_owned(), digits.parse().unwrap_or(u64::MAX))
+}
+
+fn known_ports(world: &World) -> String {
+    const SHOWN: usize = 4;
+    let mut names: Vec<&String> = world.ports.keys().chain(world.port_channels.keys()).collect();
+    if names.is_empty() {
+        return "CONFIG_DB has no ports at all".to_owned();
+    }
+    names.sort_by_key(|name| natural(name));
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(|name| name.as_str()).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("this switch has {}{rest}", shown.join(", "))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,313 @@
+//! A job as its user wrote it, parsed: after [`JobSpec::parse`] illegal values cannot be expressed.
+//!
+//! The only place that knows what a job row may say. What the switch can do is `admission`'s business, how the job lives is
+//! the `supervisor`'s.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+use super::filter::{Dscp, Filter, PortRange, PortRanges, VlanId};
+use super::limits::{self, JOB_ID_MAX_CHARS};
+use super::schema::{JobField, Reason, SESSION_PREFIX, words};
+use super::settings::Settings;
+use super::value::{FieldError, Reader, ip_protocol_name, items, printable};
+
+/// A row's fields as they stand in Redis.
+pub type Fields = BTreeMap<String, String>;
+
+words! {
+    /// Which of the port's traffic is observed, seen from the switch.
+    Direction { Ingress = "ingress", Egress = "egress", Both = "both" }
+}
+
+words! {
+    /// How the traffic reaches the tap.
+    SpanMethod {
+        /// A SPAN session to a port of the pool.
+        Span = "span",
+        /// No session: the port's own netdev, so CPU-bound traffic only.
+        None = "none",
+    }
+}
+
+words! {
+    /// How much a job finds out.
+    ResultDetail {
+        /// Totals and protocols.
+        Summary = "summary",
+        /// Flows and histograms too.
+        Flows = "flows",
+    }
+}
+
+/// The name of a job: `[a-zA-Z0-9][-a-zA-Z0-9_]{0,23}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(String);
+
+impl JobId {
+    /// Accepts a well-formed id.
+    ///
+    /// # Errors
+    /// `invalid_field` that says what an id looks like.
+    pub fn parse(text: &str) -> Result<JobId, FieldError> {
+        let mut bytes = text.bytes();
+        let well_formed = text.len() <= JOB_ID_MAX_CHARS
+            && bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())
+            && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        if well_formed {
+            Ok(JobId(text.to_owned()))
+        } else {
+            let accepted = "a letter or digit, then up to 23 letters, digits, - or _";
+            Err(FieldError::invalid("job_id", text, accepted))
+        }
+    }
+
+    /// A new id: 12 hexadecimal digits of `random`.
+    #[must_use]
+    pub fn generate(random: u64) -> JobId {
+        JobId(format!("{:012x}", random & 0xffff_ffff_ffff))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name of this job's mirror session.
+    #[must_use]
+    pub fn session_name(&self) -> String {
+        format!("{SESSION_PREFIX}{}", self.0)
+    }
+
+    /// The job whose session this is; `None` for sessions that are not ours.
+    #[must_use]
+    pub fn of_session(name: &str) -> Option<JobId> {
+        JobId::parse(name.strip_prefix(SESSION_PREFIX)?).ok()
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// What one job is to observe, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobSpec {
+    /// A PORT or PORTCHANNEL name; whether it exists is not known here.
+    pub port: String,
+    /// Which of the port's traffic.
+    pub direction: Direction,
+    /// How it reaches the tap.
+    pub span_method: SpanMethod,
+    /// How long, from the moment the job runs.
+    pub duration: Duration,
+    /// 1 of this many packets is analysed.
+    pub sample_rate: NonZeroU32,
+    /// Which packets count.
+    pub filter: Filter,
+    /// How much is found out.
+    pub result_detail: ResultDetail,
+    /// Whether the job's metrics go to the collector.
+    pub otlp_export: bool,
+    /// Whether addresses leave the daemon only as keyed hashes.
+    pub anonymize: bool,
+    /// Nothing of this job runs past this instant.
+    pub expires_at: Option<Timestamp>,
+    /// Shown, never interpreted.
+    pub description: Option<String>,
+    /// Shown, never interpreted.
+    pub owner: Option<String>,
+}
+
+impl JobSpec {
+    /// Parses a row. `NULL` fields are ignored; lists are read as `name@` or `name`.
+    ///
+    /// # Errors
+    /// The first field that cannot be taken, in the order of [`JobField::ALL`]; unknown fields come first.
+    pub fn parse(fields: &Fields, settings: &Settings) -> Result<JobSpec, FieldError> {
+        let row = Row::new(fields)?;
+        let Some(port) = row.get(JobField::Port) else {
+            let message = "port: the job names no port; give the name of a port or port channel, such as Ethernet16";
+            return Err(FieldError {
+                reason: Reason::MissingField,
+                field: JobField::Port.to_string(),
+                message: message.to_owned(),
+            });
+        };
+        Ok(JobSpec {
+            port: reader(JobField::Port).text(port)?,
+            direction: row.word(JobField::Direction, Direction::from_word)?.unwrap_or(Direction::Ingress),
+            span_method: row.word(JobField::SpanMethod, SpanMethod::from_word)?.unwrap_or(settings.span_method),
+            duration: row
+                .one(JobField::Duration, |reader, text| reader.integer(text))?
+                .map_or(settings.default_duration, Duration::from_secs),
+            sample_rate: row
+                .one(JobField::SampleRate, |reader, text| reader.integer(text))?
+                .and_then(NonZeroU32::new)
+                .unwrap_or(settings.default_sample_rate),
+            filter: row.filter()?,
+            result_detail: row.word(JobField::ResultDetail, ResultDetail::from_word)?.unwrap_or(ResultDetail::Flows),
+            otlp_export: row.one(JobField::OtlpExport, |reader, text| reader.boolean(text))?.unwrap_or(true),
+            anonymize: row.one(JobField::Anonymize, |reader, text| reader.boolean(text))?.unwrap_or(false),
+            expires_at: row.one(JobField::ExpiresAt, |reader, text| reader.timestamp(text))?,
+            description: row.one(JobField::Description, |reader, text| reader.text(text))?,
+            owner: row.one(JobField::Owner, |reader, text| reader.text(text))?,
+        })
+    }
+
+    /// Every field that has a value, in its canonical form and the order of [`JobField::ALL`].
+    #[must_use]
+    pub fn to_fields(&self) -> Vec<(JobField, String)> {
+        JobField::ALL.iter().filter_map(|field| Some((*field, self.field(*field)?))).collect()
+    }
+
+    fn field(&self, field: JobField) -> Option<String> {
+        let filter = &self.filter;
+        match field {
+            JobField::Port => Some(self.port.clone()),
+            JobField::Direction => Some(self.direction.to_string()),
+            JobField::SpanMethod => Some(self.span_method.to_string()),
+            JobField::Duration => Some(self.duration.as_secs().to_string()),
+            JobField::SampleRate => Some(self.sample_rate.to_string()),
+            JobField::Vlan => filter.vlan.map(|vlan| vlan.get().to_string()),
+            JobField::IpProto => joined(filter.ip_protos.iter().map(|number| ip_protocol_name(*number))),
+            JobField::L4Sport => joined(filter.l4_sports.iter().copied().map(port_range)),
+            JobField::L4Dport => joined(filter.l4_dports.iter().copied().map(port_range)),
+            JobField::SrcCidr => filter.src_cidr.map(|net| net.to_string()),
+            JobField::DstCidr => filter.dst_cidr.map(|net| net.to_string()),
+            JobField::Dscp => joined(filter.dscps.iter().map(|dscp| dscp.get().to_string())),
+            JobField::ResultDetail => Some(self.result_detail.to_string()),
+            JobField::OtlpExport => Some(self.otlp_export.to_string()),
+            JobField::Anonymize => Some(self.anonymize.to_string()),
+            JobField::ExpiresAt => self.expires_at.map(rfc3339),
+            JobField::Description => self.description.clone(),
+            JobField::Owner => self.owner.clone(),
+        }
+    }
+}
+
+/// RFC 3339, UTC, milliseconds: the one form in which instants leave the daemon.
+#[must_use]
+pub fn rfc3339(instant: Timestamp) -> String {
+    format!("{instant:.3}")
+}
+
+/// A row's fields under their `JobField`s.
+struct Row<'a>(BTreeMap<JobField, &'a str>);
+
+impl<'a> Row<'a> {
+    fn new(fields: &'a Fields) -> Result<Row<'a>, FieldError> {
+        let mut known = BTreeMap::new();
+        for (name, value) in fields {
+            if name == "NULL" {
+                continue;
+            }
+            let field = JobField::from_word(name)
+                .or_else(|| JobField::from_word(name.strip_suffix('@')?).filter(|field| field.is_list()))
+                .ok_or_else(|| unknown_field(name))?;
+            if known.insert(field, value.as_str()).is_some() {
+                let message = format!("{field}: given twice, as {field} and {field}@; give one of them");
+                return Err(FieldError { reason: Reason::InvalidField, field: field.to_string(), message });
+            }
+        }
+        Ok(Row(known))
+    }
+
+    fn get(&self, field: JobField) -> Option<&'a str> {
+        self.0.get(&field).copied()
+    }
+
+    fn one<T>(
+        &self,
+        field: JobField,
+        read: impl Fn(Reader<'_>, &str) -> Result<T, FieldError>,
+    ) -> Result<Option<T>, FieldError> {
+        self.get(field).map(|text| read(reader(field), text)).transpose()
+    }
+
+    fn word<T>(&self, field: JobField, from_word: fn(&str) -> Option<T>) -> Result<Option<T>, FieldError> {
+        self.one(field, |reader, text| reader.word(text, from_word))
+    }
+
+    fn many<T>(
+        &self,
+        field: JobField,
+        read: impl Fn(Reader<'_>, &str) -> Result<T, FieldError>,
+    ) -> Result<Vec<T>, FieldError> {
+        let text = self.get(field).unwrap_or_default();
+        let values: Vec<T> = items(text).map(|item| read(reader(field), item)).collect::<Result<_, _>>()?;
+        match limits::job(field).max_items {
+            Some(max) if values.len() > max => {
+                let message = format!("{field}: {} items are too many; give at most {max}", values.len());
+                Err(FieldError { reason: Reason::InvalidField, field: field.to_string(), message })
+            }
+            _ => Ok(values),
+        }
+    }
+
+    fn ports(&self, field: JobField) -> Result<PortRanges, FieldError> {
+        let ranges = self.many(field, |reader, text| reader.port_range(text))?;
+        PortRanges::try_from(ranges).map_err(|error| FieldError {
+            reason: Reason::InvalidField,
+            field: field.to_string(),
+            message: format!("{field}: {error}"),
+        })
+    }
+
+    fn filter(&self) -> Result<Filter, FieldError> {
+        let prefix = |reader: Reader<'_>, text: &str| -> Result<IpNet, FieldError> { reader.prefix(text) };
+        let filter = Filter {
+            vlan: self.one(JobField::Vlan, |reader, text| reader.integer(text))?.and_then(VlanId::new),
+            ip_protos: self.many(JobField::IpProto, |reader, text| reader.ip_protocol(text))?,
+            l4_sports: self.ports(JobField::L4Sport)?,
+            l4_dports: self.ports(JobField::L4Dport)?,
+            src_cidr: self.one(JobField::SrcCidr, prefix)?,
+            dst_cidr: self.one(JobField::DstCidr, prefix)?,
+            dscps: self
+                .many(JobField::Dscp, |reader, text| reader.integer(text))?
+                .into_iter()
+                .filter_map(Dscp::new)
+                .collect(),
+        };
+        match (filter.src_cidr, filter.dst_cidr) {
+            (Some(src), Some(dst)) if src.addr().is_ipv4() != dst.addr().is_ipv4() => Err(FieldError {
+                reason: Reason::InvalidField,
+                field: JobField::DstCidr.to_string(),
+                message: format!(
+                    "dst_cidr: \"{dst}\" and src_cidr \"{src}\" are of different IP versions, so no packet could match; give two of the same"
+                ),
+            }),
+            _ => Ok(filter),
+        }
+    }
+}
+
+fn reader(field: JobField) -> Reader<'static> {
+    Reader::new(limits::job(field))
+}
+
+fn joined(texts: impl Iterator<Item = String>) -> Option<String> {
+    let texts: Vec<String> = texts.collect();
+    (!texts.is_empty()).then(|| texts.join(","))
+}
+
+fn port_range(range: PortRange) -> String {
+    if range.lo() == range.hi() { range.lo().to_string() } else { format!("{}-{}", range.lo(), range.hi()) }
+}
+
+fn unknown_field(name: &str) -> FieldError {
+    let known: Vec<String> = JobField::ALL.iter().map(|field| field.table_name()).collect();
+    let message = format!("{}: no such field; a job has {}", printable(name), known.join(", "));
+    FieldError { reason: Reason::InvalidField, field: printable(name), message }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! What each field of a job row and of `TELEGEN|global` may hold, and its default: one table, read by the parsers,
+//! by the OpenAPI document and by the test that holds YANG and the plugins to it.
+//!
+//! Parsing itself is in `job` and `settings`; what a value means is nobody's business here.
+
+use super::filter::MAX_PORT_RANGES;
+use super::schema::{JobField, SettingField};
+
+/// The job id `[a-zA-Z0-9][-a-zA-Z0-9_]{0,23}`: `telegen_<id>` must fit the 32 characters of a mirror session's name
+/// (sonic-mirror-session.yang).
+pub const JOB_ID_MAX_CHARS: usize = 24;
+/// Jobs that may hold resources at once, whatever the settings say.
+pub const JOBS_MAX: usize = 2;
+
+/// What a value looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The name of a PORT or PORTCHANNEL.
+    PortName,
+    /// A decimal integer in `min..=max`.
+    Integer {
+        /// Smallest accepted value.
+        min: u64,
+        /// Largest accepted value.
+        max: u64,
+    },
+    /// `true` or `false`.
+    Boolean,
+    /// One of a list of words.
+    Word {
+        /// Words that work.
+        accepted: &'static [&'static str],
+        /// Words that are understood and refused until they are built.
+        reserved: &'static [&'static str],
+    },
+    /// An IP protocol: a name of `job::IP_PROTOCOL_NAMES` or 0..=255.
+    IpProtocol,
+    /// A port 0..=65535 or a range `lo-hi`.
+    PortRange,
+    /// An IPv4 or IPv6 prefix; an address without a length is its own prefix.
+    Prefix,
+    /// An IPv4 or IPv6 address.
+    IpAddress,
+    /// RFC 3339.
+    Timestamp,
+    /// Printable characters (Unicode without controls).
+    Text {
+        /// How many at the most.
+        max_chars: usize,
+    },
+    /// `host:port`, with or without `http://` or `https://` before it.
+    Endpoint,
+    /// An absolute path of a unix socket, or `address:port`.
+    Listen,
+    /// A name of a Linux network device, 1 to 15 characters.
+    Netdev,
+    /// An EtherType: decimal, or hexadecimal behind `0x`.
+    EtherType,
+    /// An absolute path.
+    Path,
+}
+
+/// What stands in for a field that is absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Default {
+    /// The field must be there.
+    Required,
+    /// Absence is a value of its own (no filter, no description).
+    Absent,
+    /// This value.
+    Value(&'static str),
+    /// The value of a field of `TELEGEN|global`.
+    Setting(SettingField),
+}
+
+/// The rule of one field.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule<F> {
+    /// Which field.
+    pub field: F,
+    /// What each item (of a list) or the value looks like.
+    pub kind: Kind,
+    /// What its absence means.
+    pub default: Default,
+    /// The largest number of items of a list; `None` if the field is not a list.
+    pub max_items: Option<usize>,
+}
+
+const DURATION_SEC: Kind = Kind::Integer { min: 1, max: 86_400 };
+const SAMPLE_RATE: Kind = Kind::Integer { min: 1, max: 1_000_000 };
+const DSCP: Kind = Kind::Integer { min: 0, max: 63 };
+const FREE_TEXT: Kind = Kind::Text { max_chars: 128 };
+const SPAN_METHODS: Kind = Kind::Word { accepted: &["span", "none"], reserved: &["erspan", "psample", "acl_copy"] };
+
+const fn one<F>(field: F, kind: Kind, default: Default) -> Rule<F> {
+    Rule { field, kind, default, max_items: None }
+}
+
+const fn list<F>(field: F, kind: Kind, max_items: usize) -> Rule<F> {
+    Rule { field, kind, default: Default::Absent, max_items: Some(max_items) }
+}
+
+/// The fields of a job row, in the order of [`JobField::ALL`].
+pub const JOB: [Rule<JobField>; JobField::COUNT] = [
+    one(JobField::Port, Kind::PortName, Default::Required),
+    one(
+        JobField::Direction,
+        Kind::Word { accepted: &["ingress", "egress", "both"], reserved: &[] },
+        Default::Value("ingress"),
+    ),
+    one(JobField::SpanMethod, SPAN_METHODS, Default::Setting(SettingField::SpanMethod)),
+    one(JobField::Duration, DURATION_SEC, Default::Setting(SettingField::DefaultDuration)),
+    one(JobField::SampleRate, SAMPLE_RATE, Default::Setting(SettingField::DefaultSampleRate)),
+    one(JobField::Vlan, Kind::Integer { min: 1, max: 4094 }, Default::Absent),
+    list(JobField::IpProto, Kind::IpProtocol, 256),
+    list(JobField::L4Sport, Kind::PortRange, MAX_PORT_RANGES),
+    list(JobField::L4Dport, Kind::PortRange, MAX_PORT_RANGES),
+    one(JobField::SrcCidr, Kind::Prefix, Default::Absent),
+    one(JobField::DstCidr, Kind::Prefix, Default::Absent),
+    list(JobField::Dscp, DSCP, 64),
+    one(
+        JobField::ResultDetail,
+        Kind::Word { accepted: &["summary", "flows"], reserved: &["packets", "pcaplike"] },
+        Default::Value("flows"),
+    ),
+    one(JobField::OtlpExport, Kind::Boolean, Default::Value("true")),
+    one(JobField::Anonymize, Kind::Boolean, Default::Value("false")),
+    one(JobField::ExpiresAt, Kind::Timestamp, Default::Absent),
+    one(JobField::Description, FREE_TEXT, Default::Absent),
+    one(JobField::Owner, FREE_TEXT, Default::Absent),
+];
+
+/// The fields of `TELEGEN|global`, in the order of [`SettingField::ALL`].
+pub const SETTINGS: [Rule<SettingField>; SettingField::COUNT] = [
+    one(
+        SettingField::AdminState,
+        Kind::Word { accepted: &["enabled", "disabled"], reserved: &[] },
+        Default::Value("enabled"),
+    ),
+    one(SettingField::MaxJobs, Kind::Integer { min: 1, max: JOBS_MAX as u64 }, Default::Value("2")),
+    one(SettingField::MaxQueue, Kind::Integer { min: 0, max: 16 }, Default::Value("0")),
+    one(SettingField::QueueTtl, Kind::Integer { min: 1, max: 3_600 }, Default::Value("60")),
+    one(SettingField::SettleMs, Kind::Integer { min: 0, max: 10_000 }, Default::Value("1000")),
+    one(SettingField::RunSavedJobs, Kind::Boolean, Default::Value("false")),
+    one(SettingField::DefaultDuration, DURATION_SEC, Default::Value("120")),
+    one(SettingField::DefaultSampleRate, SAMPLE_RATE, Default::Value("100")),
+    one(SettingField::SpanMethod, SPAN_METHODS, Default::Value("span")),
+    one(SettingField::TopkFlows, Kind::Integer { min: 1, max: 4_096 }, Default::Value("1024")),
+    one(SettingField::StateFlows, Kind::Integer { min: 0, max: 100 }, Default::Value("20")),
+    one(SettingField::ResultInterval, Kind::Integer { min: 1, max: 60 }, Default::Value("1")),
+    one(SettingField::FlowInterval, Kind::Integer { min: 1, max: 600 }, Default::Value("5")),
+    one(SettingField::ResultRetention, Kind::Integer { min: 0, max: 604_800 }, Default::Value("3600")),
+    one(SettingField::CpuLimit, Kind::Integer { min: 1, max: 100 }, Default::Value("20")),
+    one(SettingField::MemoryLimit, Kind::Integer { min: 1, max: 1_024 }, Default::Value("64")),
+    one(SettingField::AllowUnprobed, Kind::Boolean, Default::Value("false")),
+    one(SettingField::ErspanSrcIp, Kind::IpAddress, Default::Absent),
+    one(SettingField::ErspanDstIp, Kind::IpAddress, Default::Absent),
+    one(SettingField::ErspanNetdev, Kind::Netdev, Default::Absent),
+    one(SettingField::ErspanGreType, Kind::EtherType, Default::Value("0x88be")),
+    one(SettingField::ErspanDscp, DSCP, Default::Value("8")),
+    one(SettingField::ErspanTtl, Kind::Integer { min: 1, max: 255 }, Default::Value("255")),
+    one(SettingField::OtlpEndpoint, Kind::Endpoint, Default::Value("localhost:4317")),
+    one(
+        SettingField::OtlpProtocol,
+        Kind::Word { accepted: &["grpc", "http/protobuf"], reserved: &[] },
+        Default::Value("grpc"),
+    ),
+    one(SettingField::ExportInterval, Kind::Integer { min: 1, max: 3_600 }, Default::Value("10")),
+    one(SettingField::RestListen, Kind::Listen, Default::Value("/var/run/telegen/rest.sock")),
+    one(SettingField::RestCert, Kind::Path, Default::Absent),
+    one(SettingField::RestKey, Kind::Path, Default::Absent),
+    one(SettingField::RestClientCa, Kind::Path, Default::Absent),
+];
+
+/// The rule of a job field.
+#[must_use]
+pub const fn job(field: JobField) -> &'static Rule<JobField> {
+    &JOB[field as usize]
+}
+
+/// The rule of a setting.
+#[must_use]
+pub const fn setting(field: SettingField) -> &'static Rule<SettingField> {
+    &SETTINGS[field as usize]
+}
+
+/// The default of a job field as text: through the setting it names, where it names one. `None` if it has none.
+#[must_use]
+pub const fn job_default(field: JobField) -> Option<&'static str> {
+    match job(field).default {
+        Default::Value(value) => Some(value),
+        Default::Setting(setting_field) => match setting(setting_field).default {
+            Default::Value(value) => Some(value),
+            Default::Required | Default::Absent | Default::Setting(_) => None,
+        },
+        Default::Required | Default::Absent => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{JOB, SETTINGS};
+
+    #[test]
+    fn rules_stand_in_the_order_of_their_fields() {
+        for (index, rule) in JOB.iter().enumerate() {
+            assert_eq!(rule.field as usize, index);
+            assert_eq!(rule.max_items.is_some(), rule.field.is_list(), "{}", rule.field);
+        }
+        for (index, rule) in SETTINGS.iter().enumerate() {
+            assert_eq!(rule.field as usize, index);
+        }
+    }
+}

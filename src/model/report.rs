@@ -1,0 +1,189 @@
+//! What is known of all jobs at one moment: the one immutable value that every sink renders.
+//!
+//! Numbers stand here as they were measured or estimated; texts, units and row layouts are the sinks'.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::sample::{Counter, Histogram};
+use super::schema::{ErrorKind, EthClass, HistogramName, IpClass};
+use super::settings::Settings;
+use super::status::JobStatus;
+
+/// Everything that sinks may show.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The daemon and its host.
+    pub daemon: Arc<DaemonInfo>,
+    /// The settings in force.
+    pub settings: Arc<Settings>,
+    /// Every known job by key, finished ones until their retention ends.
+    pub jobs: BTreeMap<String, Arc<Report>>,
+}
+
+/// One job: its status and, once counting began, its numbers.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Where the job is.
+    pub status: JobStatus,
+    /// The latest numbers; `None` before the first reading, and for jobs of an earlier daemon.
+    pub results: Option<Arc<Results>>,
+    /// The latest flows and histograms; read less often than the totals.
+    pub detail: Option<Arc<Detail>>,
+}
+
+/// Totals and protocol counters of one job, cumulative since `started_at`. Exact, rates and coverage excepted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Results {
+    /// When the tap was read.
+    pub updated_at: Timestamp,
+    /// Since the tap was opened.
+    pub window: Duration,
+    /// Reached the tap.
+    pub delivered: Counter,
+    /// Passed the job's filters.
+    pub total: Counter,
+    /// Chosen by sampling for detail.
+    pub analysed: Counter,
+    /// 1 of this many packets is analysed.
+    pub sample_rate: u32,
+    /// Packets of `total` per second over the last interval.
+    pub packets_per_sec: f64,
+    /// Bits of `total` per second over the last interval.
+    pub bits_per_sec: f64,
+    /// What the port's own counters say passed between the first and the last poll inside the job.
+    pub port_packets: Option<u64>,
+    /// Delivered packets over `port_packets`, between the same two polls; not clamped.
+    pub coverage: Option<f64>,
+    /// By `EthClass as usize`; they sum to `total`.
+    pub eth: [Counter; EthClass::COUNT],
+    /// By `IpClass as usize`; they sum to ipv4 + ipv6.
+    pub ip: [Counter; IpClass::COUNT],
+    /// By `ErrorKind as usize`.
+    pub errors: [u64; ErrorKind::COUNT],
+    /// IP fragments.
+    pub fragments: u64,
+}
+
+/// Flows and histograms of one job: of the analysed packets, so estimates unless `sample_rate` is 1.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Detail {
+    /// When the tap was read.
+    pub updated_at: Timestamp,
+    /// 1 of this many packets was analysed.
+    pub sample_rate: u32,
+    /// The largest flows by estimated packets, at most `topk_flows`; `None` with `result_detail` `summary`.
+    pub flows: Option<Flows>,
+    /// Every histogram the job keeps.
+    pub histograms: Vec<(HistogramName, Histogram)>,
+}
+
+/// The flow table as it leaves the daemon.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flows {
+    /// Largest first.
+    pub top: Vec<FlowRow>,
+    /// Analysed packets of flows that are in the table but not in `top`.
+    pub below_top: Counter,
+    /// Analysed packets of flows that the table could not keep.
+    pub other: Counter,
+    /// Analysed packets without a flow.
+    pub non_ip: Counter,
+    /// How often a flow entered the table.
+    pub seen: u64,
+    /// How often one had to leave it.
+    pub evicted: u64,
+}
+
+/// One flow. Addresses are text because an anonymised job's are hashes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlowRow {
+    /// Source address, or its keyed hash.
+    pub src: String,
+    /// Destination address, or its keyed hash.
+    pub dst: String,
+    /// Whether the addresses are IPv6 (an anonymised job still says so).
+    pub is_ipv6: bool,
+    /// Source port, 0 where there is none.
+    pub l4_sport: u16,
+    /// Destination port, 0 where there is none.
+    pub l4_dport: u16,
+    /// IANA protocol number.
+    pub ip_proto: u8,
+    /// Outermost VLAN id, 0 if untagged.
+    pub vlan: u16,
+    /// Analysed packets and bytes.
+    pub analysed: Counter,
+    /// Estimated packets and bytes of the flow.
+    pub estimated: Counter,
+    /// Half the width of the 95 % interval around the estimated packets; 0 where the count is exact.
+    pub packets_err95: u64,
+    /// When its first analysed packet came.
+    pub first_seen: Timestamp,
+    /// When its last analysed packet came.
+    pub last_seen: Timestamp,
+}
+
+/// The daemon, its host and its switch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DaemonInfo {
+    /// Version of this build.
+    pub version: &'static str,
+    /// Commit of this build.
+    pub commit: &'static str,
+    /// When it was built.
+    pub built_at: &'static str,
+    /// Process id.
+    pub pid: u32,
+    /// When the process started.
+    pub started_at: Timestamp,
+    /// A name for this run of the daemon, unique among all.
+    pub instance_id: String,
+    /// The switch.
+    pub device: Device,
+    /// How taps attach here: `tcx` or `clsact`.
+    pub attach: String,
+    /// What of `TELEGEN|global` could not be taken.
+    pub settings_errors: Vec<String>,
+}
+
+/// Identity of the switch, as far as its tables say; empty where they do not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Device {
+    /// `hostname` of DEVICE_METADATA, or the kernel's.
+    pub hostname: String,
+    /// `/etc/machine-id`.
+    pub machine_id: String,
+    /// CPU architecture in OpenTelemetry's words: `amd64`, `arm64`.
+    pub arch: String,
+    /// SONiC's build version.
+    pub os_version: String,
+    /// `platform` of DEVICE_METADATA.
+    pub platform: String,
+    /// `hwsku` of DEVICE_METADATA.
+    pub hwsku: String,
+    /// Manufacturer, the first word of the platform's vendor part.
+    pub manufacturer: String,
+    /// ASIC namespace, empty on a single-ASIC switch.
+    pub namespace: String,
+}
+
+/// How the export to the collector is doing. Never part of a job's life: a collector that is away disturbs no job.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExportState {
+    /// Where metrics go.
+    pub endpoint: String,
+    /// Requests that the collector accepted.
+    pub accepted_requests: u64,
+    /// Requests that failed.
+    pub failed_requests: u64,
+    /// When the collector last accepted one.
+    pub last_success: Option<Timestamp>,
+    /// Why the latest request failed; `None` once one has been accepted again.
+    pub last_error: Option<String>,
+    /// Jobs of which at least one export was accepted.
+    pub exported_jobs: BTreeSet<String>,
+}

@@ -1,0 +1,243 @@
+//! `TELEGEN|global`, parsed. A value that cannot be taken leaves the default in its place, and that is said: the daemon shows
+//! the errors in TELEGEN_DAEMON_TABLE and in its log, because a switch must not lose telemetry to one mistyped setting.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::job::{Fields, SpanMethod};
+use super::limits::{self, Default};
+use super::schema::{Reason, SettingField, words};
+use super::value::{FieldError, Reader, printable};
+
+words! {
+    /// Whether jobs are served at all.
+    AdminState { Enabled = "enabled", Disabled = "disabled" }
+}
+
+words! {
+    /// How OTLP travels.
+    OtlpProtocol { Grpc = "grpc", HttpProtobuf = "http/protobuf" }
+}
+
+/// Where an ERSPAN session starts and ends, and on which netdev its copies come back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erspan {
+    /// Outer source address.
+    pub src_ip: Option<IpAddr>,
+    /// Outer destination address.
+    pub dst_ip: Option<IpAddr>,
+    /// The netdev on which the GRE packets arrive.
+    pub netdev: Option<String>,
+    /// GRE protocol type.
+    pub gre_type: u16,
+    /// Outer DSCP.
+    pub dscp: u8,
+    /// Outer TTL.
+    pub ttl: u8,
+}
+
+/// How the daemon behaves; see the contract for what takes effect at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Disabled ends all jobs.
+    pub admin_state: AdminState,
+    /// Jobs that may hold resources at once: 1 or 2.
+    pub max_jobs: usize,
+    /// Jobs that may wait; 0 refuses at once.
+    pub max_queue: usize,
+    /// How long a job may wait.
+    pub queue_ttl: Duration,
+    /// How long a row without `expires_at` must be quiet before it is taken up.
+    pub settle: Duration,
+    /// Whether rows found at start without a status and without `expires_at` are run.
+    pub run_saved_jobs: bool,
+    /// Duration of a job that does not say.
+    pub default_duration: Duration,
+    /// Sample rate of a job that does not say.
+    pub default_sample_rate: NonZeroU32,
+    /// Mirror method of a job that does not say.
+    pub span_method: SpanMethod,
+    /// Flows that OTLP and REST carry.
+    pub topk_flows: usize,
+    /// Flows that STATE_DB carries.
+    pub state_flows: usize,
+    /// Between two writes of the totals.
+    pub result_interval: Duration,
+    /// Between two writes of the flows.
+    pub flow_interval: Duration,
+    /// How long a finished job's rows are kept.
+    pub result_retention: Duration,
+    /// Percent of one core.
+    pub cpu_limit_percent: u32,
+    /// Bytes that all jobs' maps together may hold.
+    pub memory_limit_bytes: u64,
+    /// Whether directions that the switch does not confirm are tried.
+    pub allow_unprobed: bool,
+    /// ERSPAN parameters.
+    pub erspan: Erspan,
+    /// `host:port` or URL of the collector; `None` where only the default applies and an `OTEL_*` variable may win.
+    pub otlp_endpoint: Option<String>,
+    /// How OTLP travels; `None` where only the default applies.
+    pub otlp_protocol: Option<OtlpProtocol>,
+    /// Between two exports.
+    pub export_interval: Duration,
+    /// Unix socket path or loopback address of the REST shim.
+    pub rest_listen: String,
+}
+
+impl Settings {
+    /// Parses the row; every field that cannot be taken keeps its default and is reported.
+    #[must_use]
+    pub fn parse(fields: &Fields) -> (Settings, Vec<FieldError>) {
+        let mut row = Row { fields, errors: Vec::new() };
+        row.refuse_unknown();
+        let settings = Settings {
+            admin_state: row.word(SettingField::AdminState, AdminState::from_word),
+            max_jobs: row.integer(SettingField::MaxJobs),
+            max_queue: row.integer(SettingField::MaxQueue),
+            queue_ttl: row.seconds(SettingField::QueueTtl),
+            settle: Duration::from_millis(row.integer(SettingField::SettleMs)),
+            run_saved_jobs: row.boolean(SettingField::RunSavedJobs),
+            default_duration: row.seconds(SettingField::DefaultDuration),
+            default_sample_rate: NonZeroU32::new(row.integer(SettingField::DefaultSampleRate))
+                .unwrap_or(NonZeroU32::MIN),
+            span_method: row.word(SettingField::SpanMethod, SpanMethod::from_word),
+            topk_flows: row.integer(SettingField::TopkFlows),
+            state_flows: row.integer(SettingField::StateFlows),
+            result_interval: row.seconds(SettingField::ResultInterval),
+            flow_interval: row.seconds(SettingField::FlowInterval),
+            result_retention: row.seconds(SettingField::ResultRetention),
+            cpu_limit_percent: row.integer(SettingField::CpuLimit),
+            memory_limit_bytes: row.integer::<u64>(SettingField::MemoryLimit) << 20,
+            allow_unprobed: row.boolean(SettingField::AllowUnprobed),
+            erspan: row.erspan(),
+            otlp_endpoint: row.given(SettingField::OtlpEndpoint, |reader, text| reader.text(text)),
+            otlp_protocol: row
+                .given(SettingField::OtlpProtocol, |reader, text| reader.word(text, OtlpProtocol::from_word)),
+            export_interval: row.seconds(SettingField::ExportInterval),
+            rest_listen: row.value(SettingField::RestListen, |reader, text| reader.text(text)),
+        };
+        for reserved in [SettingField::RestCert, SettingField::RestKey, SettingField::RestClientCa] {
+            row.refuse_reserved(reserved);
+        }
+        (settings, row.errors)
+    }
+}
+
+impl std::default::Default for Settings {
+    fn default() -> Settings {
+        Settings::parse(&Fields::new()).0
+    }
+}
+
+struct Row<'a> {
+    fields: &'a Fields,
+    errors: Vec<FieldError>,
+}
+
+impl Row<'_> {
+    /// The value in the row, if it is there and can be taken.
+    fn given<T>(&mut self, field: SettingField, read: impl Fn(Reader<'_>, &str) -> Result<T, FieldError>) -> Option<T> {
+        match read(Reader::new(limits::setting(field)), self.fields.get(field.as_str())?) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.errors.push(error);
+                None
+            }
+        }
+    }
+
+    /// The value in the row, or the default of `limits`.
+    fn value<T>(&mut self, field: SettingField, read: impl Fn(Reader<'_>, &str) -> Result<T, FieldError>) -> T {
+        let rule = limits::setting(field);
+        self.given(field, &read).unwrap_or_else(|| {
+            let Default::Value(text) = rule.default else { unreachable!("{field} has a default in limits::SETTINGS") };
+            read(Reader::new(rule), text).unwrap_or_else(|error| unreachable!("default: {error}"))
+        })
+    }
+
+    fn integer<T: TryFrom<u64>>(&mut self, field: SettingField) -> T {
+        self.value(field, |reader, text| reader.integer(text))
+    }
+
+    fn seconds(&mut self, field: SettingField) -> Duration {
+        Duration::from_secs(self.integer(field))
+    }
+
+    fn boolean(&mut self, field: SettingField) -> bool {
+        self.value(field, |reader, text| reader.boolean(text))
+    }
+
+    fn word<T>(&mut self, field: SettingField, from_word: fn(&str) -> Option<T>) -> T {
+        self.value(field, |reader, text| reader.word(text, from_word))
+    }
+
+    fn erspan(&mut self) -> Erspan {
+        Erspan {
+            src_ip: self.given(SettingField::ErspanSrcIp, |reader, text| reader.address(text)),
+            dst_ip: self.given(SettingField::ErspanDstIp, |reader, text| reader.address(text)),
+            netdev: self.given(SettingField::ErspanNetdev, |reader, text| reader.text(text)),
+            gre_type: self.value(SettingField::ErspanGreType, |reader, text| reader.ether_type(text)),
+            dscp: self.integer(SettingField::ErspanDscp),
+            ttl: self.integer(SettingField::ErspanTtl),
+        }
+    }
+
+    fn refuse_unknown(&mut self) {
+        for name in self.fields.keys().filter(|name| *name != "NULL" && SettingField::from_word(name).is_none()) {
+            let known: Vec<&str> = SettingField::ALL.iter().map(|field| field.as_str()).collect();
+            let message = format!("{}: no such setting; TELEGEN|global has {}", printable(name), known.join(", "));
+            self.errors.push(FieldError { reason: Reason::InvalidField, field: printable(name), message });
+        }
+    }
+
+    fn refuse_reserved(&mut self, field: SettingField) {
+        if self.fields.contains_key(field.as_str()) {
+            let message = format!(
+                "{field}: TLS is reserved and not built into this version; leave it out and use rest_listen with a unix socket or a loopback address"
+            );
+            self.errors.push(FieldError { reason: Reason::InvalidField, field: field.to_string(), message });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AdminState, Settings};
+    use crate::model::job::{Fields, SpanMethod};
+
+    fn fields(pairs: &[(&str, &str)]) -> Fields {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn an_empty_row_means_the_contracts_defaults_and_every_default_parses() {
+        let (settings, errors) = Settings::parse(&Fields::new());
+        assert_eq!(errors, []);
+        assert_eq!((settings.max_jobs, settings.max_queue), (2, 0));
+        assert_eq!(settings.queue_ttl.as_secs(), 60);
+        assert_eq!(settings.settle.as_millis(), 1000);
+        assert_eq!((settings.default_duration.as_secs(), settings.default_sample_rate.get()), (120, 100));
+        assert_eq!(settings.span_method, SpanMethod::Span);
+        assert_eq!((settings.topk_flows, settings.state_flows), (1024, 20));
+        assert_eq!(settings.memory_limit_bytes, 64 << 20);
+        assert_eq!(settings.erspan.gre_type, 0x88be);
+        assert_eq!(settings.rest_listen, "/var/run/telegen/rest.sock");
+    }
+
+    #[test]
+    fn a_bad_value_keeps_its_default_is_reported_and_leaves_the_others_alone() {
+        let (settings, errors) = Settings::parse(&fields(&[("max_jobs", "3"), ("admin_state", "disabled")]));
+        assert_eq!((settings.max_jobs, settings.admin_state), (2, AdminState::Disabled));
+        let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(messages, ["max_jobs: \"3\" is not accepted; give an integer from 1 to 2"]);
+    }
+
+    #[test]
+    fn unknown_and_reserved_settings_are_named() {
+        let (_, errors) = Settings::parse(&fields(&[("max_job", "1"), ("rest_cert", "/etc/x"), ("NULL", "NULL")]));
+        let named: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
+        assert_eq!(named, ["max_job", "rest_cert"]);
+    }
+}

@@ -1,0 +1,396 @@
+//! The life of every job as a pure state machine: events in, effects out, time as a value.
+//!
+//! ```text
+//!            Settling ──▶ Surveying ──▶ Mirroring ──▶ Attaching ──▶ Running
+//!               │            │  ▲           │             │            │
+//!               │            ▼  │           ▼             ▼            ▼
+//!               │          Queued     Unmirroring ◀───── Closing ◀─────┘
+//!               │            │           │  (Running deletes the session first, then closes the tap)
+//!               ▼            ▼           ▼
+//!             (gone)      Publishing ──▶ Removing ──▶ (over)
+//! ```
+//!
+//! What it guarantees, whatever the order of events: at most `max_jobs` jobs hold resources; every session and tap that it
+//! asked for it also asks to be removed; every accepted job gets a final status, and that status is written before the row
+//! is deleted; a session that is not ours is never named in an effect. `simulation` tries that.
+//!
+//! It knows no Redis, no BPF and no clock. `io::executor` carries its effects out, `daemon` feeds it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::admission::{MirrorPlan, Plan};
+use super::job::{Direction, Fields, JobId, JobSpec};
+use super::schema::{Reason, Source, Status, Warning};
+use super::settings::Settings;
+use super::status::{Ending, JobStatus};
+use super::world::World;
+
+mod doors;
+mod phases;
+mod timers;
+mod view;
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+/// How long orchagent has to make a session active, and to remove it.
+pub const SESSION_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it has to remove it when the daemon is being stopped: SIGTERM allows five seconds for everything.
+pub const SESSION_TIMEOUT_SHUTDOWN: Duration = Duration::from_secs(3);
+/// How long a live session may be missing from STATE_DB before it counts as lost: after a flush our own rows come back first.
+pub const LOST_GRACE: Duration = Duration::from_secs(2);
+/// A row without a port may be one that is still being written, field by field.
+pub const MISSING_FIELD_QUIET: Duration = Duration::from_secs(10);
+/// Between two attempts at something that Redis refused.
+pub const RETRY: Duration = Duration::from_millis(500);
+/// How long the world may take to be read before it is asked for again.
+pub const SURVEY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two looks for sessions that nobody owns.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+
+/// An instant on both clocks: deadlines use `mono`, people read `wall`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Time since some fixed point; never goes back, unlike a switch's wall clock before NTP.
+    pub mono: Duration,
+    /// The wall clock.
+    pub wall: Timestamp,
+}
+
+/// What orchagent says of a session in STATE_DB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionState {
+    /// No row: refused, not yet processed, or removed.
+    Absent,
+    /// A row that says `inactive`, or nothing.
+    Inactive,
+    /// A row that says `active`.
+    Active,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A row is there with these fields, or is not there. Only a hint to compare: saying it twice changes nothing.
+    Row {
+        /// The door.
+        door: Source,
+        /// The row's key.
+        key: String,
+        /// Its fields; `None` when it is gone.
+        fields: Option<Fields>,
+    },
+    /// All rows of a door, after a (re)connect and every 30 s.
+    Rows {
+        /// The door.
+        door: Source,
+        /// Every row by key.
+        rows: BTreeMap<String, Fields>,
+    },
+    /// The settings changed.
+    Settings(Box<Settings>),
+    /// The snapshot that was asked for.
+    Surveyed {
+        /// For which job.
+        id: JobId,
+        /// The snapshot, or why it could not be taken.
+        world: Result<Box<World>, String>,
+    },
+    /// `SetMirror` was carried out, or not.
+    MirrorSet {
+        /// For which job.
+        id: JobId,
+        /// Why not.
+        result: Result<(), String>,
+    },
+    /// `DeleteMirror` was carried out, or not.
+    MirrorDeleted {
+        /// For which job.
+        id: JobId,
+        /// Why not.
+        result: Result<(), String>,
+    },
+    /// orchagent's word on a session of ours.
+    SessionState {
+        /// Whose session.
+        id: JobId,
+        /// The word.
+        state: SessionState,
+    },
+    /// A snapshot taken because mirror sessions changed, or because it was time to look.
+    Sessions {
+        /// The snapshot.
+        world: Box<World>,
+    },
+    /// `OpenTap` was carried out, or not.
+    TapOpened {
+        /// For which job.
+        id: JobId,
+        /// Why not.
+        result: Result<(), (Reason, String)>,
+    },
+    /// The tapped device is gone.
+    TapLost {
+        /// For which job.
+        id: JobId,
+        /// What was seen.
+        message: String,
+    },
+    /// `CloseTap` was carried out; the last sample has been read if it could be.
+    TapClosed {
+        /// For which job.
+        id: JobId,
+        /// Why the last sample could not be read.
+        result: Result<(), String>,
+    },
+    /// The aggregator or the executor noticed something that the job's user should know.
+    Warned {
+        /// For which job.
+        id: JobId,
+        /// What.
+        warning: Warning,
+    },
+    /// The final status of a job stands in STATE_DB.
+    Published {
+        /// The row's key.
+        key: String,
+    },
+    /// `DeleteRow` was carried out, or not.
+    RowDeleted {
+        /// The door.
+        door: Source,
+        /// The row's key.
+        key: String,
+        /// Why not.
+        result: Result<(), String>,
+    },
+    /// SIGTERM, or `drain`: end every job and take no more.
+    Shutdown,
+}
+
+/// What is to be done. The executor translates; it never decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Take a snapshot of the switch; answered by [`Event::Surveyed`].
+    Survey {
+        /// For which job.
+        id: JobId,
+    },
+    /// Write the session, in one HSET; answered by [`Event::MirrorSet`].
+    SetMirror {
+        /// For which job.
+        id: JobId,
+        /// The session.
+        plan: MirrorPlan,
+    },
+    /// Delete the session; answered by [`Event::MirrorDeleted`].
+    DeleteMirror {
+        /// For which job.
+        id: JobId,
+        /// The session.
+        plan: MirrorPlan,
+    },
+    /// Delete a session of ours that no job owns; repeated by the sweep until it is gone.
+    DeleteOrphan {
+        /// The session's name; always begins with `telegen_`.
+        session: String,
+    },
+    /// Take a snapshot for [`Event::Sessions`].
+    ListSessions,
+    /// Load and attach the tap; answered by [`Event::TapOpened`].
+    OpenTap {
+        /// For which job.
+        id: JobId,
+        /// What to count.
+        spec: Arc<JobSpec>,
+        /// On which netdev.
+        netdev: String,
+        /// At which hooks.
+        hooks: Direction,
+    },
+    /// Read the tap a last time and remove it; answered by [`Event::TapClosed`].
+    CloseTap {
+        /// For which job.
+        id: JobId,
+    },
+    /// Delete the job's row; answered by [`Event::RowDeleted`].
+    DeleteRow {
+        /// The door.
+        door: Source,
+        /// The row's key.
+        key: String,
+    },
+    /// Delete what STATE_DB says of a job that is forgotten.
+    ClearResults {
+        /// The row's key.
+        key: String,
+    },
+    /// One line for the log.
+    Log {
+        /// The line.
+        line: String,
+    },
+}
+
+/// Where a job is, with what it needs there.
+#[derive(Clone, Debug)]
+enum Phase {
+    /// The row's fields may still be arriving; nothing has been said of the job. It is looked at again at `due`.
+    Settling { since: Duration, due: Duration },
+    /// The world has been asked for.
+    Surveying { spec: Arc<JobSpec>, retry: Duration, waiting: Option<Duration> },
+    /// No slot is free.
+    Queued { spec: Arc<JobSpec>, since: Duration },
+    /// The session has been written; orchagent has until `deadline`.
+    Mirroring { spec: Arc<JobSpec>, plan: Arc<Plan>, mirror: MirrorPlan, deadline: Duration },
+    /// The tap is being opened; `then` ends the job as soon as it is.
+    Attaching { spec: Arc<JobSpec>, plan: Arc<Plan>, then: Option<Ending> },
+    /// Packets are counted until `ends`; `missing_since` is when the session was last seen to be not active.
+    Running { spec: Arc<JobSpec>, plan: Arc<Plan>, ends: Duration, missing_since: Option<Duration> },
+    /// The session's deletion has been asked for; orchagent has until `deadline`.
+    Unmirroring { ending: Ending, mirror: MirrorPlan, tap: TapOwned, deleted: Deleted, deadline: Duration },
+    /// The tap's last reading and removal have been asked for.
+    Closing { ending: Ending },
+    /// The final status is on its way to STATE_DB.
+    Publishing { ending: Ending },
+    /// The row's deletion has been asked for; again at `retry`.
+    Removing { ending: Ending, retry: Duration },
+}
+
+/// Whether a tap is open while the session is being removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TapOwned {
+    Yes,
+    No,
+}
+
+/// How far the deletion of a session's row has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deleted {
+    /// Asked for, no answer yet.
+    Asked,
+    /// Redis refused; ask again then.
+    RetryAt(Duration),
+    /// The row is gone from CONFIG_DB.
+    Done,
+}
+
+/// One job.
+#[derive(Clone, Debug)]
+struct Job {
+    door: Source,
+    /// Order of arrival, for the queue.
+    sequence: u64,
+    /// The row as it was last seen; `None` since its user deleted it.
+    row: Option<Fields>,
+    /// A row written after its user had deleted the first one: a new job under the same name.
+    successor: Option<Fields>,
+    phase: Phase,
+    /// What was asked for and what was taken, as far as it is known; kept for the final status.
+    spec: Option<Arc<JobSpec>>,
+    plan: Option<Arc<Plan>>,
+    warnings: BTreeSet<Warning>,
+    /// What the user should know of a change that was not, or not wholly, followed.
+    note: String,
+    session_state: SessionState,
+    created_at: Timestamp,
+    /// The row's `expires_at` on the steady clock.
+    expires: Option<Duration>,
+    started: Option<Now>,
+    ended: Option<Now>,
+}
+
+/// A job that is over, remembered until its retention ends.
+#[derive(Clone, Debug)]
+struct Finished {
+    /// `None` for a job of an earlier daemon: its rows are left as they are.
+    status: Option<JobStatus>,
+    /// The row it had, to tell a late echo of it from a new one.
+    row: Option<Fields>,
+    ended: Duration,
+}
+
+/// What an earlier daemon left in STATE_DB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prior {
+    /// The status it wrote last.
+    pub status: Status,
+    /// The door the job had come through.
+    pub source: Source,
+    /// When it had been taken up.
+    pub created_at: Option<Timestamp>,
+    /// When it had begun to count.
+    pub started_at: Option<Timestamp>,
+    /// When it had ended.
+    pub ended_at: Option<Timestamp>,
+    /// The job's own fields, as that daemon wrote them.
+    pub fields: Fields,
+}
+
+/// All jobs of one ASIC namespace.
+#[derive(Clone, Debug)]
+pub struct Supervisor {
+    settings: Settings,
+    jobs: BTreeMap<String, Job>,
+    finished: BTreeMap<String, Finished>,
+    /// What an earlier daemon left, until the row's door has been listed once.
+    prior: BTreeMap<String, Prior>,
+    listed: BTreeSet<Source>,
+    next_sequence: u64,
+    next_sweep: Duration,
+    draining: bool,
+}
+
+impl Supervisor {
+    /// A supervisor that knows no rows yet. `prior` is what STATE_DB says of the jobs of an earlier daemon.
+    #[must_use]
+    pub fn new(settings: Settings, prior: BTreeMap<String, Prior>, now: Now) -> Supervisor {
+        Supervisor {
+            settings,
+            jobs: BTreeMap::new(),
+            finished: BTreeMap::new(),
+            prior,
+            listed: BTreeSet::new(),
+            next_sequence: 0,
+            next_sweep: now.mono,
+            draining: false,
+        }
+    }
+
+    /// Takes an event in and says what is to be done. Deadlines that have passed by `now` are acted on too.
+    pub fn on(&mut self, event: Event, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Row { door, key, fields } => self.row(door, &key, fields, now, &mut effects),
+            Event::Rows { door, rows } => self.rows(door, rows, now, &mut effects),
+            Event::Settings(settings) => self.settings_changed(*settings, now, &mut effects),
+            Event::Shutdown => self.shutdown(now, &mut effects),
+            Event::Surveyed { id, world } => self.surveyed(&id, world, now, &mut effects),
+            Event::MirrorSet { id, result } => self.mirror_set(&id, result, now, &mut effects),
+            Event::MirrorDeleted { id, result } => self.mirror_deleted(&id, &result, now, &mut effects),
+            Event::SessionState { id, state } => self.session_state(&id, state, now, &mut effects),
+            Event::Sessions { world } => self.sessions(&world, now, &mut effects),
+            Event::TapOpened { id, result } => self.tap_opened(&id, result, now, &mut effects),
+            Event::TapLost { id, message } => self.tap_lost(&id, message, now, &mut effects),
+            Event::TapClosed { id, result } => self.tap_closed(&id, result, now),
+            Event::Warned { id, warning } => self.warned(&id, warning),
+            Event::Published { key } => self.published(&key, now, &mut effects),
+            Event::RowDeleted { door, key, result } => self.row_deleted(door, &key, &result, now, &mut effects),
+        }
+        self.run_timers(now, &mut effects);
+        effects
+    }
+
+    /// Acts on deadlines that have passed by `now`.
+    pub fn tick(&mut self, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.run_timers(now, &mut effects);
+        effects
+    }
+}

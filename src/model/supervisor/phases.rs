@@ -1,0 +1,338 @@
+//! What the world answers: snapshots, sessions, taps, deletions. Each handler names every phase; the ones in which an answer
+//! comes too late to matter are listed as such.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{
+    Deleted, Effect, Job, Now, Phase, RETRY, SESSION_TIMEOUT, SESSION_TIMEOUT_SHUTDOWN, SessionState, Supervisor,
+    TapOwned,
+};
+use crate::model::admission::{self, MirrorPlan, Plan};
+use crate::model::job::{JobId, JobSpec};
+use crate::model::schema::{Reason, SESSION_PREFIX, Source, Warning};
+use crate::model::status::Ending;
+use crate::model::world::{Session, World};
+
+impl Supervisor {
+    pub(super) fn surveyed(
+        &mut self,
+        id: &JobId,
+        world: Result<Box<World>, String>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let key = id.as_str();
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        let (spec, waiting) = match &mut job.phase {
+            Phase::Surveying { spec, retry, waiting } => match world {
+                Ok(_) => (Arc::clone(spec), *waiting),
+                Err(error) => {
+                    *retry = now.mono + RETRY;
+                    let line = format!("job {id}: the switch's tables could not be read, trying again: {error}");
+                    return effects.push(Effect::Log { line });
+                }
+            },
+            Phase::Settling { .. }
+            | Phase::Queued { .. }
+            | Phase::Mirroring { .. }
+            | Phase::Attaching { .. }
+            | Phase::Running { .. }
+            | Phase::Unmirroring { .. }
+            | Phase::Closing { .. }
+            | Phase::Publishing { .. }
+            | Phase::Removing { .. } => return,
+        };
+        let Ok(world) = world else { return };
+        if let Err(refusal) = admission::check_port(&spec, &world) {
+            return self.publish(key, Ending::rejected(refusal.reason, refusal.message), now);
+        }
+        if self.must_wait(key, waiting) {
+            return self.wait(key, spec, waiting, now);
+        }
+        let (taken, memory_used) = (self.taken_sessions(), self.memory_bytes());
+        match admission::plan(id, &spec, &world, &self.settings, &taken, memory_used) {
+            Ok(plan) => self.start(id, spec, plan, now, effects),
+            Err(refusal) => self.publish(key, Ending::rejected(refusal.reason, refusal.message), now),
+        }
+    }
+
+    fn start(&mut self, id: &JobId, spec: Arc<JobSpec>, plan: Plan, now: Now, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
+        let plan = Arc::new(plan);
+        job.warnings.extend(plan.warnings.iter().copied());
+        job.plan = Some(Arc::clone(&plan));
+        job.session_state = SessionState::Absent;
+        match plan.mirror.clone() {
+            Some(mirror) => {
+                effects.push(Effect::SetMirror { id: id.clone(), plan: mirror.clone() });
+                job.phase = Phase::Mirroring { spec, plan, mirror, deadline: now.mono + SESSION_TIMEOUT };
+            }
+            None => job.attach(id, spec, plan, effects),
+        }
+    }
+
+    pub(super) fn mirror_set(&mut self, id: &JobId, result: Result<(), String>, now: Now, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
+        match (&mut job.phase, result) {
+            (Phase::Mirroring { deadline, .. }, Ok(())) => *deadline = now.mono + SESSION_TIMEOUT,
+            (Phase::Mirroring { .. }, Err(error)) => {
+                let message = format!("the mirror session could not be written to CONFIG_DB: {error}");
+                self.end(id.as_str(), Ending::failed(Reason::Internal, message), now, effects);
+            }
+            (
+                Phase::Settling { .. }
+                | Phase::Surveying { .. }
+                | Phase::Queued { .. }
+                | Phase::Attaching { .. }
+                | Phase::Running { .. }
+                | Phase::Unmirroring { .. }
+                | Phase::Closing { .. }
+                | Phase::Publishing { .. }
+                | Phase::Removing { .. },
+                _,
+            ) => {}
+        }
+    }
+
+    pub(super) fn session_state(&mut self, id: &JobId, state: SessionState, now: Now, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
+        job.session_state = state;
+        match (&mut job.phase, state) {
+            (Phase::Mirroring { spec, plan, .. }, SessionState::Active) => {
+                let (spec, plan) = (Arc::clone(spec), Arc::clone(plan));
+                job.attach(id, spec, plan, effects);
+            }
+            (Phase::Running { missing_since, .. }, SessionState::Active) => *missing_since = None,
+            (Phase::Running { missing_since, .. }, SessionState::Absent | SessionState::Inactive) => {
+                missing_since.get_or_insert(now.mono);
+            }
+            (Phase::Unmirroring { deleted: Deleted::Done, .. }, SessionState::Absent) => {
+                self.unmirrored(id.as_str(), now, effects);
+            }
+            (
+                Phase::Settling { .. }
+                | Phase::Surveying { .. }
+                | Phase::Queued { .. }
+                | Phase::Mirroring { .. }
+                | Phase::Attaching { .. }
+                | Phase::Unmirroring { .. }
+                | Phase::Closing { .. }
+                | Phase::Publishing { .. }
+                | Phase::Removing { .. },
+                _,
+            ) => {}
+        }
+    }
+
+    pub(super) fn mirror_deleted(
+        &mut self,
+        id: &JobId,
+        result: &Result<(), String>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
+        let Phase::Unmirroring { deleted, .. } = &mut job.phase else { return };
+        *deleted = if result.is_ok() { Deleted::Done } else { Deleted::RetryAt(now.mono + RETRY) };
+        if *deleted == Deleted::Done && job.session_state == SessionState::Absent {
+            self.unmirrored(id.as_str(), now, effects);
+        }
+    }
+
+    /// The session is gone, or nobody will say so in time.
+    pub(super) fn unmirrored(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        let Phase::Unmirroring { ending, tap, .. } = &job.phase else { return };
+        let ending = ending.clone();
+        match tap {
+            TapOwned::Yes => self.close_tap(key, ending, effects),
+            TapOwned::No => self.publish(key, ending, now),
+        }
+    }
+
+    /// Looks for sessions of ours that no job owns, and for sessions of others that came over ours.
+    pub(super) fn sessions(&mut self, world: &World, now: Now, effects: &mut Vec<Effect>) {
+        let owned = self.taken_sessions();
+        let ours = |name: &&String| name.starts_with(SESSION_PREFIX);
+        let present = world.sessions.keys().chain(&world.known_states).filter(ours);
+        let mut orphans: Vec<&String> = present.filter(|name| !owned.contains_key(*name)).collect();
+        orphans.sort();
+        orphans.dedup();
+        effects.extend(orphans.into_iter().map(|name| Effect::DeleteOrphan { session: name.clone() }));
+
+        let foreign: BTreeMap<String, Session> = world
+            .sessions
+            .iter()
+            .filter(|(name, _)| !name.starts_with(SESSION_PREFIX))
+            .map(|(name, session)| (name.clone(), session.clone()))
+            .collect();
+        let intruded: Vec<(String, String)> = self
+            .jobs
+            .iter()
+            .filter_map(|(key, job)| Some((key.clone(), admission::intruder(job.live_mirror()?, &foreign, world)?)))
+            .collect();
+        for (key, intruder) in intruded {
+            let message = format!(
+                "mirror session {intruder} was added over this job's session; orchagent copies a port to one session only, so when ours is removed now, the owner of {intruder} must remove it and add it again"
+            );
+            self.end(&key, Ending::failed(Reason::MirrorConflict, message), now, effects);
+        }
+    }
+
+    pub(super) fn tap_opened(
+        &mut self,
+        id: &JobId,
+        result: Result<(), (Reason, String)>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let key = id.as_str();
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        let Phase::Attaching { spec, plan, then } = job.phase.clone() else { return };
+        if let Err((reason, message)) = result {
+            let ending = then.unwrap_or_else(|| Ending::failed(reason, message));
+            return self.take_down(key, ending, TapOwned::No, now, effects);
+        }
+        let wanted = now.mono + spec.duration;
+        let ends = job.expires.map_or(wanted, |expires| wanted.min(expires));
+        let missing = plan.mirror.is_some() && job.session_state != SessionState::Active;
+        job.started = Some(now);
+        job.phase = Phase::Running { spec, plan, ends, missing_since: missing.then_some(now.mono) };
+        if let Some(ending) = then {
+            self.take_down(key, ending, TapOwned::Yes, now, effects);
+        }
+    }
+
+    pub(super) fn tap_lost(&mut self, id: &JobId, message: String, now: Now, effects: &mut Vec<Effect>) {
+        let running = self.jobs.get(id.as_str()).is_some_and(|job| matches!(job.phase, Phase::Running { .. }));
+        if running {
+            self.end(id.as_str(), Ending::failed(Reason::TapMissing, message), now, effects);
+        }
+    }
+
+    pub(super) fn tap_closed(&mut self, id: &JobId, result: Result<(), String>, now: Now) {
+        let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
+        let Phase::Closing { ending } = &job.phase else { return };
+        let mut ending = ending.clone();
+        if let Err(error) = result {
+            let separator = if ending.message.is_empty() { "" } else { "; " };
+            ending.message += &format!("{separator}the last reading of the tap failed: {error}");
+        }
+        self.publish(id.as_str(), ending, now);
+    }
+
+    pub(super) fn warned(&mut self, id: &JobId, warning: Warning) {
+        if let Some(job) = self.jobs.get_mut(id.as_str()) {
+            job.warnings.insert(warning);
+        }
+    }
+
+    pub(super) fn published(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        let Phase::Publishing { ending } = &job.phase else { return };
+        if job.row.is_none() {
+            return self.finish(key, now);
+        }
+        job.phase = Phase::Removing { ending: ending.clone(), retry: now.mono + RETRY };
+        effects.push(Effect::DeleteRow { door: job.door, key: key.to_owned() });
+    }
+
+    pub(super) fn row_deleted(
+        &mut self,
+        door: Source,
+        key: &str,
+        result: &Result<(), String>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Err(error) = result {
+            let line = format!("the row of job {key} could not be deleted yet: {error}");
+            return effects.push(Effect::Log { line });
+        }
+        let over = |job: &Job| job.door == door && matches!(job.phase, Phase::Removing { .. });
+        if self.jobs.get(key).is_some_and(over) {
+            self.finish(key, now);
+        }
+    }
+
+    /// Ends a job wherever it is; one that is ending already keeps its first ending.
+    pub(super) fn end(&mut self, key: &str, ending: Ending, now: Now, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        match &mut job.phase {
+            Phase::Settling { .. }
+            | Phase::Unmirroring { .. }
+            | Phase::Closing { .. }
+            | Phase::Publishing { .. }
+            | Phase::Removing { .. } => {}
+            Phase::Surveying { .. } | Phase::Queued { .. } => self.publish(key, ending, now),
+            Phase::Attaching { then, .. } => {
+                then.get_or_insert(ending);
+            }
+            Phase::Mirroring { .. } => self.take_down(key, ending, TapOwned::No, now, effects),
+            Phase::Running { .. } => self.take_down(key, ending, TapOwned::Yes, now, effects),
+        }
+    }
+
+    /// The session first, then the tap, so that the last copy is counted.
+    fn take_down(&mut self, key: &str, ending: Ending, tap: TapOwned, now: Now, effects: &mut Vec<Effect>) {
+        let timeout = self.session_timeout();
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        let mirror = job.plan.as_ref().and_then(|plan| plan.mirror.clone());
+        match (mirror, tap, JobId::parse(key)) {
+            (Some(mirror), tap, Ok(id)) => {
+                effects.push(Effect::DeleteMirror { id, plan: mirror.clone() });
+                let deadline = now.mono + timeout;
+                job.phase = Phase::Unmirroring { ending, mirror, tap, deleted: Deleted::Asked, deadline };
+            }
+            (_, TapOwned::Yes, _) => self.close_tap(key, ending, effects),
+            (_, TapOwned::No, _) => self.publish(key, ending, now),
+        }
+    }
+
+    fn close_tap(&mut self, key: &str, ending: Ending, effects: &mut Vec<Effect>) {
+        if let (Some(job), Ok(id)) = (self.jobs.get_mut(key), JobId::parse(key)) {
+            job.phase = Phase::Closing { ending };
+            effects.push(Effect::CloseTap { id });
+        }
+    }
+
+    pub(super) fn publish(&mut self, key: &str, ending: Ending, now: Now) {
+        if let Some(job) = self.jobs.get_mut(key) {
+            job.ended = Some(now);
+            job.phase = Phase::Publishing { ending };
+        }
+    }
+
+    fn session_timeout(&self) -> Duration {
+        if self.draining { SESSION_TIMEOUT_SHUTDOWN } else { SESSION_TIMEOUT }
+    }
+}
+
+impl Job {
+    fn attach(&mut self, id: &JobId, spec: Arc<JobSpec>, plan: Arc<Plan>, effects: &mut Vec<Effect>) {
+        effects.push(Effect::OpenTap {
+            id: id.clone(),
+            spec: Arc::clone(&spec),
+            netdev: plan.netdev.clone(),
+            hooks: plan.hooks,
+        });
+        self.phase = Phase::Attaching { spec, plan, then: None };
+    }
+
+    /// The session of a job that still wants it.
+    fn live_mirror(&self) -> Option<&MirrorPlan> {
+        match &self.phase {
+            Phase::Mirroring { mirror, .. } => Some(mirror),
+            Phase::Attaching { plan, .. } | Phase::Running { plan, .. } => plan.mirror.as_ref(),
+            Phase::Settling { .. }
+            | Phase::Surveying { .. }
+            | Phase::Queued { .. }
+            | Phase::Unmirroring { .. }
+            | Phase::Closing { .. }
+            | Phase::Publishing { .. }
+            | Phase::Removing { .. } => None,
+        }
+    }
+}

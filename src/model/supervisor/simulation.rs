@@ -1,0 +1,300 @@
+//! The supervisor against a switch made of maps, on a virtual clock: random users, delays, failures and restarts. After every
+//! step the invariants are checked; at the end the world calms down and nothing of ours may be left.
+//!
+//! `switch` is the world and carries effects out; this file is the user, the clock and the judge. A history is its seed: a
+//! failure names it, and `TELEGEN_SIM_SEED=<seed>` runs that one alone.
+
+mod switch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use switch::{Pending, Random, Switch};
+
+use super::{Event, Now, SWEEP_INTERVAL, Supervisor};
+use crate::model::job::Fields;
+use crate::model::limits::JOBS_MAX;
+use crate::model::schema::{Source, Status};
+use crate::model::settings::Settings;
+use crate::model::status::JobStatus;
+
+/// Histories that `make test` tries.
+const HISTORIES: u64 = 10_000;
+/// What happens from outside in one history.
+const ACTIONS: usize = 40;
+/// Longer than every duration, queue and time-out of the simulated jobs together.
+const CALM: Duration = Duration::from_secs(400);
+
+/// One history.
+struct Simulation {
+    seed: u64,
+    random: Random,
+    switch: Switch,
+    supervisor: Supervisor,
+    /// Final statuses that were written, to see that none changes.
+    finals: BTreeMap<String, Status>,
+    /// Keys of which STATE_DB has ever said something since their row was last written.
+    accepted: BTreeSet<String>,
+    names_used: u64,
+}
+
+impl Simulation {
+    fn new(seed: u64) -> Simulation {
+        let switch = Switch::new();
+        let settings = Settings { max_queue: 2, ..Settings::default() };
+        let supervisor = Supervisor::new(settings, BTreeMap::new(), switch.now());
+        let mut simulation = Simulation {
+            seed,
+            random: Random::new(seed),
+            switch,
+            supervisor,
+            finals: BTreeMap::new(),
+            accepted: BTreeSet::new(),
+            names_used: 0,
+        };
+        simulation.list_rows();
+        simulation
+    }
+
+    /// Random actions with random time between them, then calm, then the reckoning.
+    fn run(&mut self) {
+        for _ in 0..ACTIONS {
+            self.act();
+            let pause = Duration::from_millis(self.random.below(6_000));
+            self.run_until(self.switch.mono + pause);
+        }
+        self.switch.heal(&mut self.random);
+        let end = self.switch.mono + CALM;
+        while self.switch.mono < end {
+            self.list_rows();
+            let step = (self.switch.mono + SWEEP_INTERVAL).min(end);
+            self.run_until(step);
+        }
+        self.reckon();
+    }
+
+    /// One thing from outside.
+    fn act(&mut self) {
+        match self.random.below(16) {
+            0..=5 => self.write_a_row(),
+            6 | 7 => self.delete_a_row(),
+            8 => self.change_a_row(),
+            9 => self.switch.redis_up = !self.switch.redis_up,
+            10 => self.switch.break_orchagent(&mut self.random),
+            11 => self.switch.heal(&mut self.random),
+            12 => self.switch.toggle_foreign_session(&mut self.random),
+            13 => self.restart(),
+            14 => self.change_settings(),
+            _ => {
+                self.switch.rows.clear();
+                self.switch.config_flushed();
+            }
+        }
+        if self.random.chance(30) {
+            self.list_rows();
+        }
+    }
+
+    fn write_a_row(&mut self) {
+        let key = if self.random.chance(20) && self.names_used > 0 {
+            format!("job{}", self.random.below(self.names_used))
+        } else {
+            self.names_used += 1;
+            format!("job{}", self.names_used - 1)
+        };
+        let door = if self.random.chance(20) { Source::Appl } else { Source::Config };
+        let mut fields = Fields::new();
+        let port = self.random.pick(&["Ethernet0", "Ethernet4", "Ethernet8", "PortChannel1", "Ethernet99"]);
+        fields.insert("port".to_owned(), port.to_owned());
+        fields.insert("duration".to_owned(), (1 + self.random.below(40)).to_string());
+        fields.insert("direction".to_owned(), self.random.pick(&["ingress", "egress", "both", "up"]).to_owned());
+        if self.random.chance(20) {
+            fields.insert("span_method".to_owned(), self.random.pick(&["none", "erspan"]).to_owned());
+        }
+        if self.random.chance(60) {
+            let seconds = i64::try_from(self.random.below(90)).expect("small");
+            let expires = self.switch.now().wall + jiff::SignedDuration::from_secs(seconds);
+            fields.insert("expires_at".to_owned(), expires.to_string());
+        }
+        if self.random.chance(10) {
+            fields.remove("port");
+        }
+        self.switch.write_row(door, &key, fields, &mut self.random);
+    }
+
+    fn delete_a_row(&mut self) {
+        let keys: Vec<(Source, String)> = self.switch.rows.keys().cloned().collect();
+        if let Some((door, key)) = self.random.pick_from(&keys) {
+            self.switch.delete_row(door, &key, &mut self.random);
+        }
+    }
+
+    fn change_a_row(&mut self) {
+        let keys: Vec<(Source, String)> = self.switch.rows.keys().cloned().collect();
+        let Some((door, key)) = self.random.pick_from(&keys) else { return };
+        let Some(mut fields) = self.switch.rows.get(&(door, key.clone())).cloned() else { return };
+        let (field, value) =
+            self.random.pick(&[("duration", "3"), ("duration", "x"), ("sample_rate", "7"), ("zzz", "1")]);
+        fields.insert(field.to_owned(), value.to_owned());
+        self.switch.write_row(door, &key, fields, &mut self.random);
+    }
+
+    fn change_settings(&mut self) {
+        let admin = if self.random.chance(40) { "disabled" } else { "enabled" };
+        let row = [("admin_state", admin.to_owned()), ("max_queue", self.random.below(3).to_string())];
+        let fields = row.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        self.feed(Event::Settings(Box::new(Settings::parse(&fields).0)));
+    }
+
+    /// SIGKILL and a new daemon: taps die with the process, rows, sessions and statuses stay.
+    fn restart(&mut self) {
+        self.switch.daemon_died();
+        let settings = Settings { max_queue: 2, run_saved_jobs: self.random.chance(30), ..Settings::default() };
+        self.supervisor = Supervisor::new(settings, self.switch.prior(), self.switch.now());
+        self.list_rows();
+    }
+
+    fn list_rows(&mut self) {
+        if !self.switch.redis_up {
+            return;
+        }
+        for door in [Source::Config, Source::Appl] {
+            let rows = self.switch.rows_of(door);
+            self.feed(Event::Rows { door, rows });
+        }
+    }
+
+    fn run_until(&mut self, end: Duration) {
+        loop {
+            let wake = self.supervisor.next_deadline().min(self.switch.next_pending()).min(end);
+            self.switch.mono = self.switch.mono.max(wake);
+            let effects = self.supervisor.tick(self.switch.now());
+            self.switch.submit(effects, &mut self.random);
+            if self.switch.redis_up
+                && (!self.switch.clears.is_empty() || self.supervisor.statuses().any(|status| self.is_news(&status)))
+            {
+                self.switch.wake_sink(&mut self.random);
+            }
+            while let Some(pending) = self.switch.take_due() {
+                self.carry_out(pending);
+            }
+            self.check();
+            let now = self.switch.mono;
+            assert!(self.supervisor.next_deadline() > now, "seed {}: a deadline that is never met", self.seed);
+            if now >= end {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, pending: Pending) {
+        if let Pending::Publish = pending {
+            for key in self.publish() {
+                self.feed(Event::Published { key });
+            }
+            return;
+        }
+        for event in self.switch.carry_out(pending, &mut self.random) {
+            self.feed(event);
+        }
+    }
+
+    /// The STATE_DB sink: writes what is said, tells which final statuses stand.
+    fn publish(&mut self) -> Vec<String> {
+        if !self.switch.redis_up {
+            return Vec::new();
+        }
+        for key in std::mem::take(&mut self.switch.clears) {
+            self.switch.state.remove(&key);
+        }
+        let mut published = Vec::new();
+        let news: Vec<JobStatus> = self.supervisor.statuses().filter(|status| self.is_news(status)).collect();
+        for status in news {
+            self.accepted.insert(status.key.clone());
+            if status.status.is_final() {
+                published.push(status.key.clone());
+            }
+            self.switch.state.insert(status.key.clone(), status);
+        }
+        published
+    }
+
+    fn is_news(&self, status: &JobStatus) -> bool {
+        self.switch.state.get(&status.key) != Some(status)
+    }
+
+    fn feed(&mut self, event: Event) {
+        let effects = self.supervisor.on(event, self.switch.now());
+        self.switch.submit(effects, &mut self.random);
+        self.check();
+    }
+
+    /// What holds at every moment.
+    fn check(&mut self) {
+        let seed = self.seed;
+        assert!(self.supervisor.active_jobs() <= JOBS_MAX, "seed {seed}: too many jobs hold resources");
+        assert!(self.switch.taps.len() <= JOBS_MAX, "seed {seed}: too many taps: {:?}", self.switch.taps);
+        assert_eq!(self.switch.foreign_seen(), self.switch.foreign, "seed {seed}: a session of others was touched");
+        for status in self.supervisor.statuses() {
+            let known = self.finals.get(&status.key).copied();
+            let same_job = self.switch.state.get(&status.key).is_some_and(|old| old.created_at == status.created_at);
+            if let (Some(old), true) = (known, same_job) {
+                assert_eq!(status.status, old, "seed {seed}: the final status of {} changed", status.key);
+            }
+            if status.status.is_final() && self.switch.state.get(&status.key) == Some(&status) {
+                self.finals.insert(status.key.clone(), status.status);
+            } else {
+                self.finals.remove(&status.key);
+            }
+            assert_eq!(status.status.is_final(), status.ended_at.is_some(), "seed {seed}: {}", status.key);
+            if status.status == Status::Rejected {
+                assert!(status.started_at.is_none(), "seed {seed}: {} was rejected after it ran", status.key);
+            }
+        }
+    }
+
+    /// What holds when everything has calmed down.
+    fn reckon(&self) {
+        let seed = self.seed;
+        assert!(self.supervisor.is_idle(), "seed {seed}: jobs never ended: {:?}", self.supervisor);
+        assert_eq!(self.switch.taps, BTreeSet::new(), "seed {seed}: taps left");
+        assert_eq!(self.switch.our_sessions(), BTreeSet::new(), "seed {seed}: sessions left in CONFIG_DB");
+        assert_eq!(self.switch.our_states(), BTreeSet::new(), "seed {seed}: sessions left in the ASIC");
+        assert_eq!(self.switch.rows.len(), 0, "seed {seed}: rows left: {:?}", self.switch.rows);
+        for key in &self.accepted {
+            let status = self.switch.state.get(key).map(|status| status.status);
+            let forgotten = status.is_none();
+            assert!(forgotten || status.is_some_and(Status::is_final), "seed {seed}: {key} has no outcome: {status:?}");
+        }
+        assert_eq!(self.switch.rows_deleted_without_outcome, Vec::<String>::new(), "seed {seed}");
+    }
+}
+
+impl Now {
+    pub(super) fn at(mono: Duration) -> Now {
+        let wall = jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(mono).expect("a short history");
+        Now { mono, wall: wall + jiff::SignedDuration::from_hours(480_000) }
+    }
+}
+
+#[test]
+fn ten_thousand_random_histories_keep_every_invariant() {
+    let only = std::env::var("TELEGEN_SIM_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seeds = only.map_or(0..HISTORIES, |seed: u64| seed..seed + 1);
+    let mut outcomes = BTreeMap::new();
+    for seed in seeds {
+        let mut simulation = Simulation::new(seed);
+        simulation.run();
+        for status in simulation.switch.state.values() {
+            *outcomes.entry((status.status, status.reason)).or_insert(0_u64) += 1;
+        }
+    }
+    println!("{outcomes:?}");
+    if only.is_none() {
+        // A simulation that never gets anywhere would keep every invariant too.
+        for needed in [Status::Done, Status::Stopped, Status::Failed, Status::Rejected, Status::Expired] {
+            let count: u64 = outcomes.iter().filter(|((status, _), _)| *status == needed).map(|(_, n)| n).sum();
+            assert!(count > HISTORIES / 20, "only {count} jobs ended {needed}");
+        }
+    }
+}

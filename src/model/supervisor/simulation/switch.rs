@@ -1,0 +1,398 @@
+//! The world of the simulation: tables, orchagent and taps as maps; effects take random time and fail at random.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::model::admission::MirrorPlan;
+use crate::model::job::{Fields, JobId};
+use crate::model::schema::{Reason, SESSION_PREFIX, Source};
+use crate::model::status::JobStatus;
+use crate::model::supervisor::{Effect, Event, Now, Prior, SessionState};
+use crate::model::world::{Capability, Port, Session, TapCost, World};
+
+/// splitmix64 (Steele et al., 2014): small, and a history is its seed.
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    pub(super) fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    pub(super) fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+        items[usize::try_from(self.below(items.len() as u64)).expect("an index")]
+    }
+
+    pub(super) fn pick_from<T: Clone>(&mut self, items: &[T]) -> Option<T> {
+        if items.is_empty() {
+            return None;
+        }
+        let index = usize::try_from(self.below(items.len() as u64)).expect("an index");
+        items.get(index).cloned()
+    }
+}
+
+/// Something that will happen.
+#[derive(Clone, Debug)]
+pub(super) enum Pending {
+    Effect(Effect),
+    /// A row's event arrives; what it says is read when it arrives.
+    Row(Source, String),
+    /// orchagent looks at a session.
+    Orchagent(String),
+    /// The sink writes.
+    Publish,
+}
+
+/// What orchagent does with new sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Orchagent {
+    Works,
+    Rejects,
+    LeavesInactive,
+    Dead,
+}
+
+pub(super) struct Switch {
+    pub(super) mono: Duration,
+    pub(super) redis_up: bool,
+    pub(super) rows: BTreeMap<(Source, String), Fields>,
+    pub(super) state: BTreeMap<String, JobStatus>,
+    pub(super) taps: BTreeSet<JobId>,
+    pub(super) foreign: BTreeMap<String, Session>,
+    pub(super) rows_deleted_without_outcome: Vec<String>,
+    second_rows: BTreeSet<(Source, String)>,
+    /// The sink deletes these before it writes again: old results go before the new status of the same name comes.
+    pub(super) clears: BTreeSet<String>,
+    configured: BTreeMap<String, Session>,
+    states: BTreeMap<String, SessionState>,
+    orchagent: Orchagent,
+    pending: BTreeMap<(Duration, u64), Pending>,
+    sequence: u64,
+    /// The executor is one queue: an effect is carried out after the ones before it.
+    last_effect: Duration,
+    outbox: VecDeque<Event>,
+}
+
+impl Switch {
+    pub(super) fn new() -> Switch {
+        Switch {
+            mono: Duration::ZERO,
+            redis_up: true,
+            rows: BTreeMap::new(),
+            state: BTreeMap::new(),
+            taps: BTreeSet::new(),
+            foreign: BTreeMap::new(),
+            rows_deleted_without_outcome: Vec::new(),
+            second_rows: BTreeSet::new(),
+            clears: BTreeSet::new(),
+            configured: BTreeMap::new(),
+            states: BTreeMap::new(),
+            orchagent: Orchagent::Works,
+            pending: BTreeMap::new(),
+            sequence: 0,
+            last_effect: Duration::ZERO,
+            outbox: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Now::at(self.mono)
+    }
+
+    pub(super) fn next_pending(&self) -> Duration {
+        self.pending.keys().next().map_or(Duration::MAX, |(at, _)| *at)
+    }
+
+    pub(super) fn take_due(&mut self) -> Option<Pending> {
+        let entry = self.pending.first_entry().filter(|entry| entry.key().0 <= self.mono)?;
+        Some(entry.remove())
+    }
+
+    fn schedule(&mut self, delay: Duration, pending: Pending) -> Duration {
+        let at = self.mono + delay;
+        self.sequence += 1;
+        self.pending.insert((at, self.sequence), pending);
+        at
+    }
+
+    /// Effects begin in the order in which they were said.
+    pub(super) fn submit(&mut self, effects: Vec<Effect>, random: &mut Random) {
+        for pair in effects.windows(2) {
+            // The second row of a name is removed with a line in the log; the job that has the name keeps its own.
+            if let [Effect::Log { .. }, Effect::DeleteRow { door, key }] = pair {
+                self.second_rows.insert((*door, key.clone()));
+            }
+        }
+        for effect in effects {
+            if let Effect::ClearResults { key } = effect {
+                self.clears.insert(key);
+                continue;
+            }
+            let at = self.last_effect.max(self.mono) + Duration::from_millis(random.below(40));
+            self.last_effect = self.schedule(at.saturating_sub(self.mono), Pending::Effect(effect));
+        }
+    }
+
+    /// The sink will write soon, once for all that changed until then.
+    pub(super) fn wake_sink(&mut self, random: &mut Random) {
+        if !self.pending.values().any(|pending| matches!(pending, Pending::Publish)) {
+            self.schedule(Duration::from_millis(1 + random.below(30)), Pending::Publish);
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, pending: Pending, random: &mut Random) -> Vec<Event> {
+        match pending {
+            Pending::Publish => {}
+            Pending::Row(door, key) => self.row_event(door, key),
+            Pending::Orchagent(name) => self.orchagent_looks(&name),
+            Pending::Effect(effect) => self.effect(effect, random),
+        }
+        self.outbox.drain(..).collect()
+    }
+
+    fn row_event(&mut self, door: Source, key: String) {
+        if self.redis_up {
+            let fields = self.rows.get(&(door, key.clone())).cloned();
+            self.outbox.push_back(Event::Row { door, key, fields });
+        }
+    }
+
+    fn effect(&mut self, effect: Effect, random: &mut Random) {
+        match effect {
+            Effect::Survey { id } => {
+                let world = if self.redis_up { Ok(Box::new(self.world())) } else { Err("redis is away".to_owned()) };
+                self.outbox.push_back(Event::Surveyed { id, world });
+            }
+            Effect::ListSessions => {
+                if self.redis_up {
+                    self.outbox.push_back(Event::Sessions { world: Box::new(self.world()) });
+                }
+            }
+            Effect::SetMirror { id, plan } => {
+                let result = self.set_mirror(&id, &plan, random);
+                self.outbox.push_back(Event::MirrorSet { id, result });
+            }
+            Effect::DeleteMirror { id, plan } => {
+                assert_eq!(plan.session, id.session_name());
+                let result = self.delete_session(&plan.session, random);
+                self.outbox.push_back(Event::MirrorDeleted { id, result });
+            }
+            Effect::DeleteOrphan { session } => {
+                assert!(session.starts_with(SESSION_PREFIX), "{session}");
+                // The sweep repeats it, so its failure is nobody's news.
+                let _ = self.delete_session(&session, random);
+            }
+            Effect::OpenTap { id, .. } => {
+                let fails = random.chance(10);
+                let result =
+                    if fails { Err((Reason::AttachFailed, "the verifier said no".to_owned())) } else { Ok(()) };
+                if !fails {
+                    assert!(self.taps.insert(id.clone()), "two taps of one job");
+                }
+                self.outbox.push_back(Event::TapOpened { id: id.clone(), result });
+                if !fails && random.chance(5) {
+                    self.outbox.push_back(Event::TapLost { id, message: "the device is gone".to_owned() });
+                }
+            }
+            Effect::CloseTap { id } => {
+                assert!(self.taps.remove(&id), "a tap that is not open was closed");
+                self.outbox.push_back(Event::TapClosed { id, result: Ok(()) });
+            }
+            Effect::DeleteRow { door, key } => self.delete_row_for_daemon(door, key),
+            Effect::ClearResults { .. } | Effect::Log { .. } => {}
+        }
+    }
+
+    fn delete_row_for_daemon(&mut self, door: Source, key: String) {
+        let result = if self.redis_up { Ok(()) } else { Err("redis is away".to_owned()) };
+        if self.redis_up && self.rows.remove(&(door, key.clone())).is_some() {
+            let said = self.state.get(&key);
+            let second = self.second_rows.remove(&(door, key.clone()));
+            if !second && !said.is_some_and(|status| status.status.is_final()) {
+                self.rows_deleted_without_outcome.push(format!("{door} {key}: {said:?}"));
+            }
+        }
+        self.outbox.push_back(Event::RowDeleted { door, key, result });
+    }
+
+    /// A write whose answer is lost may have been carried out all the same.
+    fn set_mirror(&mut self, id: &JobId, plan: &MirrorPlan, random: &mut Random) -> Result<(), String> {
+        let answer_lost = random.chance(3);
+        if !self.redis_up {
+            return Err("redis is away".to_owned());
+        }
+        self.configured.insert(id.session_name(), plan.as_session());
+        self.poke_orchagent(&id.session_name(), random);
+        if answer_lost { Err("timed out".to_owned()) } else { Ok(()) }
+    }
+
+    fn delete_session(&mut self, name: &str, random: &mut Random) -> Result<(), String> {
+        if !self.redis_up {
+            return Err("redis is away".to_owned());
+        }
+        self.configured.remove(name);
+        self.poke_orchagent(name, random);
+        if random.chance(5) { Err("timed out".to_owned()) } else { Ok(()) }
+    }
+
+    fn poke_orchagent(&mut self, name: &str, random: &mut Random) {
+        let delay = if random.chance(10) { random.below(9_000) } else { 2 + random.below(10) };
+        self.schedule(Duration::from_millis(delay), Pending::Orchagent(name.to_owned()));
+    }
+
+    fn orchagent_looks(&mut self, name: &str) {
+        if self.orchagent == Orchagent::Dead {
+            return;
+        }
+        let wanted = self.configured.contains_key(name);
+        let known = self.states.contains_key(name);
+        match (wanted, known, self.orchagent) {
+            (true, false, Orchagent::Works) => self.set_state(name, SessionState::Active),
+            (true, false, Orchagent::LeavesInactive) => self.set_state(name, SessionState::Inactive),
+            (false, true, _) => self.set_state(name, SessionState::Absent),
+            (true, true, _) | (false, false, _) | (true, false, Orchagent::Rejects | Orchagent::Dead) => {}
+        }
+    }
+
+    fn set_state(&mut self, name: &str, state: SessionState) {
+        match state {
+            SessionState::Absent => self.states.remove(name),
+            SessionState::Inactive | SessionState::Active => self.states.insert(name.to_owned(), state),
+        };
+        if let Some(id) = JobId::of_session(name) {
+            self.outbox.push_back(Event::SessionState { id, state });
+        }
+    }
+
+    pub(super) fn break_orchagent(&mut self, random: &mut Random) {
+        self.orchagent = random.pick(&[Orchagent::Rejects, Orchagent::LeavesInactive, Orchagent::Dead]);
+        if random.chance(50) {
+            let live: Vec<String> = self.states.keys().cloned().collect();
+            if let Some(name) = random.pick_from(&live) {
+                self.set_state(&name, SessionState::Inactive);
+            }
+        }
+    }
+
+    /// Everything works again; a resumed orchagent reads the current rows.
+    pub(super) fn heal(&mut self, random: &mut Random) {
+        self.redis_up = true;
+        self.orchagent = Orchagent::Works;
+        let names: BTreeSet<String> = self.configured.keys().chain(self.states.keys()).cloned().collect();
+        for name in names {
+            self.poke_orchagent(&name, random);
+        }
+    }
+
+    pub(super) fn toggle_foreign_session(&mut self, random: &mut Random) {
+        let name = random.pick(&["everflow", "debug"]).to_owned();
+        let src_ports = vec![random.pick(&["Ethernet0", "Ethernet8", "Ethernet12"]).to_owned()];
+        let session = Session { src_ports, dst_port: Some("Ethernet16".to_owned()), direction: None };
+        if self.foreign.remove(&name).is_none() {
+            self.foreign.insert(name.clone(), session.clone());
+            self.configured.insert(name, session);
+        } else {
+            self.configured.remove(&name);
+        }
+    }
+
+    /// FLUSHDB emits no events: orchagent keeps what it has.
+    pub(super) fn config_flushed(&mut self) {
+        self.configured.clear();
+        self.foreign.clear();
+    }
+
+    pub(super) fn daemon_died(&mut self) {
+        self.taps.clear();
+        self.clears.clear();
+        self.pending.retain(|_, pending| matches!(pending, Pending::Orchagent(_)));
+        self.last_effect = self.mono;
+    }
+
+    pub(super) fn write_row(&mut self, door: Source, key: &str, fields: Fields, random: &mut Random) {
+        if self.redis_up {
+            self.rows.insert((door, key.to_owned()), fields);
+            self.announce(door, key, random);
+        }
+    }
+
+    pub(super) fn delete_row(&mut self, door: Source, key: &str, random: &mut Random) {
+        if self.redis_up && self.rows.remove(&(door, key.to_owned())).is_some() {
+            self.announce(door, key, random);
+        }
+    }
+
+    /// Most events arrive; one that does not is made up for by the next listing.
+    fn announce(&mut self, door: Source, key: &str, random: &mut Random) {
+        if random.chance(95) {
+            let delay = Duration::from_millis(random.below(20));
+            self.schedule(delay, Pending::Row(door, key.to_owned()));
+        }
+    }
+
+    pub(super) fn rows_of(&self, door: Source) -> BTreeMap<String, Fields> {
+        let rows = self.rows.iter().filter(|((from, _), _)| *from == door);
+        rows.map(|((_, key), fields)| (key.clone(), fields.clone())).collect()
+    }
+
+    /// What the next daemon reads in STATE_DB.
+    pub(super) fn prior(&self) -> BTreeMap<String, Prior> {
+        let prior = |status: &JobStatus| Prior {
+            status: status.status,
+            source: status.source,
+            created_at: Some(status.created_at),
+            started_at: status.started_at,
+            ended_at: status.ended_at,
+            fields: status.raw.clone(),
+        };
+        self.state.iter().map(|(key, status)| (key.clone(), prior(status))).collect()
+    }
+
+    pub(super) fn foreign_seen(&self) -> BTreeMap<String, Session> {
+        let foreign = self.configured.iter().filter(|(name, _)| !name.starts_with(SESSION_PREFIX));
+        foreign.map(|(name, session)| (name.clone(), session.clone())).collect()
+    }
+
+    pub(super) fn our_sessions(&self) -> BTreeSet<String> {
+        self.configured.keys().filter(|name| name.starts_with(SESSION_PREFIX)).cloned().collect()
+    }
+
+    pub(super) fn our_states(&self) -> BTreeSet<String> {
+        self.states.keys().filter(|name| name.starts_with(SESSION_PREFIX)).cloned().collect()
+    }
+
+    fn world(&self) -> World {
+        let up = Port { oper_up: Some(true), speed_mbps: Some(100_000) };
+        let names = ["Ethernet0", "Ethernet4", "Ethernet8", "Ethernet12", "Ethernet16", "Ethernet120", "Ethernet124"];
+        World {
+            ports: names.iter().map(|name| ((*name).to_owned(), up.clone())).collect(),
+            port_channels: BTreeMap::from([("PortChannel1".to_owned(), BTreeSet::from(["Ethernet12".to_owned()]))]),
+            sessions: self.configured.clone(),
+            known_states: self.our_states(),
+            pool: ["Ethernet120", "Ethernet124"]
+                .iter()
+                .map(|port| ((*port).to_owned(), Some((*port).to_owned())))
+                .collect(),
+            netdevs: names.iter().map(|name| (*name).to_owned()).collect(),
+            capability: Capability { ingress_mirror: Some(true), egress_mirror: Some(true) },
+            tap_cost: TapCost { summary_bytes: 1 << 20, flows_bytes: 4 << 20 },
+            ..World::default()
+        }
+    }
+}

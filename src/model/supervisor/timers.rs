@@ -1,0 +1,148 @@
+//! What time does: settling, expiry, the queue, time-outs, retries, retention, and the sweep for sessions nobody owns.
+
+use std::time::Duration;
+
+use super::doors::expired_before_start;
+use super::{Deleted, Effect, LOST_GRACE, Now, Phase, RETRY, SURVEY_TIMEOUT, SWEEP_INTERVAL, SessionState, Supervisor};
+use crate::model::job::JobId;
+use crate::model::schema::{Reason, Warning};
+use crate::model::status::Ending;
+
+/// Finished jobs that are remembered at the most, so that a flood of refused ones cannot fill the memory.
+pub const FINISHED_MAX: usize = 256;
+
+impl Supervisor {
+    /// When [`Supervisor::tick`] has something to do next.
+    #[must_use]
+    pub fn next_deadline(&self) -> Duration {
+        let retention = self.settings.result_retention;
+        let jobs = self.jobs.keys().filter_map(|key| self.deadline(key));
+        let finished = self.finished.values().map(|finished| finished.ended + retention);
+        jobs.chain(finished).fold(self.next_sweep, Duration::min)
+    }
+
+    fn deadline(&self, key: &str) -> Option<Duration> {
+        let job = self.jobs.get(key)?;
+        let or_expiry = |deadline: Duration| job.expires.map_or(deadline, |expires| deadline.min(expires));
+        match &job.phase {
+            Phase::Settling { due, .. } => Some(*due),
+            Phase::Surveying { retry, .. } => Some(or_expiry(*retry)),
+            Phase::Queued { since, .. } => Some(or_expiry(*since + self.settings.queue_ttl)),
+            Phase::Mirroring { deadline, .. } => Some(*deadline),
+            Phase::Running { ends, missing_since, .. } => {
+                Some(missing_since.map_or(*ends, |since| (*ends).min(since + LOST_GRACE)))
+            }
+            Phase::Unmirroring { deleted, deadline, .. } => match deleted {
+                Deleted::RetryAt(at) => Some((*at).min(*deadline)),
+                Deleted::Asked | Deleted::Done => Some(*deadline),
+            },
+            Phase::Removing { retry, .. } => Some(*retry),
+            Phase::Attaching { .. } | Phase::Closing { .. } | Phase::Publishing { .. } => None,
+        }
+    }
+
+    pub(super) fn run_timers(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        loop {
+            let due = self.jobs.keys().find(|key| self.deadline(key).is_some_and(|deadline| deadline <= now.mono));
+            let Some(key) = due.cloned() else { break };
+            self.job_due(&key, now, effects);
+        }
+        self.promote(now, effects);
+        self.forget(now, effects);
+        if self.next_sweep <= now.mono {
+            self.next_sweep = now.mono + SWEEP_INTERVAL;
+            effects.push(Effect::ListSessions);
+        }
+    }
+
+    /// One deadline of one job has passed. Every arm moves the deadline or leaves the phase, so `run_timers` ends.
+    fn job_due(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+        let queue_ttl = self.settings.queue_ttl;
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        let expired = job.expires.is_some_and(|expires| expires <= now.mono);
+        match &mut job.phase {
+            Phase::Settling { since, .. } => {
+                let since = *since;
+                self.take_up(key, since, now, effects);
+            }
+            Phase::Surveying { .. } | Phase::Queued { .. } if expired => self.publish(key, expired_before_start(), now),
+            Phase::Surveying { retry, .. } => {
+                *retry = now.mono + SURVEY_TIMEOUT;
+                effects.extend(JobId::parse(key).ok().map(|id| Effect::Survey { id }));
+            }
+            Phase::Queued { .. } => {
+                let message = format!("no slot became free within queue_ttl, {} s", queue_ttl.as_secs());
+                self.publish(key, Ending::rejected(Reason::QueueTimeout, message), now);
+            }
+            Phase::Mirroring { .. } => {
+                let ending = session_timed_out(key, job.session_state);
+                self.end(key, ending, now, effects);
+            }
+            Phase::Running { ends, .. } if *ends <= now.mono => self.end(key, Ending::done(), now, effects),
+            Phase::Running { .. } => {
+                let ending = session_lost(key, job.session_state);
+                self.end(key, ending, now, effects);
+            }
+            Phase::Unmirroring { deadline, .. } if *deadline <= now.mono => {
+                job.warnings.insert(Warning::SessionUnconfirmed);
+                self.unmirrored(key, now, effects);
+            }
+            Phase::Unmirroring { deleted, mirror, .. } => {
+                *deleted = Deleted::Asked;
+                let plan = mirror.clone();
+                effects.extend(JobId::parse(key).ok().map(|id| Effect::DeleteMirror { id, plan }));
+            }
+            Phase::Removing { retry, .. } => {
+                *retry = now.mono + RETRY;
+                effects.push(Effect::DeleteRow { door: job.door, key: key.to_owned() });
+            }
+            Phase::Attaching { .. } | Phase::Closing { .. } | Phase::Publishing { .. } => {}
+        }
+    }
+
+    /// Drops what is past its retention, oldest first, and what is too much to remember.
+    fn forget(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let retention = self.settings.result_retention;
+        let mut by_age: Vec<(Duration, String)> =
+            self.finished.iter().map(|(key, finished)| (finished.ended, key.clone())).collect();
+        by_age.sort();
+        let too_many = by_age.len().saturating_sub(FINISHED_MAX);
+        for (index, (ended, key)) in by_age.into_iter().enumerate() {
+            if index < too_many || ended + retention <= now.mono {
+                self.finished.remove(&key);
+                // A job that is running again under the name cleared the old results when it was taken up.
+                if !self.jobs.contains_key(&key) {
+                    effects.push(Effect::ClearResults { key });
+                }
+            }
+        }
+    }
+}
+
+fn session_timed_out(key: &str, state: SessionState) -> Ending {
+    match state {
+        SessionState::Inactive => Ending::failed(
+            Reason::MirrorInactive,
+            format!(
+                "orchagent took mirror session telegen_{key} but left it inactive: the hardware refused it; see syslog of orchagent and syncd"
+            ),
+        ),
+        SessionState::Absent | SessionState::Active => Ending::failed(
+            Reason::MirrorRejected,
+            format!(
+                "orchagent did not take mirror session telegen_{key} within 5 s: it refused it, or it is not running; see syslog of orchagent"
+            ),
+        ),
+    }
+}
+
+fn session_lost(key: &str, state: SessionState) -> Ending {
+    let what = match state {
+        SessionState::Inactive => "went inactive",
+        SessionState::Absent | SessionState::Active => "disappeared from STATE_DB",
+    };
+    Ending::failed(
+        Reason::MirrorLost,
+        format!("mirror session telegen_{key} {what} while the job ran; the counts stop there"),
+    )
+}

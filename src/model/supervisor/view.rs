@@ -1,0 +1,204 @@
+//! What the jobs add up to: slots, queue, memory, sessions, and what is said of each.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Effect, Job, Now, Phase, SURVEY_TIMEOUT, Supervisor};
+use crate::model::job::{JobId, JobSpec};
+use crate::model::limits::JOBS_MAX;
+use crate::model::schema::{Reason, Status};
+use crate::model::settings::Settings;
+use crate::model::status::{Ending, JobStatus};
+use crate::model::world::Session;
+
+impl Supervisor {
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Everything that is said of jobs: those that are not over, and this daemon's finished ones.
+    pub fn statuses(&self) -> impl Iterator<Item = JobStatus> {
+        let live = self.jobs.iter().filter(|(_, job)| job.is_said()).map(|(key, job)| job.status_of(key));
+        let finished = self
+            .finished
+            .iter()
+            .filter(|(key, _)| !self.jobs.get(*key).is_some_and(Job::is_said))
+            .filter_map(|(_, finished)| finished.status.clone());
+        live.chain(finished)
+    }
+
+    /// How many jobs hold a session or a tap.
+    #[must_use]
+    pub fn active_jobs(&self) -> usize {
+        self.jobs.values().filter(|job| job.holds_resources()).count()
+    }
+
+    /// Whether nothing is left to do for any job.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// The sessions of jobs that hold one, also while it is being removed.
+    pub(super) fn taken_sessions(&self) -> BTreeMap<String, Session> {
+        let held = self.jobs.values().filter(|job| job.holds_resources());
+        held.filter_map(|job| job.plan.as_ref()?.mirror.as_ref())
+            .map(|mirror| (mirror.session.clone(), mirror.as_session()))
+            .collect()
+    }
+
+    /// Bytes of the maps of all jobs that hold resources.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let held = self.jobs.values().filter(|job| job.holds_resources());
+        held.filter_map(|job| job.plan.as_ref()).map(|plan| plan.memory_bytes).sum()
+    }
+
+    /// Whether all slots are taken, or somebody is in front.
+    pub(super) fn must_wait(&self, key: &str, waiting: Option<Duration>) -> bool {
+        let Some(own) = self.jobs.get(key).map(|job| job.sequence) else { return false };
+        let in_front = self.jobs.values().any(|job| job.waits() && (waiting.is_none() || job.sequence < own));
+        in_front || self.active_jobs() >= self.slots()
+    }
+
+    /// Puts a job into the queue, or refuses it if the queue is full.
+    pub(super) fn wait(&mut self, key: &str, spec: Arc<JobSpec>, waiting: Option<Duration>, now: Now) {
+        let queued = self.jobs.values().filter(|job| job.waits()).count();
+        if waiting.is_none() && queued >= self.settings.max_queue {
+            let ending = Ending::rejected(Reason::ConcurrencyLimit, self.full_message(queued));
+            return self.publish(key, ending, now);
+        }
+        if let Some(job) = self.jobs.get_mut(key) {
+            job.phase = Phase::Queued { spec, since: waiting.unwrap_or(now.mono) };
+        }
+    }
+
+    /// Free slots go to those who wait, in the order in which they came.
+    pub(super) fn promote(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let asked = |job: &&Job| matches!(job.phase, Phase::Surveying { waiting: Some(_), .. });
+        let busy = self.active_jobs() + self.jobs.values().filter(asked).count();
+        let mut queue: Vec<(u64, String)> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| matches!(job.phase, Phase::Queued { .. }))
+            .map(|(key, job)| (job.sequence, key.clone()))
+            .collect();
+        queue.sort();
+        for (_, key) in queue.into_iter().take(self.slots().saturating_sub(busy)) {
+            let Some(job) = self.jobs.get_mut(&key) else { continue };
+            let Phase::Queued { spec, since } = &job.phase else { continue };
+            job.phase =
+                Phase::Surveying { spec: Arc::clone(spec), retry: now.mono + SURVEY_TIMEOUT, waiting: Some(*since) };
+            effects.extend(JobId::parse(&key).ok().map(|id| Effect::Survey { id }));
+        }
+    }
+
+    fn slots(&self) -> usize {
+        self.settings.max_jobs.min(JOBS_MAX)
+    }
+
+    fn full_message(&self, queued: usize) -> String {
+        let running: Vec<&str> =
+            self.jobs.iter().filter(|(_, job)| job.holds_resources()).map(|(key, _)| key.as_str()).collect();
+        let queue = match self.settings.max_queue {
+            0 => "and max_queue is 0".to_owned(),
+            max => format!("and the queue holds {queued} of {max}"),
+        };
+        format!(
+            "{} of {} jobs are running ({}) {queue}; try again when one ends, or stop one",
+            running.len(),
+            self.slots(),
+            running.join(", ")
+        )
+    }
+}
+
+impl Job {
+    /// Whether the job has been accepted or refused, so that STATE_DB says something of it.
+    fn is_said(&self) -> bool {
+        match &self.phase {
+            Phase::Settling { .. } | Phase::Surveying { waiting: None, .. } => false,
+            // A row that an earlier daemon had finished: only its deletion was left.
+            Phase::Removing { .. } => self.ended.is_some(),
+            Phase::Surveying { waiting: Some(_), .. }
+            | Phase::Queued { .. }
+            | Phase::Mirroring { .. }
+            | Phase::Attaching { .. }
+            | Phase::Running { .. }
+            | Phase::Unmirroring { .. }
+            | Phase::Closing { .. }
+            | Phase::Publishing { .. } => true,
+        }
+    }
+
+    fn waits(&self) -> bool {
+        matches!(self.phase, Phase::Queued { .. } | Phase::Surveying { waiting: Some(_), .. })
+    }
+
+    fn holds_resources(&self) -> bool {
+        match &self.phase {
+            Phase::Mirroring { .. }
+            | Phase::Attaching { .. }
+            | Phase::Running { .. }
+            | Phase::Unmirroring { .. }
+            | Phase::Closing { .. } => true,
+            Phase::Settling { .. }
+            | Phase::Surveying { .. }
+            | Phase::Queued { .. }
+            | Phase::Publishing { .. }
+            | Phase::Removing { .. } => false,
+        }
+    }
+
+    pub(super) fn status_of(&self, key: &str) -> JobStatus {
+        let (status, ending) = self.word();
+        let message = match ending {
+            Some(ending) if !ending.message.is_empty() => ending.message.clone(),
+            Some(_) | None => self.note.clone(),
+        };
+        JobStatus {
+            key: key.to_owned(),
+            spec: self.spec.as_deref().cloned(),
+            raw: self.row.clone().unwrap_or_default(),
+            status,
+            reason: ending.and_then(|ending| ending.reason),
+            message,
+            warnings: self.warnings.clone(),
+            source: self.door,
+            tap: self.plan.as_ref().map(|plan| plan.netdev.clone()),
+            mirror_session: self.plan.as_ref().and_then(|plan| Some(plan.mirror.as_ref()?.session.clone())),
+            created_at: self.created_at,
+            started_at: self.started.map(|started| started.wall),
+            expires_at: self.expires_at(),
+            ended_at: self.ended.map(|ended| ended.wall),
+        }
+    }
+
+    fn word(&self) -> (Status, Option<&Ending>) {
+        match &self.phase {
+            Phase::Settling { .. } | Phase::Surveying { .. } | Phase::Queued { .. } => (Status::Queued, None),
+            Phase::Mirroring { .. } | Phase::Attaching { then: None, .. } => (Status::Starting, None),
+            Phase::Running { .. } => (Status::Running, None),
+            Phase::Attaching { then: Some(ending), .. }
+            | Phase::Unmirroring { ending, .. }
+            | Phase::Closing { ending } => (Status::Stopping, Some(ending)),
+            Phase::Publishing { ending } | Phase::Removing { ending, .. } => (ending.status, Some(ending)),
+        }
+    }
+
+    /// `min(started_at + duration, the row's)`.
+    fn expires_at(&self) -> Option<Timestamp> {
+        let spec = self.spec.as_ref()?;
+        let planned = self
+            .started
+            .and_then(|started| started.wall.checked_add(SignedDuration::try_from(spec.duration).ok()?).ok());
+        match (planned, spec.expires_at) {
+            (Some(planned), Some(row)) => Some(planned.min(row)),
+            (planned, row) => planned.or(row),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What the switch looked like when a job asked: a snapshot of the rows on which admission depends. Values only; `io` takes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::job::{Direction, Fields};
+
+/// Facts about one front-panel port.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Port {
+    /// APPL_DB `oper_status`; `None` where it does not say.
+    pub oper_up: Option<bool>,
+    /// Speed in Mbit/s; `None` where it does not say.
+    pub speed_mbps: Option<u64>,
+}
+
+/// A row of CONFIG_DB `MIRROR_SESSION`, as far as overlaps are concerned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Session {
+    /// `src_port`: ports and port channels, exact tokens; empty for a session that only ACL rules use.
+    pub src_ports: Vec<String>,
+    /// `dst_port`, of SPAN sessions.
+    pub dst_port: Option<String>,
+    /// `direction`; a row without one counts as both here, because that is what YANG says it means.
+    pub direction: Option<Direction>,
+}
+
+impl Session {
+    /// Reads a row. Nothing in it can be wrong enough to be ignored: an unknown direction counts as both.
+    #[must_use]
+    pub fn from_fields(fields: &Fields) -> Session {
+        let ports = fields.get("src_port").map(String::as_str).unwrap_or_default();
+        Session {
+            src_ports: ports.split(',').map(str::trim).filter(|port| !port.is_empty()).map(str::to_owned).collect(),
+            dst_port: fields.get("dst_port").cloned(),
+            direction: match fields.get("direction").map(|word| word.to_ascii_uppercase()).as_deref() {
+                Some("RX") => Some(Direction::Ingress),
+                Some("TX") => Some(Direction::Egress),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// STATE_DB `SWITCH_CAPABILITY|switch`: `None` where the switch does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capability {
+    /// `PORT_INGRESS_MIRROR_CAPABLE`
+    pub ingress_mirror: Option<bool>,
+    /// `PORT_EGRESS_MIRROR_CAPABLE`
+    pub egress_mirror: Option<bool>,
+}
+
+/// Bytes of kernel memory that one job's maps take on this host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TapCost {
+    /// With `result_detail` `summary`.
+    pub summary_bytes: u64,
+    /// With `result_detail` `flows`.
+    pub flows_bytes: u64,
+}
+
+/// The snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct World {
+    /// PORT, with what APPL_DB says of each.
+    pub ports: BTreeMap<String, Port>,
+    /// PORTCHANNEL, with the members of each.
+    pub port_channels: BTreeMap<String, BTreeSet<String>>,
+    /// Ports in any VLAN.
+    pub vlan_members: BTreeSet<String>,
+    /// Ports with a layer-3 configuration.
+    pub routed_ports: BTreeSet<String>,
+    /// All mirror sessions, ours included.
+    pub sessions: BTreeMap<String, Session>,
+    /// Names of ours of which STATE_DB has a row.
+    pub known_states: BTreeSet<String>,
+    /// TELEGEN_MIRROR_PORT: the pool, with the netdev of each.
+    pub pool: BTreeMap<String, Option<String>>,
+    /// Network devices of this host.
+    pub netdevs: BTreeSet<String>,
+    /// What the switch says it can do.
+    pub capability: Capability,
+    /// What a tap costs here.
+    pub tap_cost: TapCost,
+}
+
+impl World {
+    /// `port` and, if it is a port channel, its members instead: what a session on it really binds.
+    #[must_use]
+    pub fn expand(&self, port: &str) -> BTreeSet<String> {
+        match self.port_channels.get(port) {
+            Some(members) => members.clone(),
+            None => BTreeSet::from([port.to_owned()]),
+        }
+    }
+}

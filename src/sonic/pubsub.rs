@@ -1,0 +1,106 @@
+//! A connection that listens: keyspace notifications and channels, in the order in which Redis sends them.
+//!
+//! It does not connect again by itself; when it ends, events were lost, and the caller must list anew.
+
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt};
+use redis::aio::PubSub;
+
+use super::connection::{client, connect_error, escape_glob};
+use super::database_config::Database;
+use super::error::Error;
+
+/// What a message was sent to, and what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The channel; `__keyspace@<id>__:<key>` for a notification.
+    pub channel: String,
+    /// The text; the name of the event for a notification.
+    pub payload: String,
+}
+
+/// An open subscription.
+pub struct Subscription {
+    pubsub: PubSub,
+    database: String,
+    timeout: Duration,
+}
+
+impl Subscription {
+    /// Connects to `database` and subscribes to `patterns` and `channels`; either may be empty. When this returns, Redis has
+    /// confirmed all of them: no later event is lost while the connection lasts.
+    ///
+    /// # Errors
+    /// Redis cannot be reached, or does not answer within `timeout`.
+    pub async fn open(
+        database: &Database,
+        patterns: &[String],
+        channels: &[String],
+        timeout: Duration,
+    ) -> Result<Subscription, Error> {
+        let endpoint = database.endpoint();
+        let client = client(database, &endpoint)?;
+        let opening = async {
+            let mut pubsub = client.get_async_pubsub().await?;
+            if !patterns.is_empty() {
+                pubsub.psubscribe(patterns).await?;
+            }
+            if !channels.is_empty() {
+                pubsub.subscribe(channels).await?;
+            }
+            Ok(pubsub)
+        };
+        let pubsub = tokio::time::timeout(timeout, opening)
+            .await
+            .map_err(|_| Error::Timeout { database: database.name.clone(), command: "SUBSCRIBE", after: timeout })?
+            .map_err(|source| connect_error(database, &endpoint, source))?;
+        Ok(Subscription { pubsub, database: database.name.clone(), timeout })
+    }
+
+    /// The next message. Safe to cancel.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], from then on always: the connection is lost.
+    pub async fn next(&mut self) -> Result<Message, Error> {
+        let message = self.pubsub.on_message().next().await;
+        message.map(|message| decode(&message)).ok_or_else(|| Error::Closed { database: self.database.clone() })
+    }
+
+    /// The next message if it is already here.
+    pub fn next_if_here(&mut self) -> Option<Message> {
+        // The end of the stream also reads as `None` here; `next` will say it.
+        self.pubsub.on_message().next().now_or_never().flatten().map(|message| decode(&message))
+    }
+
+    /// Asks Redis for a sign of life: a connection whose other end vanished without a word looks like one without news.
+    ///
+    /// # Errors
+    /// Redis did not answer in time.
+    pub async fn ping(&mut self) -> Result<(), Error> {
+        match tokio::time::timeout(self.timeout, self.pubsub.ping::<redis::Value>()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(source)) => Err(Error::Command { database: self.database.clone(), command: "PING", source }),
+            Err(_) => Err(Error::Timeout { database: self.database.clone(), command: "PING", after: self.timeout }),
+        }
+    }
+}
+
+fn decode(message: &redis::Msg) -> Message {
+    Message {
+        channel: message.get_channel_name().to_owned(),
+        payload: String::from_utf8_lossy(message.get_payload_bytes()).into_owned(),
+    }
+}
+
+/// What Redis puts before the key in the channel of a keyspace notification of `database`.
+#[must_use]
+pub fn keyspace_prefix(database: &Database) -> String {
+    format!("__keyspace@{}__:", database.id)
+}
+
+/// The pattern of the notifications of all rows of `table`.
+#[must_use]
+pub fn table_pattern(database: &Database, table: &str) -> String {
+    format!("{}{}*", keyspace_prefix(database), escape_glob(&database.key(table, "")))
+}

@@ -1,0 +1,236 @@
+//! SubscriberStateTable: follow tables of a database through keyspace notifications, level-triggered.
+//!
+//! A notification only says that a key is dirty; the row is read again, and a row that is empty is gone, whatever the event was called
+//! (`del`, `expired`, `evicted`, `rename_from`, HDEL of the last field). Watch first, then list, then list again at an interval and
+//! after every loss of the connection: FLUSHDB sends no notification, and a lost connection loses them. sonic-swss-common
+//! `subscriberstatetable.cpp` has the same order but takes `del` alone for removal, and never lists twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::backoff::Backoff;
+use super::connection::{COMMAND_TIMEOUT, RedisConnection};
+use super::database_config::{Database, DatabaseConfig, DatabaseConfigError};
+use super::error::Error;
+use super::fields::Fields;
+use super::pubsub::{Message, Subscription, keyspace_prefix, table_pattern};
+
+/// How often a table is listed again where nothing calls for another value: a flushed database is noticed this late.
+pub const RESYNC: Duration = Duration::from_secs(30);
+
+/// What a [`TableWatch`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchEvent {
+    /// All rows of a table: after connecting, and at every interval. Rows that it lacks are gone.
+    Resynchronised {
+        /// The table.
+        table: String,
+        /// Its rows, by row key.
+        rows: BTreeMap<String, Fields>,
+    },
+    /// A row was written. Unchanged values are reported too.
+    Set {
+        /// The table.
+        table: String,
+        /// The row's key.
+        key: String,
+        /// All its fields.
+        fields: Fields,
+    },
+    /// A row is gone.
+    Del {
+        /// The table.
+        table: String,
+        /// The row's key.
+        key: String,
+    },
+    /// Redis is away. The next event is `Resynchronised`, as soon as it is back.
+    Disconnected {
+        /// Why, for a log.
+        error: String,
+    },
+}
+
+/// Follows tables of one database on one connection. Dropping it ends that.
+///
+/// A task does the reading, so that [`TableWatch::next`] can be cancelled at any moment without losing or repeating work. It is one
+/// event ahead of the reader; what happens meanwhile to the same row is reported once, as it is then.
+pub struct TableWatch {
+    events: mpsc::Receiver<WatchEvent>,
+    task: JoinHandle<()>,
+}
+
+impl TableWatch {
+    /// Follows `tables` of the database called `name`, and lists them again every `resync`. Connects in the background; must be
+    /// called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The configuration does not name the database.
+    pub fn new(
+        config: &DatabaseConfig,
+        name: &str,
+        tables: &[&str],
+        resync: Duration,
+    ) -> Result<TableWatch, DatabaseConfigError> {
+        Ok(TableWatch::with_timeout(config.database(name)?.clone(), tables, resync, COMMAND_TIMEOUT))
+    }
+
+    /// Follows `tables` of `database`, with another limit for each command.
+    #[must_use]
+    pub fn with_timeout(database: Database, tables: &[&str], resync: Duration, timeout: Duration) -> TableWatch {
+        let (sender, events) = mpsc::channel(1);
+        let tables = tables.iter().map(|&table| table.to_owned()).collect();
+        let watcher = Watcher { prefix: keyspace_prefix(&database), database, tables, resync, timeout, sender };
+        TableWatch { events, task: tokio::spawn(watcher.run()) }
+    }
+
+    /// The next event; waits for ever if there is none. Safe to cancel.
+    pub async fn next(&mut self) -> WatchEvent {
+        match self.events.recv().await {
+            Some(event) => event,
+            // The task ends only with the runtime or by a panic, which tokio has reported: there is nothing to say any more.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for TableWatch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A dirty row: table (by index) and key.
+type Dirty = BTreeSet<(usize, String)>;
+
+/// Why a round of watching ended.
+enum End {
+    /// The reader is gone.
+    Unwatched,
+    Lost(Error),
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> End {
+        End::Lost(error)
+    }
+}
+
+struct Watcher {
+    database: Database,
+    prefix: String,
+    tables: Vec<String>,
+    resync: Duration,
+    timeout: Duration,
+    sender: mpsc::Sender<WatchEvent>,
+}
+
+impl Watcher {
+    async fn run(self) {
+        let mut backoff = Backoff::new();
+        let mut told = false;
+        loop {
+            let mut connected = false;
+            let error = match self.watch(&mut connected).await {
+                End::Unwatched => return,
+                End::Lost(error) => error.to_string(),
+            };
+            if connected {
+                backoff.succeeded();
+                told = false;
+            }
+            // One loss is one event, however many attempts it takes to come back.
+            if !told && self.sender.send(WatchEvent::Disconnected { error }).await.is_err() {
+                return;
+            }
+            told = true;
+            sleep(backoff.failed()).await;
+        }
+    }
+
+    /// One connection, from subscribing to its loss.
+    async fn watch(&self, connected: &mut bool) -> End {
+        match self.watch_until_lost(connected).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        }
+    }
+
+    async fn watch_until_lost(&self, connected: &mut bool) -> Result<std::convert::Infallible, End> {
+        let patterns: Vec<String> = self.tables.iter().map(|table| table_pattern(&self.database, table)).collect();
+        let mut subscription = Subscription::open(&self.database, &patterns, &[], self.timeout).await?;
+        let connection = RedisConnection::open(&self.database, self.timeout).await?;
+        loop {
+            self.list(&connection).await?;
+            *connected = true;
+            let next_listing = Instant::now() + self.resync;
+            loop {
+                let message = tokio::select! {
+                    message = subscription.next() => message?,
+                    () = sleep_until(next_listing) => break,
+                };
+                let mut dirty = Dirty::new();
+                dirty.extend(self.row_of(&message));
+                self.report(&mut dirty, &mut subscription, &connection).await?;
+            }
+            subscription.ping().await?;
+        }
+    }
+
+    async fn list(&self, connection: &RedisConnection) -> Result<(), End> {
+        for table in &self.tables {
+            let rows = connection.rows(table).await?;
+            self.send(WatchEvent::Resynchronised { table: table.clone(), rows }).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads and reports dirty rows until none is left. Notifications that arrive meanwhile join them.
+    async fn report(
+        &self,
+        dirty: &mut Dirty,
+        subscription: &mut Subscription,
+        connection: &RedisConnection,
+    ) -> Result<(), End> {
+        loop {
+            while let Some(message) = subscription.next_if_here() {
+                dirty.extend(self.row_of(&message));
+            }
+            if dirty.is_empty() {
+                return Ok(());
+            }
+            // A place for the event first, the row afterwards: so that a slow reader gets the row as it is, not as it was.
+            let place = tokio::select! {
+                place = self.sender.reserve() => place.map_err(|_| End::Unwatched)?,
+                message = subscription.next() => {
+                    dirty.extend(self.row_of(&message?));
+                    continue;
+                }
+            };
+            let Some((table, key)) = dirty.pop_first() else { return Ok(()) };
+            let table = self.tables[table].clone();
+            let redis_key = self.database.key(&table, &key);
+            let row = connection.hgetall_many(std::slice::from_ref(&redis_key)).await?.pop().unwrap_or_default();
+            place.send(if row.is_empty() {
+                WatchEvent::Del { table, key }
+            } else {
+                WatchEvent::Set { table, key, fields: row }
+            });
+        }
+    }
+
+    fn row_of(&self, message: &Message) -> Option<(usize, String)> {
+        let redis_key = message.channel.strip_prefix(&self.prefix)?;
+        let (table, key) = self.database.split_key(redis_key)?;
+        let index = self.tables.iter().position(|known| known == table)?;
+        Some((index, key.to_owned()))
+    }
+
+    async fn send(&self, event: WatchEvent) -> Result<(), End> {
+        self.sender.send(event).await.map_err(|_| End::Unwatched)
+    }
+}

@@ -1,0 +1,17 @@
+//! The virtual orchagent against a real Redis: each numbered fact that was observed on the real one, then the faults that the lab
+//! adds. The facts are those of MirrorOrch on sonic-swss e6b0c5b5 with the virtual-switch SAI.
+
+// In the helpers of tests as in the tests themselves: a failure here is a failed test.
+#![allow(clippy::unwrap_used)]
+
+#[path = "redis_common/mod.rs"]
+mod redis_common;
+
+#[path = "lab_orchagent/facts.rs"]
+mod facts;
+#[path = "lab_orchagent/faults.rs"]
+mod faults;
+#[path = "lab_orchagent/switch.rs"]
+mod switch;
+#[path = "lab_orchagent/timing.rs"]
+mod timing;

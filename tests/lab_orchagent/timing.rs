@@ -1,0 +1,204 @@
+//! The virtual orchagent's mind on a virtual clock: exact times and exact outputs, no Redis.
+
+use std::time::{Duration, Instant};
+
+use telegen_sonic::lab::orchagent::core::Orchagent;
+use telegen_sonic::lab::orchagent::hardware::{Fault, MirrorTarget, PortSide};
+use telegen_sonic::lab::orchagent::messages::{Change, Input, OrderedFields, Output};
+
+/// Runs orchagent through time, and answers for hardware that refuses nothing.
+struct Clock {
+    orchagent: Orchagent,
+    start: Instant,
+    now: Instant,
+}
+
+/// What happened, by milliseconds since the start: `4 s1=active`, `4 bind Ethernet0`, `7 s1 gone`, `0 log`.
+type Story = Vec<String>;
+
+impl Clock {
+    fn new() -> Clock {
+        let start = Instant::now();
+        Clock { orchagent: Orchagent::default(), start, now: start }
+    }
+
+    fn with_ports() -> Clock {
+        let mut clock = Clock::new();
+        for name in ["Ethernet0", "Ethernet4", "Ethernet8"] {
+            clock.give(Input::Change(Change::Port { name: name.to_owned(), exists: true }));
+        }
+        clock.give(Input::PortInitDone { settled: true });
+        clock
+    }
+
+    fn give(&mut self, input: Input) -> Story {
+        let mut story = Story::new();
+        let mut outputs = self.orchagent.on(input, self.now);
+        while !outputs.is_empty() {
+            let output = outputs.remove(0);
+            story.push(format!("{} {}", self.now.duration_since(self.start).as_millis(), word(&output)));
+            if let Output::Bind { .. } = output {
+                outputs.extend(self.orchagent.on(Input::Bound { refused: None }, self.now));
+            }
+        }
+        story
+    }
+
+    /// Lets time pass until nothing is due, or until `limit`.
+    fn run(&mut self, limit: Duration) -> Story {
+        let mut story = Story::new();
+        let end = self.start + limit;
+        while let Some(deadline) = self.orchagent.next_deadline().filter(|deadline| *deadline <= end) {
+            assert!(deadline >= self.now, "a deadline in the past would make the driver spin");
+            self.now = deadline;
+            story.extend(self.give(Input::Tick));
+        }
+        self.now = end;
+        story
+    }
+}
+
+fn word(output: &Output) -> String {
+    match output {
+        Output::Bind { port, target: MirrorTarget { session, .. }, .. } => format!("bind {port} {session}"),
+        Output::Unbind { port, .. } => format!("unbind {port}"),
+        Output::WriteState { session, fields } => format!("{session}={}", fields[0].1),
+        Output::DeleteState { session } => format!("{session} gone"),
+        Output::Log(_) => "log".to_owned(),
+    }
+}
+
+fn set(name: &str, row: &str) -> Input {
+    let row: OrderedFields = row
+        .split(' ')
+        .map(|pair| pair.split_once('=').unwrap())
+        .map(|(field, value)| (field.to_owned(), value.to_owned()))
+        .collect();
+    Input::Change(Change::Session { name: name.to_owned(), row: Some(row) })
+}
+
+fn del(name: &str) -> Input {
+    Input::Change(Change::Session { name: name.to_owned(), row: None })
+}
+
+const S1: &str = "type=SPAN src_port=Ethernet0 dst_port=Ethernet4 direction=RX";
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_session_is_active_after_4_ms_and_gone_3_ms_after_its_deletion() {
+    let mut clock = Clock::with_ports();
+    assert_eq!(clock.give(set("s1", S1)), ["0 s1=inactive"]);
+    assert_eq!(clock.run(Duration::from_millis(10)), ["4 bind Ethernet0 s1", "4 s1=active"]);
+    assert_eq!(clock.give(del("s1")), ["10 unbind Ethernet0", "10 s1=inactive"]);
+    assert_eq!(clock.run(SECOND), ["13 s1 gone"]);
+}
+
+#[test]
+fn a_deletion_and_a_new_row_in_one_breath_are_done_one_after_the_other() {
+    let mut clock = Clock::with_ports();
+    clock.give(set("s1", S1));
+    clock.give(del("s1"));
+    clock.give(set("s1", &S1.replace("Ethernet0", "Ethernet8")));
+    let story = clock.run(SECOND);
+    let expected = [
+        "4 bind Ethernet0 s1",
+        "4 s1=active",
+        "4 unbind Ethernet0",
+        "4 s1=inactive",
+        "7 s1 gone",
+        "7 s1=inactive",
+        "11 bind Ethernet8 s1",
+        "11 s1=active",
+    ];
+    assert_eq!(story, expected);
+}
+
+#[test]
+fn an_erspan_session_is_active_14_ms_after_its_neighbour_is_known() {
+    let mut clock = Clock::with_ports();
+    assert_eq!(clock.give(set("e1", "type=ERSPAN src_ip=10.0.0.1 dst_ip=10.0.0.5")), ["0 e1=inactive"]);
+    assert_eq!(clock.run(Duration::from_millis(100)), [""; 0]);
+    let neighbour = |mac: Option<&str>| {
+        Input::Change(Change::Neighbour {
+            address: "10.0.0.5".parse().unwrap(),
+            interface: "Ethernet8".to_owned(),
+            mac: mac.map(str::to_owned),
+        })
+    };
+    assert_eq!(clock.give(neighbour(Some("02:00:00:00:00:05"))), [""; 0]);
+    assert_eq!(clock.run(Duration::from_millis(200)), ["114 e1=active"]);
+    assert_eq!(clock.give(neighbour(None)), ["200 e1=inactive"]);
+}
+
+#[test]
+fn sessions_wait_for_the_ports_and_half_a_second() {
+    let mut clock = Clock::new();
+    clock.give(Input::Change(Change::Port { name: "Ethernet0".to_owned(), exists: true }));
+    clock.give(Input::Change(Change::Port { name: "Ethernet4".to_owned(), exists: true }));
+    assert_eq!(clock.give(set("s1", "type=SPAN")), [""; 0]);
+    // Written field by field while nobody reads: one row in the end.
+    assert_eq!(clock.give(set("s1", S1)), [""; 0]);
+    assert_eq!(clock.run(SECOND), [""; 0]);
+    assert_eq!(clock.give(Input::PortInitDone { settled: false }), [""; 0]);
+    assert_eq!(clock.run(2 * SECOND), ["1500 s1=inactive", "1504 bind Ethernet0 s1", "1504 s1=active"]);
+}
+
+#[test]
+fn a_missing_policer_is_asked_for_every_second_for_ever() {
+    let mut clock = Clock::with_ports();
+    assert_eq!(clock.give(set("s1", &format!("{S1} policer=p1"))), ["0 log"]);
+    assert_eq!(clock.run(3 * SECOND), ["1000 log", "2000 log", "3000 log"]);
+    clock.give(set("s1", "policer=p2"));
+    clock.give(Input::Change(Change::Policer { name: "p2".to_owned(), exists: true }));
+    assert_eq!(clock.run(4 * SECOND), ["3004 bind Ethernet0 s1", "3004 s1=active"]);
+}
+
+#[test]
+fn the_removal_of_a_partial_session_takes_another_second() {
+    let mut clock = Clock::with_ports();
+    assert_eq!(clock.give(set("s1", "type=SPAN")), ["0 s1=inactive"]);
+    assert_eq!(clock.give(del("s1")), ["0 log"]);
+    assert_eq!(clock.give(set("s1", S1)), ["0 log"]);
+    assert_eq!(clock.run(5 * SECOND), ["1003 s1 gone"]);
+}
+
+#[test]
+fn a_dead_orchagent_has_no_deadline_and_finishes_its_step_when_it_resumes() {
+    let mut clock = Clock::with_ports();
+    assert_eq!(clock.give(set("s1", S1)), ["0 s1=inactive"]);
+    assert_eq!(clock.give(Input::Fault(Fault::Dead, None)), [""; 0]);
+    assert_eq!(clock.orchagent.next_deadline(), None);
+    assert_eq!(clock.run(SECOND), [""; 0]);
+    assert_eq!(clock.give(Input::Fault(Fault::Clear, None)), ["1000 bind Ethernet0 s1", "1000 s1=active"]);
+}
+
+#[test]
+fn changes_of_a_session_keep_their_order_when_orchagent_gets_faster() {
+    let mut clock = Clock::with_ports();
+    clock.give(Input::Fault(Fault::Slow(Duration::from_millis(500)), None));
+    assert_eq!(clock.give(set("s1", S1)), [""; 0]);
+    clock.give(Input::Fault(Fault::Slow(Duration::from_millis(100)), None));
+    assert_eq!(clock.give(del("s1")), [""; 0]);
+    let story = clock.run(SECOND);
+    assert_eq!(story[0], "500 s1=inactive");
+    assert_eq!(story.last().map(String::as_str), Some("507 s1 gone"));
+}
+
+#[test]
+fn both_sides_are_bound_before_the_session_says_active() {
+    let mut clock = Clock::with_ports();
+    clock.give(set("s1", &S1.replace("RX", "BOTH")));
+    clock.now += Duration::from_millis(4);
+    let outputs = clock.orchagent.on(Input::Tick, clock.now);
+    let sides: Vec<PortSide> = outputs
+        .iter()
+        .map(|output| match output {
+            Output::Bind { side, .. } => *side,
+            other => panic!("{other:?} before the hardware has answered"),
+        })
+        .collect();
+    assert_eq!(sides, [PortSide::Rx, PortSide::Tx]);
+    assert_eq!(clock.orchagent.on(Input::Bound { refused: None }, clock.now), []);
+    let last = clock.orchagent.on(Input::Bound { refused: None }, clock.now);
+    assert_eq!(last.iter().map(word).collect::<Vec<_>>(), ["s1=active"]);
+}
