@@ -5,5 +5,6 @@ pub mod executor;
 pub mod mirror;
 pub mod source;
 pub mod survey;
+pub mod tables;
 pub mod tap;
 pub mod taps;

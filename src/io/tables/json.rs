@@ -1,0 +1,204 @@
+//! Rows as JSON, for REST and for the command line's `--json`: one shape for both. Numbers are numbers; what was not measured is null.
+//!
+//! Pure; shapes: contract, section 3.
+
+use serde_json::{Map, Value, json};
+
+use super::members::{FILTERS, REST_MEMBERS};
+use super::rows::{HistogramRow, JobRow, ResultsRow};
+use super::{DaemonRow, JobReport};
+use crate::model::limits::{self, Kind};
+use crate::model::report::{ExportState, FlowRow};
+use crate::model::sample::Counter;
+use crate::model::schema::{ErrorKind, EthClass, IpClass, JobField, StatusField};
+use crate::model::value::{ip_protocol_name, items};
+
+/// A job's status, with every field of its request.
+#[must_use]
+pub fn job(row: &JobRow) -> Value {
+    let text = |field| row.added(field).map_or(Value::Null, Value::from);
+    let mut object = Map::new();
+    object.insert("job_id".to_owned(), Value::from(row.id.as_str()));
+    object.insert("status".to_owned(), Value::from(row.status.as_str()));
+    object.insert("reason".to_owned(), row.reason.map_or(Value::Null, |reason| Value::from(reason.as_str())));
+    object.insert("message".to_owned(), Value::from(row.message()));
+    object.insert("warning".to_owned(), row.warnings.iter().map(|warning| warning.as_str()).collect());
+    let mut filters = Map::new();
+    for (member, field) in REST_MEMBERS {
+        let value = row.job_field(field).map_or(Value::Null, |text| field_value(field, text));
+        match member.strip_prefix(FILTERS) {
+            Some(_) if value.is_null() => {}
+            Some(name) => drop(filters.insert(name.to_owned(), value)),
+            None => drop(object.insert(member.to_owned(), value)),
+        }
+    }
+    object.insert("filters".to_owned(), Value::Object(filters));
+    object.insert("source".to_owned(), text(StatusField::Source));
+    object.insert("interface".to_owned(), text(StatusField::Tap));
+    object.insert("mirror_session".to_owned(), text(StatusField::MirrorSession));
+    for field in [StatusField::CreatedAt, StatusField::StartedAt, StatusField::ExpiresAt, StatusField::EndedAt] {
+        object.insert(field.to_string(), text(field));
+    }
+    Value::Object(object)
+}
+
+/// The short answer to a start or a stop.
+#[must_use]
+pub fn job_brief(row: &JobRow) -> Value {
+    json!({ "job_id": row.id, "status": row.status.as_str(), "interface": row.added(StatusField::Tap) })
+}
+
+/// A job's results. `export` is `None` where the exporter's state is not known (outside of the daemon).
+#[must_use]
+pub fn results(report: &JobReport, export: Option<&ExportState>) -> Value {
+    let mut object = Map::new();
+    object.insert("job_id".to_owned(), Value::from(report.job.id.as_str()));
+    object.insert("status".to_owned(), Value::from(report.job.status.as_str()));
+    totals(&mut object, report.results.as_ref());
+    object.insert("top_flows".to_owned(), report.flows.iter().map(flow).collect());
+    let histograms: Map<String, Value> =
+        report.histograms.iter().map(|row| (row.name.to_string(), histogram(row))).collect();
+    object.insert("histograms".to_owned(), Value::Object(histograms));
+    // Null until latency is measured; the older seed's clients read the member.
+    object.insert("latency_histogram_ns".to_owned(), Value::Null);
+    object.insert("otel_export".to_owned(), export.map_or(Value::Null, |state| otel_export(&report.job.id, state)));
+    Value::Object(object)
+}
+
+/// The totals alone, for events and for `watch`.
+#[must_use]
+pub fn totals_only(row: &ResultsRow) -> Value {
+    let mut object = Map::new();
+    totals(&mut object, Some(row));
+    Value::Object(object)
+}
+
+/// What the daemon says of itself; numbers and lists as such, and whether it is alive.
+#[must_use]
+pub fn daemon(row: &DaemonRow, is_alive: bool) -> Value {
+    let mut object = Map::from_iter([("alive".to_owned(), Value::from(is_alive))]);
+    for (name, text) in &row.fields {
+        let (name, value) = match name.strip_suffix('@') {
+            Some(name) => (name, items(text).map(Value::from).collect()),
+            None => (name.as_str(), number(text).unwrap_or_else(|| Value::from(text.as_str()))),
+        };
+        object.insert(name.to_owned(), value);
+    }
+    Value::Object(object)
+}
+
+fn totals(object: &mut Map<String, Value>, row: Option<&ResultsRow>) {
+    let mut add = |name: &str, value: Value| drop(object.insert(name.to_owned(), value));
+    let results = row.map(|row| &row.results);
+    let whole = |value: Option<u64>| value.map_or(Value::Null, Value::from);
+    let decimal = |value: Option<f64>| value.map_or(Value::Null, Value::from);
+    add(
+        "updated_at",
+        results.map_or(Value::Null, |results| Value::from(crate::model::job::rfc3339(results.updated_at))),
+    );
+    add("window_sec", decimal(results.map(|results| results.window.as_secs_f64())));
+    add("packets_total", whole(results.map(|results| results.total.packets)));
+    add("bytes_total", whole(results.map(|results| results.total.bytes)));
+    add("packets_delivered", whole(results.map(|results| results.delivered.packets)));
+    add("bytes_delivered", whole(results.map(|results| results.delivered.bytes)));
+    add("packets_analysed", whole(results.map(|results| results.analysed.packets)));
+    add("sample_rate", whole(results.map(|results| u64::from(results.sample_rate))));
+    add("pps", decimal(results.map(|results| results.packets_per_sec)));
+    add("bps", decimal(results.map(|results| results.bits_per_sec)));
+    add("port_packets", whole(results.and_then(|results| results.port_packets)));
+    add("coverage", decimal(results.and_then(|results| results.coverage)));
+    let (mut ethernet, mut ip, mut errors) = (Map::new(), Map::new(), Map::new());
+    if let Some(results) = results {
+        ethernet = counters(EthClass::ALL.iter().map(|class| class.as_str()), &results.eth);
+        ip = counters(IpClass::ALL.iter().map(|class| class.as_str()), &results.ip);
+        errors = ErrorKind::ALL
+            .iter()
+            .zip(results.errors)
+            .filter(|(_, count)| *count > 0)
+            .map(|(kind, count)| (kind.to_string(), Value::from(count)))
+            .collect();
+    }
+    add("protocols", json!({ "ethernet": ethernet, "ip": ip }));
+    add("errors", Value::Object(errors));
+    add("fragments", whole(results.map(|results| results.fragments)));
+    add("flows_seen", whole(row.and_then(|row| row.flows_seen)));
+    add("flows_evicted", whole(row.and_then(|row| row.flows_evicted)));
+}
+
+/// Zeros are left out, as in the table.
+fn counters<'a>(names: impl Iterator<Item = &'a str>, counters: &[Counter]) -> Map<String, Value> {
+    let seen = names.zip(counters).filter(|(_, counter)| **counter != Counter::default());
+    seen.map(|(name, counter)| (name.to_owned(), json!({ "packets": counter.packets, "bytes": counter.bytes })))
+        .collect()
+}
+
+fn flow(flow: &FlowRow) -> Value {
+    json!({
+        "5tuple": five_tuple(flow),
+        "src": flow.src,
+        "dst": flow.dst,
+        "ip_proto": ip_protocol_name(flow.ip_proto),
+        "l4_sport": flow.l4_sport,
+        "l4_dport": flow.l4_dport,
+        "vlan": flow.vlan,
+        "pkts": flow.estimated.packets,
+        "bytes": flow.estimated.bytes,
+        "pkts_err95": flow.packets_err95,
+        "pkts_analysed": flow.analysed.packets,
+        "bytes_analysed": flow.analysed.bytes,
+        "first_seen": crate::model::job::rfc3339(flow.first_seen),
+        "last_seen": crate::model::job::rfc3339(flow.last_seen),
+    })
+}
+
+/// `tcp 10.0.0.1:40000 -> 10.0.0.2:443`; IPv6 addresses in brackets, no ports where the flow has none.
+#[must_use]
+pub fn five_tuple(flow: &FlowRow) -> String {
+    let end = |address: &str, port: u16| match (flow.l4_sport, flow.l4_dport) {
+        (0, 0) => address.to_owned(),
+        _ if address.contains(':') => format!("[{address}]:{port}"),
+        _ => format!("{address}:{port}"),
+    };
+    let (src, dst) = (end(&flow.src, flow.l4_sport), end(&flow.dst, flow.l4_dport));
+    format!("{} {src} -> {dst}", ip_protocol_name(flow.ip_proto))
+}
+
+fn histogram(row: &HistogramRow) -> Value {
+    json!({ "unit": row.unit, "bounds": row.bounds, "counts": row.counts, "sum": row.sum, "count": row.count })
+}
+
+fn otel_export(id: &str, state: &ExportState) -> Value {
+    json!({
+        "exported": state.exported_jobs.contains(id),
+        "endpoint": state.endpoint,
+        "last_error": state.last_error,
+    })
+}
+
+/// A field's text as the JSON that a request would hold. Text that is not of the field's kind, as in a refused job, stays text.
+fn field_value(field: JobField, text: &str) -> Value {
+    let rule = limits::job(field);
+    let item = |item: &str| match rule.kind {
+        Kind::Integer { .. } | Kind::PortRange | Kind::IpProtocol => number(item).unwrap_or_else(|| Value::from(item)),
+        Kind::Boolean => item.parse::<bool>().map_or_else(|_| Value::from(item), Value::from),
+        Kind::PortName
+        | Kind::Word { .. }
+        | Kind::Prefix
+        | Kind::IpAddress
+        | Kind::Timestamp
+        | Kind::Text { .. }
+        | Kind::Endpoint
+        | Kind::Listen
+        | Kind::Netdev
+        | Kind::EtherType
+        | Kind::Path => Value::from(item),
+    };
+    if field.is_list() { items(text).map(item).collect() } else { item(text) }
+}
+
+fn number(text: &str) -> Option<Value> {
+    text.parse::<u64>().ok().map(Value::from)
+}
+
+#[cfg(test)]
+mod tests;

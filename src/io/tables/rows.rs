@@ -1,0 +1,388 @@
+//! Rows of STATE_DB as values: what a job, its results, its flows, its histograms and the daemon say of themselves.
+//!
+//! Pure. The other direction (values to rows) is `sink::state_db`'s; a field that is absent or empty was not measured, or is zero
+//! where the contract leaves zeros out.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::error::RowError;
+use crate::model::job::Fields;
+use crate::model::report::{FlowRow, Results};
+use crate::model::sample::{Counter, Histogram};
+use crate::model::schema::{
+    ErrorKind, EthClass, FlowField, HistogramField, HistogramName, IpClass, JobField, Reason, ResultField, Status,
+    StatusField, Warning, state_db,
+};
+use crate::model::value::{IP_PROTOCOL_NUMBERS, items, printable};
+
+/// A daemon whose heartbeat is older is taken for dead: three heartbeats of 5 s.
+pub const HEARTBEAT_LIMIT: Duration = Duration::from_secs(15);
+
+/// A row of `TELEGEN_JOB_TABLE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRow {
+    /// The job's id, as its user wrote it.
+    pub id: String,
+    /// Where it is.
+    pub status: Status,
+    /// Why it ended so.
+    pub reason: Option<Reason>,
+    /// What its user should know.
+    pub warnings: Vec<Warning>,
+    /// Every field of the row as it stands.
+    pub fields: Fields,
+}
+
+impl JobRow {
+    /// Reads a row.
+    ///
+    /// # Errors
+    /// `status`, `reason` or `warning` hold a word that this version does not know.
+    pub fn parse(id: &str, fields: Fields) -> Result<JobRow, RowError> {
+        let row = Row { table: state_db::JOB, key: id, fields: &fields };
+        let status = row.word(StatusField::Status.as_str(), Status::from_word, "a job's status")?;
+        let status = status.ok_or_else(|| row.error(StatusField::Status.as_str(), "a job's status"))?;
+        let reason = row.word(StatusField::Reason.as_str(), Reason::from_word, "a reason")?;
+        let named = row.text(StatusField::Warning.as_str()).unwrap_or_default();
+        let warnings: Option<Vec<Warning>> = items(named).map(Warning::from_word).collect();
+        let warnings = warnings.ok_or_else(|| row.error(StatusField::Warning.as_str(), "a list of warnings"))?;
+        Ok(JobRow { id: id.to_owned(), status, reason, warnings, fields })
+    }
+
+    /// One of the job's own fields; `None` if it is absent or empty.
+    #[must_use]
+    pub fn job_field(&self, field: JobField) -> Option<&str> {
+        let value = self.fields.get(&field.table_name()).or_else(|| self.fields.get(field.as_str()));
+        value.map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// One of the fields that the daemon adds; `None` if it is absent or empty.
+    #[must_use]
+    pub fn added(&self, field: StatusField) -> Option<&str> {
+        self.fields.get(field.as_str()).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The sentence that explains the status; empty if there is none.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        self.added(StatusField::Message).unwrap_or_default()
+    }
+
+    /// The instant in `field`; `None` if it is absent or unreadable.
+    #[must_use]
+    pub fn instant(&self, field: StatusField) -> Option<Timestamp> {
+        self.added(field)?.parse().ok()
+    }
+}
+
+/// A row of `TELEGEN_RESULT_TABLE`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResultsRow {
+    /// Totals and protocol counters.
+    pub results: Results,
+    /// How often a flow entered the table; `None` with `result_detail` `summary`.
+    pub flows_seen: Option<u64>,
+    /// How often one had to leave it.
+    pub flows_evicted: Option<u64>,
+}
+
+impl ResultsRow {
+    /// Reads a row.
+    ///
+    /// # Errors
+    /// A field holds something other than its number.
+    pub fn parse(id: &str, fields: &Fields) -> Result<ResultsRow, RowError> {
+        let row = Row { table: state_db::RESULT, key: id, fields };
+        let count = |field: ResultField| row.number::<u64>(field.as_str(), "a whole number");
+        let zero = |field: ResultField| count(field).map(Option::unwrap_or_default);
+        let decimal = |field: ResultField| row.number::<f64>(field.as_str(), "a number");
+        let pair = |packets, bytes| Ok::<_, RowError>(Counter { packets: zero(packets)?, bytes: zero(bytes)? });
+        let updated_at: Option<Timestamp> = row.number(ResultField::UpdatedAt.as_str(), "an RFC 3339 time")?;
+        let window = decimal(ResultField::WindowSec)?.unwrap_or_default();
+        let mut results = Results {
+            updated_at: updated_at.ok_or_else(|| row.error(ResultField::UpdatedAt.as_str(), "an RFC 3339 time"))?,
+            window: Duration::try_from_secs_f64(window)
+                .map_err(|_| row.error(ResultField::WindowSec.as_str(), "a number of seconds"))?,
+            delivered: pair(ResultField::PacketsDelivered, ResultField::BytesDelivered)?,
+            total: pair(ResultField::PacketsTotal, ResultField::BytesTotal)?,
+            // Analysed bytes are not in the table.
+            analysed: Counter { packets: zero(ResultField::PacketsAnalysed)?, bytes: 0 },
+            sample_rate: row.number(ResultField::SampleRate.as_str(), "a whole number")?.unwrap_or(1),
+            packets_per_sec: decimal(ResultField::Pps)?.unwrap_or_default(),
+            bits_per_sec: decimal(ResultField::Bps)?.unwrap_or_default(),
+            port_packets: count(ResultField::PortPackets)?,
+            coverage: decimal(ResultField::Coverage)?,
+            eth: [Counter::default(); EthClass::COUNT],
+            ip: [Counter::default(); IpClass::COUNT],
+            errors: [0; ErrorKind::COUNT],
+            fragments: zero(ResultField::Fragments)?,
+        };
+        for class in EthClass::ALL {
+            results.eth[*class as usize] = row.counter(&format!("eth_{class}"))?;
+        }
+        for class in IpClass::ALL {
+            results.ip[*class as usize] = row.counter(&format!("ip_{class}"))?;
+        }
+        for kind in ErrorKind::ALL {
+            results.errors[*kind as usize] =
+                row.number(&format!("error_{kind}"), "a whole number")?.unwrap_or_default();
+        }
+        let (flows_seen, flows_evicted) = (count(ResultField::FlowsSeen)?, count(ResultField::FlowsEvicted)?);
+        Ok(ResultsRow { results, flows_seen, flows_evicted })
+    }
+}
+
+/// Reads a row of `TELEGEN_FLOW_TABLE`; `key` is `<id>|<rank>`, for messages.
+///
+/// # Errors
+/// A field is missing or holds something other than it should.
+pub fn parse_flow(key: &str, fields: &Fields) -> Result<FlowRow, RowError> {
+    const WHOLE: &str = "a whole number";
+    let row = Row { table: state_db::FLOW, key, fields };
+    let count = |field: FlowField| row.number::<u64>(field.as_str(), WHOLE).map(Option::unwrap_or_default);
+    let port = |field: FlowField| row.number::<u16>(field.as_str(), "a port number").map(Option::unwrap_or_default);
+    let instant = |field: FlowField| {
+        let value: Option<Timestamp> = row.number(field.as_str(), "an RFC 3339 time")?;
+        value.ok_or_else(|| row.error(field.as_str(), "an RFC 3339 time"))
+    };
+    let address = |field: FlowField| {
+        row.text(field.as_str()).map(str::to_owned).ok_or_else(|| row.error(field.as_str(), "an address"))
+    };
+    let protocol = row.text(FlowField::IpProto.as_str()).unwrap_or_default();
+    let named = IP_PROTOCOL_NUMBERS.iter().find(|(class, _)| class.as_str() == protocol).map(|(_, number)| *number);
+    let src = address(FlowField::Src)?;
+    Ok(FlowRow {
+        is_ipv6: src.contains(':'),
+        src,
+        dst: address(FlowField::Dst)?,
+        l4_sport: port(FlowField::L4Sport)?,
+        l4_dport: port(FlowField::L4Dport)?,
+        ip_proto: named
+            .or_else(|| protocol.parse().ok())
+            .ok_or_else(|| row.error(FlowField::IpProto.as_str(), "an IP protocol"))?,
+        vlan: port(FlowField::Vlan)?,
+        analysed: Counter { packets: count(FlowField::Packets)?, bytes: count(FlowField::Bytes)? },
+        estimated: Counter { packets: count(FlowField::PacketsEst)?, bytes: count(FlowField::BytesEst)? },
+        packets_err95: count(FlowField::PacketsErr95)?,
+        first_seen: instant(FlowField::FirstSeen)?,
+        last_seen: instant(FlowField::LastSeen)?,
+    })
+}
+
+/// A row of `TELEGEN_HISTOGRAM_TABLE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistogramRow {
+    /// Which histogram.
+    pub name: HistogramName,
+    /// UCUM unit of the values: `By`, `ns`.
+    pub unit: String,
+    /// Upper bounds, ascending; a value equal to a bound is within it.
+    pub bounds: Vec<u64>,
+    /// One more than there are bounds.
+    pub counts: Vec<u64>,
+    /// Sum of all values.
+    pub sum: u64,
+    /// How many values.
+    pub count: u64,
+}
+
+impl HistogramRow {
+    /// The row that a histogram in memory has, or will have.
+    #[must_use]
+    pub fn of(name: HistogramName, histogram: &Histogram) -> HistogramRow {
+        let unit = match name {
+            HistogramName::PacketSize => "By",
+            HistogramName::Interarrival => "ns",
+        };
+        HistogramRow {
+            name,
+            unit: unit.to_owned(),
+            bounds: histogram.bounds.to_vec(),
+            counts: histogram.counts.clone(),
+            sum: histogram.sum,
+            count: histogram.count,
+        }
+    }
+
+    /// Reads the row at `<id>|<name>`.
+    ///
+    /// # Errors
+    /// A field holds something other than numbers, or bounds and counts do not belong together.
+    pub fn parse(id: &str, name: HistogramName, fields: &Fields) -> Result<HistogramRow, RowError> {
+        let key = format!("{id}|{name}");
+        let row = Row { table: state_db::HISTOGRAM, key: &key, fields };
+        let list = |field: HistogramField| {
+            let numbers: Result<Vec<u64>, _> =
+                items(row.text(field.as_str()).unwrap_or_default()).map(str::parse).collect();
+            numbers.map_err(|_| row.error(field.as_str(), "a list of whole numbers"))
+        };
+        let count =
+            |field: HistogramField| row.number::<u64>(field.as_str(), "a whole number").map(Option::unwrap_or_default);
+        let (bounds, counts) = (list(HistogramField::Bounds)?, list(HistogramField::Counts)?);
+        if counts.len() != bounds.len() + 1 {
+            return Err(row.error(HistogramField::Counts.as_str(), "one count more than there are bounds"));
+        }
+        Ok(HistogramRow {
+            name,
+            unit: row.text(HistogramField::Unit.as_str()).unwrap_or_default().to_owned(),
+            bounds,
+            counts,
+            sum: count(HistogramField::Sum)?,
+            count: count(HistogramField::Count)?,
+        })
+    }
+}
+
+/// The row of `TELEGEN_DAEMON_TABLE`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DaemonRow {
+    /// Every field; empty if no daemon ever ran, or it removed its row.
+    pub fields: Fields,
+}
+
+impl DaemonRow {
+    /// When the daemon last said that it lives.
+    #[must_use]
+    pub fn heartbeat(&self) -> Option<Timestamp> {
+        self.fields.get("heartbeat")?.parse().ok()
+    }
+
+    /// Whether its heartbeat is younger than [`HEARTBEAT_LIMIT`]. One from the future by more than that is no sign of life: the clock was
+    /// set back, and a living daemon would have written again.
+    #[must_use]
+    pub fn is_alive(&self, now: Timestamp) -> bool {
+        let limit = SignedDuration::try_from(HEARTBEAT_LIMIT).unwrap_or(SignedDuration::MAX);
+        self.heartbeat().is_some_and(|heartbeat| now.duration_since(heartbeat).abs() < limit)
+    }
+}
+
+/// A row with its place, for messages.
+struct Row<'a> {
+    table: &'static str,
+    key: &'a str,
+    fields: &'a Fields,
+}
+
+impl Row<'_> {
+    fn text(&self, field: &str) -> Option<&str> {
+        self.fields.get(field).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    fn error(&self, field: &str, expected: &'static str) -> RowError {
+        RowError {
+            table: self.table,
+            key: self.key.to_owned(),
+            field: field.to_owned(),
+            value: printable(self.text(field).unwrap_or_default()),
+            expected,
+        }
+    }
+
+    fn number<T: FromStr>(&self, field: &str, expected: &'static str) -> Result<Option<T>, RowError> {
+        self.text(field).map(|text| text.parse().map_err(|_| self.error(field, expected))).transpose()
+    }
+
+    fn word<T>(
+        &self,
+        field: &str,
+        from_word: fn(&str) -> Option<T>,
+        expected: &'static str,
+    ) -> Result<Option<T>, RowError> {
+        self.text(field).map(|text| from_word(text).ok_or_else(|| self.error(field, expected))).transpose()
+    }
+
+    fn counter(&self, name: &str) -> Result<Counter, RowError> {
+        let part = |what: &str| self.number(&format!("{name}_{what}"), "a whole number").map(Option::unwrap_or_default);
+        Ok(Counter { packets: part("packets")?, bytes: part("bytes")? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(pairs: &[(&str, &str)]) -> Fields {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_job_row_says_status_reason_and_warnings_and_keeps_every_field() {
+        let row = JobRow::parse(
+            "a",
+            fields(&[
+                ("status", "failed"),
+                ("reason", "mirror_lost"),
+                ("warning", "no_copies,port_down"),
+                ("dscp@", "46"),
+            ]),
+        )
+        .unwrap();
+        assert_eq!((row.status, row.reason), (Status::Failed, Some(Reason::MirrorLost)));
+        assert_eq!(row.warnings, [Warning::NoCopies, Warning::PortDown]);
+        assert_eq!((row.job_field(JobField::Dscp), row.message()), (Some("46"), ""));
+    }
+
+    #[test]
+    fn a_word_of_another_version_is_an_error_that_names_it() {
+        let error = JobRow::parse("a", fields(&[("status", "paused")])).unwrap_err();
+        assert!(
+            error.to_string().starts_with("TELEGEN_JOB_TABLE|a: status: \"paused\" is not a job's status"),
+            "{error}"
+        );
+        assert_eq!(JobRow::parse("a", Fields::new()).unwrap_err().value, "");
+    }
+
+    #[test]
+    fn zeros_left_out_are_zeros_and_what_was_not_measured_is_absent() {
+        let row = ResultsRow::parse(
+            "a",
+            &fields(&[
+                ("updated_at", "2026-01-31T03:00:00.000Z"),
+                ("window_sec", "1.5"),
+                ("packets_total", "7"),
+                ("eth_ipv4_packets", "7"),
+                ("eth_ipv4_bytes", "700"),
+                ("coverage", ""),
+            ]),
+        )
+        .unwrap();
+        assert_eq!(row.results.window, Duration::from_millis(1500));
+        assert_eq!(row.results.eth[EthClass::Ipv4 as usize], Counter { packets: 7, bytes: 700 });
+        assert_eq!(row.results.eth[EthClass::Ipv6 as usize], Counter::default());
+        assert_eq!((row.results.coverage, row.results.port_packets, row.flows_seen), (None, None, None));
+    }
+
+    #[test]
+    fn a_flow_names_its_protocol_by_word_or_number() {
+        let row = |proto: &str| {
+            let at = "2026-01-31T03:00:00.000Z";
+            let pairs =
+                [("src", "10.0.0.1"), ("dst", "10.0.0.2"), ("ip_proto", proto), ("first_seen", at), ("last_seen", at)];
+            parse_flow("a|1", &fields(&pairs)).map(|flow| flow.ip_proto)
+        };
+        assert_eq!((row("tcp"), row("254")), (Ok(6), Ok(254)));
+        assert_eq!(row("tpc").unwrap_err().field, "ip_proto");
+    }
+
+    #[test]
+    fn a_histogram_whose_counts_do_not_fit_its_bounds_is_refused() {
+        let good =
+            fields(&[("unit", "By"), ("bounds@", "64,128"), ("counts@", "1,0,2"), ("sum", "300"), ("count", "3")]);
+        assert_eq!(HistogramRow::parse("a", HistogramName::PacketSize, &good).unwrap().counts, [1, 0, 2]);
+        let bad = fields(&[("bounds@", "64,128"), ("counts@", "1,0")]);
+        assert_eq!(HistogramRow::parse("a", HistogramName::PacketSize, &bad).unwrap_err().field, "counts@");
+    }
+
+    #[test]
+    fn a_daemon_lives_until_its_heartbeat_is_15_s_old() {
+        let daemon = DaemonRow { fields: fields(&[("heartbeat", "2026-01-31T03:00:00.000Z")]) };
+        let at = |time: &str| daemon.is_alive(time.parse().unwrap());
+        assert!(at("2026-01-31T03:00:14.999Z"));
+        assert!(!at("2026-01-31T03:00:15Z"));
+        assert!(!at("2026-01-31T02:00:00Z"));
+        assert!(!DaemonRow::default().is_alive("2026-01-31T03:00:00Z".parse().unwrap()));
+    }
+}

@@ -1,0 +1,268 @@
+//! The snapshot as Prometheus text (exposition format 0.0.4). Pure.
+//!
+//! Every family has HELP and TYPE; the samples of a family stand together. Counters are cumulative since the job's start, in base units
+//! (bytes, seconds). Flows are left out: an address as a label would make a new time series of each. OTLP and REST carry them.
+
+use std::fmt::{Display, Write};
+
+use jiff::Timestamp;
+
+use crate::model::report::{ExportState, Report, Results, Snapshot};
+use crate::model::sample::{Counter, Histogram};
+use crate::model::schema::{ErrorKind, EthClass, HistogramName, IpClass, Reason, Status};
+
+/// The text for `/metrics`.
+#[must_use]
+pub fn render(snapshot: &Snapshot, export: &ExportState) -> String {
+    let mut text = Text(String::new());
+    daemon(&mut text, snapshot, export);
+    jobs(&mut text, snapshot);
+    let jobs: Vec<Labelled<'_>> = snapshot.jobs.iter().map(|(id, report)| Labelled::new(id, report)).collect();
+    totals(&mut text, &jobs);
+    protocols(&mut text, &jobs);
+    detail(&mut text, &jobs);
+    text.0
+}
+
+fn daemon(text: &mut Text, snapshot: &Snapshot, export: &ExportState) {
+    let daemon = &snapshot.daemon;
+    let build = [
+        ("version", daemon.version),
+        ("commit", daemon.commit),
+        ("built_at", daemon.built_at),
+        ("attach", &daemon.attach),
+    ];
+    text.family("telegen_build_info", "gauge", "Version of the daemon and how its taps attach; always 1.");
+    text.sample("telegen_build_info", &build, 1);
+    text.family("telegen_start_time_seconds", "gauge", "When the daemon started, Unix time.");
+    text.sample("telegen_start_time_seconds", &[], seconds(daemon.started_at));
+    text.family("telegen_settings_errors", "gauge", "Fields of TELEGEN|global that could not be taken.");
+    text.sample("telegen_settings_errors", &[], daemon.settings_errors.len());
+    text.family("telegen_export_requests_total", "counter", "OTLP requests by their result.");
+    text.sample("telegen_export_requests_total", &[("result", "accepted")], export.accepted_requests);
+    text.sample("telegen_export_requests_total", &[("result", "failed")], export.failed_requests);
+    if let Some(last) = export.last_success {
+        let name = "telegen_export_last_success_timestamp_seconds";
+        text.family(name, "gauge", "When the collector last accepted a request, Unix time.");
+        text.sample(name, &[], seconds(last));
+    }
+}
+
+fn jobs(text: &mut Text, snapshot: &Snapshot) {
+    text.family("telegen_jobs", "gauge", "Known jobs by status; finished ones until their retention ends.");
+    for status in Status::ALL {
+        let count = snapshot.jobs.values().filter(|report| report.status.status == *status).count();
+        text.sample("telegen_jobs", &[("status", status.as_str())], count);
+    }
+    text.family("telegen_job_info", "gauge", "Status of each job; always 1.");
+    for (id, report) in &snapshot.jobs {
+        let status = &report.status;
+        let labels = [
+            ("job_id", id.as_str()),
+            ("port", status.spec.as_ref().map(|spec| spec.port.as_str()).unwrap_or_default()),
+            ("direction", status.spec.as_ref().map(|spec| spec.direction.as_str()).unwrap_or_default()),
+            ("status", status.status.as_str()),
+            ("reason", status.reason.map(Reason::as_str).unwrap_or_default()),
+            ("interface", status.tap.as_deref().unwrap_or_default()),
+        ];
+        text.sample("telegen_job_info", &labels, 1);
+    }
+    text.family("telegen_job_warning", "gauge", "Warnings of each job; always 1.");
+    for (id, report) in &snapshot.jobs {
+        for warning in &report.status.warnings {
+            text.sample("telegen_job_warning", &[("job_id", id), ("warning", warning.as_str())], 1);
+        }
+    }
+}
+
+/// A job's numbers with its labels.
+struct Labelled<'a> {
+    labels: [(&'static str, &'a str); 3],
+    report: &'a Report,
+}
+
+impl<'a> Labelled<'a> {
+    fn new(id: &'a str, report: &'a Report) -> Labelled<'a> {
+        let spec = report.status.spec.as_ref();
+        let port = spec.map(|spec| spec.port.as_str()).unwrap_or_default();
+        let direction = spec.map(|spec| spec.direction.as_str()).unwrap_or_default();
+        Labelled { labels: [("job_id", id), ("port", port), ("direction", direction)], report }
+    }
+
+    fn with(&self, name: &'static str, value: &'a str) -> Vec<(&'static str, &'a str)> {
+        self.labels.iter().copied().chain([(name, value)]).collect()
+    }
+}
+
+type Value = fn(&Results) -> Option<f64>;
+
+/// Name, type, help and value of each number that a job has once.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus' numbers are 64-bit floats")]
+const TOTALS: [(&str, &str, &str, Value); 13] = [
+    ("telegen_job_delivered_packets_total", "counter", "Packets that reached the tap.", |r| {
+        Some(r.delivered.packets as f64)
+    }),
+    ("telegen_job_delivered_bytes_total", "counter", "Frame bytes that reached the tap.", |r| {
+        Some(r.delivered.bytes as f64)
+    }),
+    ("telegen_job_packets_total", "counter", "Packets that passed the job's filters.", |r| {
+        Some(r.total.packets as f64)
+    }),
+    ("telegen_job_bytes_total", "counter", "Frame bytes that passed the job's filters.", |r| {
+        Some(r.total.bytes as f64)
+    }),
+    ("telegen_job_analysed_packets_total", "counter", "Packets that sampling chose for detail.", |r| {
+        Some(r.analysed.packets as f64)
+    }),
+    ("telegen_job_fragments_total", "counter", "IP fragments.", |r| Some(r.fragments as f64)),
+    ("telegen_job_sample_rate", "gauge", "One of this many packets is analysed.", |r| Some(f64::from(r.sample_rate))),
+    ("telegen_job_packets_per_second", "gauge", "Packets per second over the last interval.", |r| {
+        Some(r.packets_per_sec)
+    }),
+    ("telegen_job_bits_per_second", "gauge", "Bits per second over the last interval.", |r| Some(r.bits_per_sec)),
+    ("telegen_job_window_seconds", "gauge", "How long the job has counted.", |r| Some(r.window.as_secs_f64())),
+    ("telegen_job_updated_timestamp_seconds", "gauge", "When the tap was read last, Unix time.", |r| {
+        Some(seconds(r.updated_at))
+    }),
+    (
+        "telegen_job_port_packets",
+        "gauge",
+        "Packets that the port itself counted meanwhile; absent while unknown.",
+        |r| r.port_packets.map(|packets| packets as f64),
+    ),
+    (
+        "telegen_job_coverage_ratio",
+        "gauge",
+        "Delivered packets over those the port counted; absent while unknown.",
+        |r| r.coverage,
+    ),
+];
+
+fn totals(text: &mut Text, jobs: &[Labelled<'_>]) {
+    for (name, kind, help, value) in TOTALS {
+        text.family(name, kind, help);
+        for job in jobs {
+            if let Some(value) = job.report.results.as_deref().and_then(value) {
+                text.sample(name, &job.labels, value);
+            }
+        }
+    }
+}
+
+fn protocols(text: &mut Text, jobs: &[Labelled<'_>]) {
+    let ethernet: Vec<&str> = EthClass::ALL.iter().map(|class| class.as_str()).collect();
+    let ip: Vec<&str> = IpClass::ALL.iter().map(|class| class.as_str()).collect();
+    let packets: fn(&Counter) -> u64 = |counter| counter.packets;
+    let bytes: fn(&Counter) -> u64 = |counter| counter.bytes;
+    for (unit, of) in [("packets", packets), ("bytes", bytes)] {
+        let name = format!("telegen_job_ethernet_{unit}_total");
+        text.family(&name, "counter", "By Ethernet class; each packet is in exactly one.");
+        classes(text, &name, &ethernet, jobs, |results| results.eth.iter().map(of).collect());
+        let name = format!("telegen_job_ip_{unit}_total");
+        text.family(&name, "counter", "By IP protocol class; each IP packet is in exactly one.");
+        classes(text, &name, &ip, jobs, |results| results.ip.iter().map(of).collect());
+    }
+    let kinds: Vec<&str> = ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let name = "telegen_job_packet_errors_total";
+    text.family(name, "counter", "Packets with something wrong, by what; a packet can have several.");
+    classes(text, name, &kinds, jobs, |results| results.errors.to_vec());
+}
+
+/// Zeros are left out: most classes never occur on a port.
+fn classes<'a>(
+    text: &mut Text,
+    name: &str,
+    names: &[&'a str],
+    jobs: &[Labelled<'a>],
+    counts: impl Fn(&Results) -> Vec<u64>,
+) {
+    for job in jobs {
+        let Some(results) = job.report.results.as_deref() else { continue };
+        for (class, count) in names.iter().zip(counts(results)).filter(|(_, count)| *count > 0) {
+            text.sample(name, &job.with("class", class), count);
+        }
+    }
+}
+
+fn detail(text: &mut Text, jobs: &[Labelled<'_>]) {
+    text.family("telegen_job_flows_seen_total", "counter", "How often a flow entered the flow table.");
+    for (job, flows) in jobs.iter().filter_map(|job| Some((job, job.report.detail.as_ref()?.flows.as_ref()?))) {
+        text.sample("telegen_job_flows_seen_total", &job.labels, flows.seen);
+    }
+    text.family("telegen_job_flows_evicted_total", "counter", "How often a flow had to leave the flow table.");
+    for (job, flows) in jobs.iter().filter_map(|job| Some((job, job.report.detail.as_ref()?.flows.as_ref()?))) {
+        text.sample("telegen_job_flows_evicted_total", &job.labels, flows.evicted);
+    }
+    for name in HistogramName::ALL {
+        let (family, help, per_unit) = match name {
+            HistogramName::PacketSize => {
+                ("telegen_job_packet_size_bytes", "Frame lengths of the analysed packets.", 1.0)
+            }
+            HistogramName::Interarrival => {
+                ("telegen_job_interarrival_seconds", "Time between an analysed packet and the packet before it.", 1e9)
+            }
+        };
+        text.family(family, "histogram", help);
+        for job in jobs {
+            let detail = job.report.detail.iter().flat_map(|detail| &detail.histograms);
+            for (_, histogram) in detail.filter(|(known, _)| known == name) {
+                text.histogram(family, job, histogram, per_unit);
+            }
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "Prometheus' numbers are 64-bit floats; milliseconds survive for 285,000 years"
+)]
+fn seconds(instant: Timestamp) -> f64 {
+    instant.as_millisecond() as f64 / 1000.0
+}
+
+/// The text so far.
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        self.line(format_args!("# HELP {name} {help}"));
+        self.line(format_args!("# TYPE {name} {kind}"));
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escape(value))).collect();
+        match labels.as_slice() {
+            [] => self.line(format_args!("{name} {value}")),
+            labels => self.line(format_args!("{name}{{{}}} {value}", labels.join(","))),
+        }
+    }
+
+    /// Buckets are cumulative here, and each says its upper bound. `per_unit` of the histogram's units are one base unit.
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus' numbers are 64-bit floats")]
+    fn histogram(&mut self, name: &str, job: &Labelled<'_>, histogram: &Histogram, per_unit: f64) {
+        let mut sum = 0;
+        for (index, count) in histogram.counts.iter().enumerate() {
+            sum += count;
+            let bound = histogram
+                .bounds
+                .get(index)
+                .map_or_else(|| "+Inf".to_owned(), |bound| (*bound as f64 / per_unit).to_string());
+            self.sample(&format!("{name}_bucket"), &job.with("le", &bound), sum);
+        }
+        self.sample(&format!("{name}_sum"), &job.labels, histogram.sum as f64 / per_unit);
+        self.sample(&format!("{name}_count"), &job.labels, histogram.count);
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "{line}");
+    }
+}
+
+/// A label's value may hold anything; these three are escaped.
+fn escape(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! REST: a shim over the tables. A handler reads rows, or writes and deletes job rows, as every other program does; it keeps no state.
+//!
+//! `/metrics` and the whole of top-K come from the snapshot, because STATE_DB holds only its beginning. Everything else works on rows, so
+//! that jobs of an earlier daemon are answered too. What a job may say is `model::job`'s to judge, not this module's.
+
+mod error;
+mod events;
+mod jobs;
+mod listen;
+pub mod metrics;
+pub mod openapi;
+pub mod request;
+pub mod routes;
+mod system;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{Method, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use tokio::sync::{Semaphore, watch};
+
+use crate::io::tables::JobTables;
+pub use crate::io::tables::members::REST_MEMBERS;
+use crate::model::report::{ExportState, Snapshot};
+use error::ApiError;
+pub use listen::{Bound, ListenError, bind};
+use routes::ROUTES;
+
+/// Largest request body. A job is a few hundred bytes.
+const BODY_LIMIT: usize = 64 * 1024;
+/// Clients that may follow events at once: each holds a connection to Redis.
+const EVENT_STREAMS: usize = 16;
+/// How long requests may go on after the shutdown began; the daemon has 5 s for everything.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What the handlers need.
+#[derive(Clone)]
+pub(crate) struct Shim {
+    tables: Arc<JobTables>,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    export: watch::Receiver<ExportState>,
+    streams: Arc<Semaphore>,
+    closing: watch::Receiver<bool>,
+}
+
+/// Listens on `listen` and serves until `shutdown` is over, see [`bind`] and [`serve_on`].
+///
+/// # Errors
+/// The address cannot be listened on.
+pub async fn serve(
+    listen: &str,
+    tables: Arc<JobTables>,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    export: watch::Receiver<ExportState>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ListenError> {
+    serve_on(bind(listen).await?, tables, snapshot, export, shutdown).await;
+    Ok(())
+}
+
+/// Serves until `shutdown` is over; what is being answered then has one second. The socket's file is removed at the end.
+pub async fn serve_on(
+    bound: Bound,
+    tables: Arc<JobTables>,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    export: watch::Receiver<ExportState>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) {
+    let (close, closing) = watch::channel(false);
+    let streams = Arc::new(Semaphore::new(EVENT_STREAMS));
+    let app = router(Shim { tables, snapshot, export, streams, closing: closing.clone() });
+    let closed = async move {
+        shutdown.await;
+        close.send_replace(true);
+    };
+    let mut at_last = closing;
+    tokio::select! {
+        () = bound.serve(app, closed) => {}
+        () = async {
+            // The sender lives in `bound.serve`, which ends by itself if it is dropped.
+            if at_last.wait_for(|closing| *closing).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(GRACE).await;
+        } => {}
+    }
+}
+
+/// All routes of [`ROUTES`], and JSON errors for everything else.
+fn router(shim: Shim) -> Router {
+    let routes = ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, route.call.handler()));
+    routes
+        .fallback(async || ApiError::unknown_route())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn(refuse_other_origins))
+        .with_state(shim)
+}
+
+/// A web page open in somebody's browser must not start jobs by way of a loopback address: browsers send `Origin`, programs do not.
+async fn refuse_other_origins(request: Request, next: Next) -> Response {
+    let changes = *request.method() != Method::GET && *request.method() != Method::HEAD;
+    if changes && request.headers().contains_key(header::ORIGIN) {
+        return ApiError::forbidden().into_response();
+    }
+    next.run(request).await
+}
