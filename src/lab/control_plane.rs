@@ -102,7 +102,10 @@ impl FaultSender {
         match timeout(FAULT_PATIENCE, taken).await {
             Ok(true) => Ok(()),
             Ok(false) => Err("the virtual orchagent has ended".to_owned()),
-            Err(_) => Err(format!("the virtual orchagent did not take it up within {} s; is Redis away?", FAULT_PATIENCE.as_secs())),
+            Err(_) => Err(format!(
+                "the virtual orchagent did not take it up within {} s; is Redis away?",
+                FAULT_PATIENCE.as_secs()
+            )),
         }
     }
 }

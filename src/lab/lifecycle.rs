@@ -47,7 +47,12 @@ pub fn up_detached(options: &UpOptions) -> Result<String> {
     let words =
         File::from(memfd_create("telegen-lab stderr", MFdFlags::MFD_CLOEXEC).context("making a file in memory")?);
     let mut command = Command::new("/proc/self/exe");
-    command.args(["up", "--serve-detached"]).arg("--dir").arg(&options.dir).arg("--ports").arg(options.ports.to_string());
+    command
+        .args(["up", "--serve-detached"])
+        .arg("--dir")
+        .arg(&options.dir)
+        .arg("--ports")
+        .arg(options.ports.to_string());
     if let Some(rate) = options.policer {
         command.arg("--policer").arg(rate.to_string());
     }

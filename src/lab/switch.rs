@@ -54,7 +54,8 @@ pub fn up(options: &UpOptions) -> Result<()> {
         directory.log_instead_of_stderr()?;
     }
     // Whoever waits for this line and goes away has not got a lab.
-    writeln!(io::stdout(), "{}", ready_line(&directory.path, options.ports)).context("saying that the switch is ready")?;
+    writeln!(io::stdout(), "{}", ready_line(&directory.path, options.ports))
+        .context("saying that the switch is ready")?;
     // If the switch fails, its files stay: they tell `down` what to wait for, and the user why.
     runtime.block_on(switch.serve())?;
     remove_files(&directory.path, directory.made)

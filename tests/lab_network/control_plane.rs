@@ -106,7 +106,8 @@ fn the_databases_are_where_sonic_has_them() {
     assert_eq!(redis(&test, "0", &["PING"]), "PONG");
     assert_eq!(redis(&test, CONFIG_DB, &["GET", "CONFIG_DB_INITIALIZED"]), "1");
     assert_eq!(redis(&test, CONFIG_DB, &["HGET", "TELEGEN_MIRROR_PORT|Ethernet12", "netdev"]), "Ethernet12");
-    let outside = std::process::Command::new("redis-cli").arg("-s").arg(test.lab.redis_socket()).arg("PING").output().unwrap();
+    let outside =
+        std::process::Command::new("redis-cli").arg("-s").arg(test.lab.redis_socket()).arg("PING").output().unwrap();
     assert_eq!(String::from_utf8_lossy(&outside.stdout), "PONG\n");
     assert_eq!(test.lab.path_inside("/run/redis/redis.sock"), test.lab.redis_socket());
 }
@@ -117,7 +118,11 @@ fn a_redis_that_dies_is_started_again_and_filled() {
         return;
     }
     let test = TestLab::start(&small());
-    let pid = || redis(&test, "0", &["INFO", "server"]).lines().find_map(|line| line.strip_prefix("process_id:").map(str::to_owned));
+    let pid = || {
+        redis(&test, "0", &["INFO", "server"])
+            .lines()
+            .find_map(|line| line.strip_prefix("process_id:").map(str::to_owned))
+    };
     let before = pid().unwrap();
     redis(&test, CONFIG_DB, &["HSET", "TEST|row", "field", "value"]);
     kill(Pid::from_raw(before.trim().parse().unwrap()), Signal::SIGKILL).unwrap();

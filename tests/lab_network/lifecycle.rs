@@ -29,7 +29,8 @@ fn remains(state: &LabState) -> Vec<String> {
 /// Processes whose network is the switch's.
 fn processes_in(namespace: &std::path::Path) -> Vec<i32> {
     let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    pids.filter(|pid: &i32| std::fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|link| link == namespace)).collect()
+    pids.filter(|pid: &i32| std::fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|link| link == namespace))
+        .collect()
 }
 
 #[test]
@@ -153,7 +154,8 @@ fn run_passes_on_the_exit_code_the_directory_and_the_hosts_files() {
     let here = String::from_utf8(run(&["pwd"]).stdout).unwrap();
     assert_eq!(here.trim_end(), test.home.path().to_str().unwrap());
     let names = |listing: &str| listing.lines().map(str::to_owned).collect::<Vec<_>>();
-    let hosts: Vec<String> = std::fs::read_dir("/run").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let hosts: Vec<String> =
+        std::fs::read_dir("/run").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     let inside = names(&test.on_switch(&["ls", "-A", "/run"]));
     assert!(hosts.iter().all(|name| inside.contains(name)), "{hosts:?} and {inside:?}");
     assert!(inside.contains(&"redis".to_owned()) && inside.contains(&"telegen".to_owned()), "{inside:?}");
