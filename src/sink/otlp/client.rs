@@ -106,7 +106,7 @@ pub struct Client {
 #[derive(Debug)]
 enum Transport {
     Grpc { channel: Channel, metadata: MetadataMap },
-    Http { client: HyperClient<HttpConnector, Full<Bytes>>, url: Uri, headers: HeaderMap },
+    Http { client: Box<HyperClient<HttpConnector, Full<Bytes>>>, url: Uri, headers: HeaderMap },
 }
 
 impl Client {
@@ -119,7 +119,7 @@ impl Client {
                 metadata: MetadataMap::from_headers(config.headers.clone()),
             },
             OtlpProtocol::HttpProtobuf => Transport::Http {
-                client: http_client(config.timeout),
+                client: Box::new(http_client(config.timeout)),
                 url: url.clone(),
                 headers: http_headers(&config.headers),
             },

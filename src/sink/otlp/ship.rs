@@ -20,6 +20,7 @@ use super::origin::Origin;
 use super::records::{self, Watcher};
 use super::{Config, Environment};
 use crate::model::report::{ExportState, Snapshot};
+use crate::model::status::JobStatus;
 
 /// Log records, and as many spans, that wait for the collector.
 pub const QUEUE_MAX: usize = 1_000;
@@ -170,6 +171,12 @@ impl<'a, S: Service> Lane<'a, S> {
         Origin::new(&self.seen.snapshots.borrow().daemon, &self.config().resource)
     }
 
+    /// Whether the snapshot still holds this very job: it may have gone while a request was under way.
+    fn is_known(&self, job: &JobStatus) -> bool {
+        let snapshot = self.seen.snapshots.borrow();
+        snapshot.jobs.get(&job.key).is_some_and(|report| report.status.created_at == job.created_at)
+    }
+
     async fn send(&mut self, request: S::Request) -> Delivery {
         let config = self.config();
         if self.client.as_ref().is_none_or(|(known, _)| *known != config) {
@@ -307,7 +314,7 @@ async fn export(lane: &mut Lane<'_, client::Metrics>, cursor: &mut Cursor, snaps
             }
         }
         cursor.settle(&due);
-        if any_point_taken {
+        if any_point_taken && lane.is_known(&due.report.status) {
             lane.seen.board.exported(&due.report.status.key);
         }
     }
