@@ -262,17 +262,28 @@ async fn a_collectors_restart_in_the_middle_of_a_job_leaves_one_continuous_serie
 }
 
 #[tokio::test]
-async fn another_endpoint_in_the_table_takes_effect_at_once_also_during_a_back_off() {
-    let away = closed_port();
+async fn another_endpoint_in_the_table_takes_effect_at_once_and_does_not_wait_for_the_old_ones_back_off() {
+    let busy = || async { (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "30")]) };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut exporter = Exporter::over_http(&listener.local_addr().unwrap().to_string(), NEVER);
+    let server = tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(busy)).await });
+    exporter.show([running("a1").totals(2, 10).done(2)]);
+    exporter.until(|state| state.failed_requests == 3).await;
+    let changed = Instant::now();
     let collector = Collector::start(Manner::Accept);
-    let mut exporter = Exporter::start(&away.local_addr().unwrap().to_string(), NEVER, &[]);
-    exporter.show([running("a1").totals(2, 10).done(2)]);
-    exporter.until(|state| state.failed_requests >= 1).await;
     exporter.settings.otlp_endpoint = Some(collector.address.to_string());
+    exporter.settings.otlp_protocol = Some(OtlpProtocol::Grpc);
     exporter.show([running("a1").totals(2, 10).done(2)]);
-    collector.until(|inbox| values(&Collector::metrics(inbox), "a1") == [10]).await;
+    let inbox = collector.until(|inbox| inbox.received.len() == 3).await;
+    assert!(
+        changed.elapsed() < Duration::from_secs(15),
+        "{:?} of the 30 s that the old one asked for",
+        changed.elapsed()
+    );
+    assert_eq!(values(&Collector::metrics(&inbox), "a1"), [10]);
     let endpoint = format!("http://{}/", collector.address);
     exporter.until(|state| state.endpoint == endpoint && state.last_error.is_none()).await;
+    server.abort();
 }
 
 #[tokio::test]

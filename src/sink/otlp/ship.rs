@@ -253,7 +253,6 @@ async fn metrics(mut lane: Lane<'_, client::Metrics>) {
     // What failed is sent when the back-off ends, not a whole interval later.
     let mut overdue = false;
     loop {
-        lane.seen.orders.mark_unchanged();
         let (config, closing) = (lane.config(), lane.is_closing());
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         let now = Instant::now();
@@ -268,7 +267,10 @@ async fn metrics(mut lane: Lane<'_, client::Metrics>) {
                     overdue = true;
                 }
                 Progress::Nowhere if closing => {}
-                Progress::Nowhere => lane.pause(Duration::MAX).await,
+                Progress::Nowhere => {
+                    overdue = true;
+                    lane.pause(Duration::MAX).await;
+                }
             }
         }
         if closing {
@@ -280,9 +282,11 @@ async fn metrics(mut lane: Lane<'_, client::Metrics>) {
         }
         let next = if overdue { not_before } else { not_before.max(exported_at + config.interval) };
         tokio::select! {
+            // First, because a snapshot with new settings is both: the back-off belongs to the configuration that has gone.
+            biased;
+            _ = lane.seen.orders.changed() => not_before = Instant::now(),
             Ok(()) = snapshots.changed() => {}
             () = tokio::time::sleep_until(next) => {}
-            _ = lane.seen.orders.changed() => not_before = Instant::now(),
         }
     }
 }
