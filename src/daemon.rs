@@ -25,19 +25,23 @@ use crate::io::counters::Counters;
 use crate::io::executor::Executor;
 use crate::io::source::{Input, Sources};
 use crate::io::survey::Surveyor;
+use crate::io::tables::JobTables;
 use crate::io::tap::{Attach, TapHost};
 use crate::io::taps::{self, Intervals, TapEvent, Taps};
 use crate::model::job::JobId;
-use crate::model::report::Snapshot;
+use crate::model::report::{ExportState, Snapshot};
 use crate::model::schema::config_db;
 use crate::model::settings::Settings;
 use crate::model::supervisor::{Effect, Event, Now, Supervisor};
 use crate::sink::state_db::{self, StateDb};
+use crate::sink::{otlp, rest};
 use crate::sonic::{DatabaseConfig, Fields, connect, wait_for_config_db};
 use numbers::{Numbers, PollAnswer};
 
 /// SIGTERM allows five seconds for everything; what is not over then is left to the next daemon's sweep.
-const SHUTDOWN: Duration = Duration::from_millis(4_500);
+const SHUTDOWN: Duration = Duration::from_millis(4_200);
+/// How long the sinks may take for their last words.
+const SINKS_END: Duration = Duration::from_millis(2_500);
 /// Messages that wait for the loop at the most; a source that is faster waits.
 const QUEUE: usize = 256;
 
@@ -118,7 +122,15 @@ struct Daemon {
     published: mpsc::Receiver<String>,
     clears: mpsc::UnboundedSender<String>,
     snapshots: watch::Sender<Arc<Snapshot>>,
-    sinks: Vec<tokio::task::JoinHandle<()>>,
+    sinks: Sinks,
+    /// What is wrong until the daemon is started again, whatever the settings say next.
+    lasting_errors: Vec<String>,
+}
+
+/// The sinks' tasks, and how they are told to finish.
+struct Sinks {
+    closing: watch::Sender<bool>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Daemon {
@@ -126,8 +138,18 @@ impl Daemon {
         let started = Instant::now();
         let config = connect(databases, "CONFIG_DB").await?;
         let row = config.hgetall(&config.database().key(config_db::SETTINGS, config_db::SETTINGS_KEY)).await?;
-        let (settings, settings_errors) = parse_settings(&row);
-        let info = host::daemon_info(&config, settings_errors).await?;
+        let (settings, mut errors) = parse_settings(&row);
+        let mut lasting_errors = Vec::new();
+        let rest = match rest::bind(&settings.rest_listen).await {
+            Ok(bound) => Some(bound),
+            Err(error) => {
+                tracing::error!(%error, "no REST");
+                lasting_errors.push(format!("rest_listen: {error}"));
+                None
+            }
+        };
+        errors.extend(lasting_errors.iter().cloned());
+        let info = host::daemon_info(&config, errors).await?;
         let state = connect(databases, "STATE_DB").await?;
         let prior = state_db::read_prior(&state).await?;
         let tap_cost = taps::cost().context("find out how much memory a tap takes")?;
@@ -140,7 +162,9 @@ impl Daemon {
         let (clears, clear_receiver) = mpsc::unbounded_channel();
         let numbers = Numbers::new(info, settings.clone(), Counters::new(databases)?, poll_sender)?;
         let (snapshots, snapshot) = watch::channel(numbers.first_snapshot());
-        let sink = StateDb::new(databases, snapshot, clear_receiver, published_sender)?;
+        let sink = StateDb::new(databases, snapshot.clone(), clear_receiver, published_sender)?;
+        let mut sinks = Sinks { closing: watch::channel(false).0, tasks: vec![tokio::spawn(sink.run())] };
+        sinks.start_doors(databases, rest, snapshot)?;
 
         let surveyor = Surveyor::new(databases, tap_cost)?;
         let executor = Executor::start(databases, surveyor, outcome_sender)?;
@@ -160,7 +184,8 @@ impl Daemon {
             published,
             clears,
             snapshots,
-            sinks: vec![tokio::spawn(sink.run())],
+            sinks,
+            lasting_errors,
         })
     }
 
@@ -228,11 +253,12 @@ impl Daemon {
     fn input(&mut self, input: Input) -> Option<Event> {
         match input {
             Input::Event(event) => Some(event),
-            Input::Settings(settings, errors) => {
+            Input::Settings(settings, mut errors) => {
                 for error in &errors {
                     tracing::error!("TELEGEN|global: {error}");
                 }
                 self.taps.set_intervals(intervals(&settings));
+                errors.extend(self.lasting_errors.iter().cloned());
                 self.numbers.settings_changed(&settings, errors);
                 Some(Event::Settings(settings))
             }
@@ -266,16 +292,48 @@ impl Daemon {
         self.numbers.read(id, sample, ports);
     }
 
-    /// The sinks see the last snapshot, then the end of the channel.
+    /// The sinks see the last snapshot, then that it was the last.
     async fn end(self) {
-        let Daemon { snapshots, sinks, .. } = self;
+        let Daemon { snapshots, sinks: Sinks { closing, tasks }, .. } = self;
+        closing.send_replace(true);
         drop(snapshots);
-        for sink in sinks {
-            if tokio::time::timeout(Duration::from_secs(2), sink).await.is_err() {
-                tracing::warn!("a sink did not finish in time");
+        let all = async {
+            for task in tasks {
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "a sink ended badly");
+                }
             }
+        };
+        if tokio::time::timeout(SINKS_END, all).await.is_err() {
+            tracing::warn!("the sinks did not finish in time");
         }
     }
+}
+
+impl Sinks {
+    /// OTLP, and REST if it could be bound.
+    fn start_doors(
+        &mut self,
+        databases: &DatabaseConfig,
+        rest: Option<rest::Bound>,
+        snapshot: watch::Receiver<Arc<Snapshot>>,
+    ) -> anyhow::Result<()> {
+        let (export_sender, export) = watch::channel(ExportState::default());
+        let environment = otlp::Environment::of_process();
+        let exporting = otlp::ship::run(snapshot.clone(), export_sender, environment, closed(self.closing.subscribe()));
+        self.tasks.push(tokio::spawn(exporting));
+        if let Some(bound) = rest {
+            let tables = Arc::new(JobTables::new(databases)?);
+            let closing = closed(self.closing.subscribe());
+            self.tasks.push(tokio::spawn(rest::serve_on(bound, tables, snapshot, export, closing)));
+        }
+        Ok(())
+    }
+}
+
+async fn closed(mut closing: watch::Receiver<bool>) {
+    // An error means that the daemon is gone, which is an end too.
+    let _ = closing.wait_for(|closing| *closing).await;
 }
 
 fn intervals(settings: &Settings) -> Intervals {
