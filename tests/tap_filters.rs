@@ -22,8 +22,11 @@ fn ranges(ranges: &[(u16, u16)]) -> PortRanges {
     ranges.try_into().unwrap()
 }
 
+/// A name, and what it changes in a plan.
+type PlanOption = (&'static str, fn(&mut TapPlan));
+
 /// Every option of a tap, alone.
-fn options() -> Vec<(&'static str, fn(&mut TapPlan))> {
+fn options() -> Vec<PlanOption> {
     vec![
         ("vlan", |plan| plan.filter.vlan = VlanId::new(4094)),
         ("ip_proto", |plan| plan.filter.ip_protos = vec![0, 6, 17, 255]),

@@ -116,7 +116,7 @@ impl Wire {
     /// How many frames have come since the last call; waits until they are `expected` or the deadline.
     pub fn received(&self, expected: usize) -> usize {
         let mut count = 0;
-        let mut buffer = [0; 10_000];
+        let mut buffer = vec![0; 10_000];
         let deadline = Instant::now() + DEADLINE;
         while count < expected && Instant::now() < deadline {
             let flags = libc::MSG_DONTWAIT;
