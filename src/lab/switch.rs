@@ -54,7 +54,8 @@ pub fn up(options: &UpOptions) -> Result<()> {
         directory.log_instead_of_stderr()?;
     }
     // Whoever waits for this line and goes away has not got a lab.
-    writeln!(io::stdout(), "{}", ready_line(&directory.path, options.ports)).context("saying that the switch is ready")?;
+    writeln!(io::stdout(), "{}", ready_line(&directory.path, options.ports))
+        .context("saying that the switch is ready")?;
     // If the switch fails, its files stay: they tell `down` what to wait for, and the user why.
     runtime.block_on(switch.serve())?;
     remove_files(&directory.path, directory.made)
@@ -153,7 +154,9 @@ struct LabDirectory {
 
 impl LabDirectory {
     fn claim(path: &Path) -> Result<LabDirectory> {
-        let made = !path.exists();
+        // A lab that was killed may have made it; then it is ours to remove as it was that lab's.
+        let made =
+            !path.exists() || LabState::read(path).is_ok_and(|dead| dead.is_some_and(|dead| dead.made_directory));
         fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
         let path = fs::canonicalize(path)?;
         let handle = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
