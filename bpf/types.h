@@ -83,14 +83,14 @@ struct counter {
 	__u64 bytes;
 };
 
-/* What the parsers note of the packet at hand; see parse.h. Flags are 0 or 1. */
+/* What the parsers note of the packet at hand; see layer.h. Flags are 0 or 1. */
 struct packet {
 	__u64 offset;	  /* of the layer that is parsed next */
 	__u64 ip_offset;  /* of the fixed IP header, if ip_version is not 0 */
 	__u64 ip_end;	  /* where the IP packet ends inside of the frame; behind it is padding */
 	__u64 l4_payload; /* behind the TCP or UDP header, 0: not known */
-	__u32 gso_size; /* 0: not a GSO buffer */
-	__u32 errors;	/* bit n: enum error_kind n */
+	__u32 gso_size;	  /* 0: not a GSO buffer */
+	__u32 errors;	  /* bit n: enum error_kind n */
 	__u32 eth_class;
 	__u32 ip_class;
 	__u16 vlan;

@@ -5,10 +5,12 @@
 //! - [`lifecycle`] starts and ends it and runs commands on it; [`control`] makes it fail;
 //! - [`send()`](send::send) puts [`frames`] from captures and [`profiles`] on a wire, says by [`truth`] what they are ([`sent`]), and waits by
 //!   [`drain`] until they have gone through; [`asic_maps`] has the counters;
+//! - [`collector`] takes OTLP and prints it;
 //! - [`handle`] is all of that for tests.
 
 pub mod asic;
 pub mod asic_maps;
+pub mod collector;
 pub mod control;
 mod control_plane;
 pub mod drain;

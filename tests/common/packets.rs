@@ -2,8 +2,8 @@
 //!
 //! Lengths and offsets are right unless a test sets them; checksums are 0, nothing that is tested here looks at them.
 
-// Each test target uses a part of it.
-#![allow(dead_code)]
+// Each test target uses a part of it, and helpers panic as tests do.
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -9,9 +9,9 @@ use super::JobTables;
 use super::error::TablesError;
 use super::rows::JobRow;
 use crate::model::schema::state_db;
+use crate::sonic::Database;
 use crate::sonic::connection::COMMAND_TIMEOUT;
 use crate::sonic::pubsub::{Subscription, keyspace_prefix, table_pattern};
-use crate::sonic::{self, Database};
 
 /// A flushed database sends no notification, and one without `notify-keyspace-events` none at all: look again this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -63,10 +63,7 @@ impl Changes {
         let until = deadline.min(Instant::now() + LOOK_AGAIN);
         let messages = self.subscriptions.iter_mut().map(|subscription| Box::pin(subscription.next()));
         tokio::select! {
-            (message, _, _) = select_all(messages) => message.map(|_| ()).ok_or_else(|| {
-                let source = redis::RedisError::from((redis::ErrorKind::Io, "Redis closed the connection"));
-                TablesError::Redis(sonic::Error::Command { database: "STATE_DB".to_owned(), command: "SUBSCRIBE", source })
-            })?,
+            (message, _, _) = select_all(messages) => drop(message?),
             () = sleep_until(until) => {}
         }
         // What is already here needs no look of its own.
