@@ -101,16 +101,15 @@ impl AsicMaps {
         let port = self.layout.find(port).map_err(|error| error.to_string())?;
         let destination = match destination {
             None => 0,
-            Some(name) => self.layout.find(name).map_err(|error| error.to_string())?.index() + 1,
+            Some(name) => self.layout.find(name).map_err(|error| error.to_string())?.number() + 1,
         };
         let side_index = match side {
             PortSide::Rx => 0,
             PortSide::Tx => 1,
         };
-        // Both fit 32 bits: there are at most 128 ports.
-        let key = (port.index() as u32 * 2 + side_index).to_ne_bytes();
+        let key = (port.number() * 2 + side_index).to_ne_bytes();
         self.bindings
-            .update(&key, &(destination as u32).to_ne_bytes(), MapFlags::ANY)
+            .update(&key, &destination.to_ne_bytes(), MapFlags::ANY)
             .map_err(|error| format!("the ASIC refused the mirror binding of {port}: {error}"))
     }
 }

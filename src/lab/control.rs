@@ -65,6 +65,7 @@ pub enum Answer {
 }
 
 /// A path by which the socket in `dir` can be bound and reached, however long `dir` is: a socket's address holds 107 bytes.
+#[must_use]
 pub fn socket_path(dir: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd())).join(files::CONTROL)
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -124,7 +125,8 @@ async fn keep_redis(redis: &mut RedisServer, databases: &DatabaseConfig, ports: 
     loop {
         let pid = redis.pid().context("Redis has no process")?.try_into()?;
         if let Some(process) = Process::open(pid)? {
-            let ended = AsyncFd::new(process)?;
+            // SAFETY: an OwnedFd is open and the same as long as it lives, and the AsyncFd owns it.
+            let ended = unsafe { AsyncFd::register(OwnedFd::from(process)) }?;
             drop(ended.readable().await?);
         }
         // Its parent has to ask how it ended, or it stays in the process table.

@@ -85,6 +85,7 @@ impl Drain {
 }
 
 /// Whether a queue behind the device is full for the moment.
+#[must_use]
 pub fn is_full(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENOBUFS)
 }

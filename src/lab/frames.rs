@@ -173,11 +173,13 @@ impl From<PcapError> for Unreadable {
     }
 }
 
+/// The upper bits of a file's link type tell about an FCS (draft-ietf-opsawg-pcap §4); damaged captures have anything in them,
+/// and libpcap masks them.
+const LINK_TYPE_MASK: u32 = 0x03ff_ffff;
+
 /// Raw packets: what the reader would check about times and lengths says nothing about the frames.
 fn read_pcap(bytes: &[u8], sorted: &mut Sorted) -> Result<(), Unreadable> {
     let mut reader = PcapReader::new(bytes)?;
-    // The upper bits tell about an FCS (draft-ietf-opsawg-pcap §4); damaged captures have anything in them, and libpcap masks them.
-    const LINK_TYPE_MASK: u32 = 0x03ff_ffff;
     let link = DataLink::from(u32::from(reader.header().datalink) & LINK_TYPE_MASK);
     if link != DataLink::ETHERNET {
         return Err(Unreadable::NotEthernet(link));

@@ -112,6 +112,12 @@ impl Port {
         usize::from(self.0)
     }
 
+    /// [`Port::index`] in the ASIC's terms.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        u32::from(self.0)
+    }
+
     /// SONiC's name, which is also the name of the CPU netdev.
     #[must_use]
     pub fn name(self) -> String {
@@ -133,7 +139,7 @@ impl Port {
     /// The interface index of [`Port::device`]. Fixed, so that the BPF program computes ports instead of looking them up.
     #[must_use]
     pub fn ifindex(self, kind: Device) -> u32 {
-        kind.ifindex_base() + u32::from(self.0)
+        kind.ifindex_base() + self.number()
     }
 }
 

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use anyhow::{Context, Result, bail, ensure};
-use libbpf_rs::Program;
+use libbpf_rs::{MapHandle, Program};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
 
+use super::asic::AsicIds;
 use super::state::{LabState, Process, ProcessId};
 use super::switch::{UpOptions, remove_files};
 
@@ -116,7 +117,7 @@ pub fn down(dir: &Path) -> Result<bool> {
     if let Some(process) = state.process.open()? {
         end(&[process], "the lab process")?;
     }
-    await_programs_gone(&state.asic.programs)?;
+    await_gone(&state.asic)?;
     remove_files(dir, state.made_directory)?;
     Ok(true)
 }
@@ -162,16 +163,22 @@ fn processes_started_in(lab: ProcessId) -> Result<Vec<Process>> {
     Ok(found)
 }
 
-/// The kernel dissolves namespaces some time after their last process: devices, then filters, then programs. The programs
-/// are the last that can be seen from outside.
-fn await_programs_gone(programs: &[u32]) -> Result<()> {
+/// The kernel dissolves namespaces some time after their last process: devices, then filters, programs, and at last maps.
+/// Nothing of the namespaces themselves can be seen from outside.
+fn await_gone(asic: &AsicIds) -> Result<()> {
+    let remains = || {
+        let program =
+            asic.programs.iter().find(|id| Program::fd_from_id(**id).is_ok()).map(|id| format!("program {id}"));
+        let mut maps = [asic.ports, asic.copies, asic.bindings].into_iter();
+        program.or_else(|| maps.find(|id| MapHandle::from_map_id(*id).is_ok()).map(|id| format!("map {id}")))
+    };
     let deadline = Instant::now() + KERNEL_PATIENCE;
-    while let Some(id) = programs.iter().find(|id| Program::fd_from_id(**id).is_ok()) {
+    while let Some(remains) = remains() {
         ensure!(
             Instant::now() < deadline,
-            "the ASIC's BPF program {id} is still there: something else holds the lab's network"
+            "the ASIC's BPF {remains} is still there: something else holds the lab's network"
         );
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(2));
     }
     Ok(())
 }

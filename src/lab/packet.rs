@@ -156,8 +156,8 @@ fn checksum(parts: &[&[u8]]) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    // What is left has 16 bits.
-    !(sum as u16)
+    let [_, _, hi, lo] = sum.to_be_bytes();
+    !u16::from_be_bytes([hi, lo])
 }
 
 /// A length field.

@@ -1,5 +1,7 @@
 //! Raw Ethernet frames in and out of one device: AF_PACKET (packet(7)).
 
+#![expect(clippy::cast_possible_truncation, reason = "constants and sizes of the C interface, in the types it wants")]
+
 use std::ffi::CString;
 use std::io;
 use std::mem::zeroed;

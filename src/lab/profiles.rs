@@ -1,5 +1,7 @@
 //! Made-up traffic: the same seed makes the same frames, on every machine.
 
+#![expect(clippy::cast_possible_truncation, reason = "random numbers are cut to the fields they are for")]
+
 use super::frames::{Frames, check};
 use super::packet::{Addresses, SHORTEST_FRAME, Tag, echo, ethernet, ethernet_to, ethertype, ip, ipv4, ipv6, tcp, udp};
 use crate::model::schema::words;
@@ -139,18 +141,18 @@ impl Flow {
         let (ethertype, packet) = ip(addresses, protocol, &segment);
         ethernet(tags, ethertype, &packet)
     }
-
-    fn echo_frame(self, addresses: Addresses, random: &mut Random) -> Vec<u8> {
-        let (protocol, message) = echo(addresses, random.below(1000) as u16, random.below(1000));
-        let (ethertype, packet) = ip(addresses, protocol, &message);
-        ethernet(&[], ethertype, &packet)
-    }
 }
 
 #[derive(Clone, Copy)]
 enum Transport {
     Tcp,
     Udp,
+}
+
+fn echo_frame(addresses: Addresses, random: &mut Random) -> Vec<u8> {
+    let (protocol, message) = echo(addresses, random.below(1000) as u16, random.below(1000));
+    let (ethertype, packet) = ip(addresses, protocol, &message);
+    ethernet(&[], ethertype, &packet)
 }
 
 const ETHERNET_HEADER: usize = 14;
@@ -176,8 +178,8 @@ fn mixed(random: &mut Random) -> Vec<u8> {
         66..72 => flow.frame(flow.v6, Transport::Udp, &[], length),
         72..78 => flow.frame(flow.v4, Transport::Tcp, &[vlan], length),
         78..82 => flow.frame(flow.v4, Transport::Udp, &[(ethertype::SERVICE_VLAN, 100), vlan], length),
-        82..85 => flow.echo_frame(flow.v4, random),
-        85..87 => flow.echo_frame(flow.v6, random),
+        82..85 => echo_frame(flow.v4, random),
+        85..87 => echo_frame(flow.v6, random),
         87..90 => ethernet_to([0xff; 6], &[], 0x0806, &arp_request(flow)),
         90..93 => v4_fragment(flow, random),
         93 => with_protocol(flow, 47, length),
@@ -220,7 +222,7 @@ fn ipv6_kinds(random: &mut Random) -> Vec<u8> {
     match random.below(8) {
         0..3 => flow.frame(flow.v6, Transport::Tcp, &[], length),
         3..5 => flow.frame(flow.v6, Transport::Udp, &[], length),
-        5 => flow.echo_frame(flow.v6, random),
+        5 => echo_frame(flow.v6, random),
         _ => v6_with_extensions(flow, random),
     }
 }

@@ -200,6 +200,7 @@ fn await_turn(dir: &Path, port: Port) -> Result<fs::File> {
         .write(true)
         .open(&path)
         .with_context(|| format!("opening {}", path.display()))?;
+    #[expect(clippy::cast_possible_truncation, reason = "small constants, in the type that the C interface wants")]
     let byte = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,

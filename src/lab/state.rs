@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -196,9 +196,9 @@ impl Process {
     }
 }
 
-impl AsRawFd for Process {
-    fn as_raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
+impl From<Process> for OwnedFd {
+    fn from(process: Process) -> OwnedFd {
+        process.fd
     }
 }
 

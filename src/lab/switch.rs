@@ -154,7 +154,9 @@ struct LabDirectory {
 
 impl LabDirectory {
     fn claim(path: &Path) -> Result<LabDirectory> {
-        let made = !path.exists();
+        // A lab that was killed may have made it; then it is ours to remove as it was that lab's.
+        let made =
+            !path.exists() || LabState::read(path).is_ok_and(|dead| dead.is_some_and(|dead| dead.made_directory));
         fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
         let path = fs::canonicalize(path)?;
         let handle = File::open(&path).with_context(|| format!("opening {}", path.display()))?;

@@ -137,15 +137,15 @@ impl Truth {
 #[must_use]
 pub fn classify(frame: &[u8]) -> Kind {
     let mut rest = Reader(frame);
-    let Some((ethertype, vlan)) = ethertype(&mut rest) else { return Kind::Ethernet(EthClass::Truncated) };
-    let (version, packet) = match ethernet_class(ethertype) {
+    let Some((inner_type, vlan)) = ethertype(&mut rest) else { return Kind::Ethernet(EthClass::Truncated) };
+    let (version, packet) = match ethernet_class(inner_type) {
         EthClass::Ipv4 => (EthClass::Ipv4, ipv4(rest.0)),
         EthClass::Ipv6 => (EthClass::Ipv6, ipv6(rest.0)),
         class => return Kind::Ethernet(class),
     };
     let Some(IpPacket { src, dst, ip_proto, class, segment }) = packet else { return Kind::BrokenIp(version) };
-    let (l4_sport, l4_dport) = segment.map_or((0, 0), |segment| ports(ip_proto, segment));
-    Kind::Ip(class, FlowKey { src, dst, ip_proto, l4_sport, l4_dport, vlan })
+    let ports = segment.map_or((0, 0), |segment| ports(ip_proto, segment));
+    Kind::Ip(class, FlowKey { src, dst, ip_proto, l4_sport: ports.0, l4_dport: ports.1, vlan })
 }
 
 /// The EtherType behind all tags and the outermost VLAN id; `None` if the frame ends before it.

@@ -20,7 +20,7 @@ fn redis(test: &TestLab, database: &str, command: &[&str]) -> String {
 
 fn udp(test: &TestLab, port: &str, count: u64) -> u64 {
     let pace = Pace { count: Some(count), ..Pace::default() };
-    test.lab.send(port, &Source::Profile(Profile::Udp64), pace).unwrap().copies.delivered
+    test.lab().send(port, &Source::Profile(Profile::Udp64), pace).unwrap().copies.delivered
 }
 
 fn set_session(test: &TestLab, name: &str) {
@@ -42,7 +42,7 @@ fn a_session_in_config_db_makes_copies_and_a_lost_one_does_not() {
     set_session(&test, "telegen_a");
     wait_for("the session is active", || status(&test, "telegen_a") == "active");
     assert_eq!(udp(&test, "Ethernet0", 1000), 1000);
-    test.lab.fault(FaultName::Lose, Some("telegen_a")).unwrap();
+    test.lab().fault(FaultName::Lose, Some("telegen_a")).unwrap();
     wait_for("the session is inactive", || status(&test, "telegen_a") == "inactive");
     assert_eq!(udp(&test, "Ethernet0", 1000), 0);
 }
@@ -53,15 +53,20 @@ fn a_fault_is_in_force_when_the_command_returns() {
         return;
     }
     let test = TestLab::start(&small());
-    for round in 0..20 {
-        let (refused, taken) = (format!("refused{round}"), format!("taken{round}"));
-        test.lab.fault(FaultName::Inactive, None).unwrap();
-        set_session(&test, &refused);
-        test.lab.fault(FaultName::Clear, None).unwrap();
-        wait_for("the session has a row", || !status(&test, &refused).is_empty());
-        assert_eq!(status(&test, &refused), "inactive");
-        set_session(&test, &taken);
-        wait_for("the session is active", || status(&test, &taken) == "active");
+    for _ in 0..20 {
+        test.lab().fault(FaultName::Inactive, Some("spoilt")).unwrap();
+        set_session(&test, "spoilt");
+        // The orchagent does one thing after the other: when the next session is active, this one has been decided on.
+        set_session(&test, "sound");
+        wait_for("the sound session is active", || status(&test, "sound") == "active");
+        assert_eq!(status(&test, "spoilt"), "inactive");
+        redis(&test, CONFIG_DB, &["DEL", "MIRROR_SESSION|spoilt", "MIRROR_SESSION|sound"]);
+        test.lab().fault(FaultName::Clear, None).unwrap();
+        wait_for("both sessions have gone", || status(&test, "spoilt").is_empty() && status(&test, "sound").is_empty());
+        set_session(&test, "spoilt");
+        wait_for("the same session is active without the fault", || status(&test, "spoilt") == "active");
+        redis(&test, CONFIG_DB, &["DEL", "MIRROR_SESSION|spoilt"]);
+        wait_for("it has gone", || status(&test, "spoilt").is_empty());
     }
 }
 
@@ -71,8 +76,8 @@ fn counters_db_follows_the_ports() {
         return;
     }
     let test = TestLab::start(&small());
-    let sent = test.lab.send("Ethernet0", &Source::Profile(Profile::Mixed), Pace::default()).unwrap();
-    let asic = test.lab.asic().unwrap();
+    let sent = test.lab().send("Ethernet0", &Source::Profile(Profile::Mixed), Pace::default()).unwrap();
+    let asic = test.lab().asic().unwrap();
     let (entered, left) = (asic.port(test.port("Ethernet0")), asic.port(test.port("Ethernet4")));
     assert_eq!(entered.rx_octets, sent.bytes);
     let counter = |port: &str, name: &str| {
@@ -107,9 +112,9 @@ fn the_databases_are_where_sonic_has_them() {
     assert_eq!(redis(&test, CONFIG_DB, &["GET", "CONFIG_DB_INITIALIZED"]), "1");
     assert_eq!(redis(&test, CONFIG_DB, &["HGET", "TELEGEN_MIRROR_PORT|Ethernet12", "netdev"]), "Ethernet12");
     let outside =
-        std::process::Command::new("redis-cli").arg("-s").arg(test.lab.redis_socket()).arg("PING").output().unwrap();
+        std::process::Command::new("redis-cli").arg("-s").arg(test.lab().redis_socket()).arg("PING").output().unwrap();
     assert_eq!(String::from_utf8_lossy(&outside.stdout), "PONG\n");
-    assert_eq!(test.lab.path_inside("/run/redis/redis.sock"), test.lab.redis_socket());
+    assert_eq!(test.lab().path_inside("/run/redis/redis.sock"), test.lab().redis_socket());
 }
 
 #[test]
@@ -128,7 +133,7 @@ fn a_redis_that_dies_is_started_again_and_filled() {
     kill(Pid::from_raw(before.trim().parse().unwrap()), Signal::SIGKILL).unwrap();
     let is_back = || {
         let get = ["redis-cli", "-n", CONFIG_DB, "GET", "CONFIG_DB_INITIALIZED"];
-        test.lab.run_command(&get).output().unwrap().stdout == b"1\n"
+        test.lab().run_command(&get).output().unwrap().stdout == b"1\n"
     };
     wait_for("Redis is back and filled", is_back);
     assert_ne!(pid().unwrap(), before);

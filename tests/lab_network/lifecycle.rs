@@ -38,7 +38,8 @@ fn down_leaves_no_process_program_map_or_file() {
     if !is_root() {
         return;
     }
-    let TestLab { lab, home } = TestLab::start(&small());
+    let home = tempfile::tempdir().unwrap();
+    let lab = Lab::start(home.path().join("lab"), &small()).unwrap();
     let state = lab.state().clone();
     let network = std::fs::read_link(format!("/proc/{}/ns/net", state.process.pid)).unwrap();
     assert!(processes_in(&network).len() >= 2, "the lab and its Redis");
@@ -67,7 +68,8 @@ fn a_killed_lab_leaves_nothing_of_its_network_and_its_directory_can_be_used_agai
     if !is_root() {
         return;
     }
-    let TestLab { lab, home } = TestLab::start(&small());
+    let home = tempfile::tempdir().unwrap();
+    let lab = Lab::start(home.path().join("lab"), &small()).unwrap();
     let state = lab.state().clone();
     let network = std::fs::read_link(format!("/proc/{}/ns/net", state.process.pid)).unwrap();
     state.process.open().unwrap().unwrap().signal(Signal::SIGKILL).unwrap();
@@ -89,17 +91,17 @@ fn two_labs_do_not_know_of_each_other() {
     }
     let (one, two) = (TestLab::start(&small()), TestLab::start(&small()));
     let pace = |count| Pace { count: Some(count), ..Pace::default() };
-    one.lab.send("Ethernet0", &Source::Profile(Profile::Udp64), pace(100)).unwrap();
-    two.lab.send("Ethernet0", &Source::Profile(Profile::Udp64), pace(30)).unwrap();
+    one.lab().send("Ethernet0", &Source::Profile(Profile::Udp64), pace(100)).unwrap();
+    two.lab().send("Ethernet0", &Source::Profile(Profile::Udp64), pace(30)).unwrap();
     for (test, count) in [(&one, 100), (&two, 30)] {
-        assert_eq!(test.lab.asic().unwrap().port(test.port("Ethernet0")).rx_unicast, count);
+        assert_eq!(test.lab().asic().unwrap().port(test.port("Ethernet0")).rx_unicast, count);
         test.on_switch(&["redis-cli", "-n", "4", "HSET", "TEST|lab", "count", &count.to_string()]);
     }
     for (test, count) in [(&one, "100\n"), (&two, "30\n")] {
         assert_eq!(test.on_switch(&["redis-cli", "-n", "4", "HGET", "TEST|lab", "count"]), count);
     }
     drop(one);
-    assert_eq!(two.lab.send("Ethernet0", &Source::Profile(Profile::Udp64), pace(1)).unwrap().packets, 1);
+    assert_eq!(two.lab().send("Ethernet0", &Source::Profile(Profile::Udp64), pace(1)).unwrap().packets, 1);
 }
 
 #[test]
@@ -108,9 +110,9 @@ fn a_directory_in_use_is_refused_and_its_lab_untouched() {
         return;
     }
     let test = TestLab::start(&small());
-    let error = Lab::start(test.lab.dir(), &small()).unwrap_err().to_string();
+    let error = Lab::start(test.lab().dir(), &small()).unwrap_err().to_string();
     assert!(error.contains("a lab already runs in") && error.contains("telegen-lab down --dir"), "{error}");
-    assert_eq!(LabState::read(test.lab.dir()).unwrap().unwrap(), *test.lab.state());
+    assert_eq!(LabState::read(test.lab().dir()).unwrap().unwrap(), *test.lab().state());
     test.on_switch(&["true"]);
 }
 
@@ -121,11 +123,11 @@ fn mistakes_are_answered_with_what_would_be_right() {
     }
     let test = TestLab::start(&small());
     let udp = Source::Profile(Profile::Udp64);
-    let unknown_port = test.lab.send("Ethernet2", &udp, Pace::default()).unwrap_err().to_string();
+    let unknown_port = test.lab().send("Ethernet2", &udp, Pace::default()).unwrap_err().to_string();
     assert!(unknown_port.contains("this switch has Ethernet0, Ethernet4, … Ethernet12"), "{unknown_port}");
     let script = test.home.path().join("script.pcap");
     std::fs::write(&script, "#!/bin/sh\nexit 0 # by no means a capture\n").unwrap();
-    let bad_capture = test.lab.send("Ethernet0", &Source::Capture(script), Pace::default()).unwrap_err().to_string();
+    let bad_capture = test.lab().send("Ethernet0", &Source::Capture(script), Pace::default()).unwrap_err().to_string();
     assert!(bad_capture.contains("script.pcap is not a whole pcap or pcapng file"), "{bad_capture}");
 
     let lab = |arguments: &[&str]| {
@@ -146,7 +148,7 @@ fn run_passes_on_the_exit_code_the_directory_and_the_hosts_files() {
         return;
     }
     let test = TestLab::start(&small());
-    let run = |command: &[&str]| test.lab.run_command(command).current_dir(test.home.path()).output().unwrap();
+    let run = |command: &[&str]| test.lab().run_command(command).current_dir(test.home.path()).output().unwrap();
     assert_eq!(run(&["sh", "-c", "exit 7"]).status.code(), Some(7));
     let missing = run(&["/nonexistent/program"]);
     assert_eq!(missing.status.code(), Some(1));
@@ -170,7 +172,8 @@ fn down_ends_what_run_has_started() {
     if !is_root() {
         return;
     }
-    let TestLab { lab, home: _home } = TestLab::start(&small());
+    let home = tempfile::tempdir().unwrap();
+    let lab = Lab::start(home.path().join("lab"), &small()).unwrap();
     let mut started = lab.run_command(&["sleep", "1000"]).spawn().unwrap();
     let name = format!("/proc/{}/comm", started.id());
     wait_for("the command runs", || std::fs::read_to_string(&name).unwrap() == "sleep\n");

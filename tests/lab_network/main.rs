@@ -1,5 +1,8 @@
 //! The virtual switch on the real kernel, as root: what goes in comes out, copies are exact, nothing stays behind.
 
+// In the helpers of tests as in the tests themselves: a failure here is a failed test.
+#![allow(clippy::unwrap_used)]
+
 mod control_plane;
 mod forwarding;
 mod lifecycle;
@@ -33,31 +36,44 @@ fn small() -> LabOptions {
     LabOptions { ports: PortCount::try_from(4).unwrap(), ..LabOptions::new(env!("CARGO_BIN_EXE_telegen-lab")) }
 }
 
-/// A lab in a directory of its own. The lab is first, so that it ends before the directory goes.
+/// A lab in a directory of its own. That it does not end properly fails the test.
 struct TestLab {
-    lab: Lab,
+    lab: Option<Lab>,
     home: TempDir,
+}
+
+impl Drop for TestLab {
+    fn drop(&mut self) {
+        match self.lab.take() {
+            Some(lab) if !thread::panicking() => lab.end().unwrap(),
+            lab => drop(lab),
+        }
+    }
 }
 
 impl TestLab {
     fn start(options: &LabOptions) -> TestLab {
         let home = tempfile::tempdir().unwrap();
-        TestLab { lab: Lab::start(home.path().join("lab"), options).unwrap(), home }
+        TestLab { lab: Some(Lab::start(home.path().join("lab"), options).unwrap()), home }
+    }
+
+    fn lab(&self) -> &Lab {
+        self.lab.as_ref().unwrap()
     }
 
     fn port(&self, name: &str) -> Port {
-        self.lab.state().ports.find(name).unwrap()
+        self.lab().state().ports.find(name).unwrap()
     }
 
     /// A socket on a CPU netdev, where the daemon would have its tap.
     fn tap(&self, device: &str) -> PacketSocket {
-        let switch = File::open(format!("/proc/{}/ns/net", self.lab.state().process.pid)).unwrap();
+        let switch = File::open(format!("/proc/{}/ns/net", self.lab().state().process.pid)).unwrap();
         socket_in(switch.into(), device, Receive::All)
     }
 
     /// A socket in the namespace of the wires.
     fn wire(&self, device: &str, receive: Receive) -> PacketSocket {
-        socket_in(self.lab.state().open_asic_namespace().unwrap(), device, receive)
+        socket_in(self.lab().state().open_asic_namespace().unwrap(), device, receive)
     }
 
     /// Writes a pcap file with these frames.
@@ -76,7 +92,7 @@ impl TestLab {
 
     /// What a command on the switch prints; it must succeed.
     fn on_switch(&self, command: &[&str]) -> String {
-        let output = self.lab.run_command(command).output().unwrap();
+        let output = self.lab().run_command(command).output().unwrap();
         assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
@@ -91,21 +107,23 @@ impl TestLab {
     }
 }
 
-/// A socket of another namespace, opened on a thread that moves there and ends.
-fn socket_in(namespace: OwnedFd, device: &str, receive: Receive) -> PacketSocket {
-    let device = device.to_owned();
-    thread::spawn(move || {
+/// Opens something in another network namespace, on a thread that moves there and ends: a thread would hold the namespace.
+fn in_namespace<T: Send>(namespace: OwnedFd, open: impl FnOnce() -> T + Send) -> T {
+    let opened = move || {
         enter_network(&namespace).unwrap();
-        let socket = PacketSocket::open(&device, receive).unwrap();
-        socket.set_receive_buffer(256 << 20).unwrap();
-        socket.set_patience(Duration::from_secs(2)).unwrap();
-        socket
-    })
-    .join()
-    .unwrap()
+        open()
+    };
+    thread::scope(|scope| scope.spawn(opened).join()).unwrap()
 }
 
-/// The next `count` frames that arrive, and whether there is one more behind them.
+fn socket_in(namespace: OwnedFd, device: &str, receive: Receive) -> PacketSocket {
+    let socket = in_namespace(namespace, || PacketSocket::open(device, receive)).unwrap();
+    socket.set_receive_buffer(256 << 20).unwrap();
+    socket.set_patience(Duration::from_secs(2)).unwrap();
+    socket
+}
+
+/// The next `count` frames that arrive.
 fn receive(socket: &PacketSocket, count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|_| socket.receive().unwrap().frame).collect()
 }
