@@ -40,7 +40,6 @@ pub fn daemon() -> DaemonInfo {
             manufacturer: "accton".to_owned(),
             namespace: String::new(),
         },
-        attach: "tcx".to_owned(),
         settings_errors: Vec::new(),
     }
 }

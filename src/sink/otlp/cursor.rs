@@ -92,7 +92,7 @@ impl Progress {
     ///
     /// Both estimate a number that only grows. An estimate can fall when a flow is evicted on one CPU and counted on, and the reader
     /// of a monotonic sum takes that for a restart: the whole count would appear as new traffic. Only flows of the latest top are remembered: one
-    /// that left the top comes back with at least the top's smallest value.
+    /// that left a full top comes back with at least its smallest value. What is left is a flow that was evicted while the top had room.
     fn never_fall(&mut self, flows: &[FlowRow]) -> Vec<Counter> {
         let raised = |flow: &FlowRow| {
             let said = self.flows.get(&flow_hash(flow)).copied().unwrap_or_default();
