@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    Effect, Finished, Job, MISSING_FIELD_QUIET, Now, Phase, Prior, RETRY, SESSION_TIMEOUT_SHUTDOWN, SURVEY_TIMEOUT,
+    Effect, Finished, Job, MISSING_FIELD_QUIET, Now, Phase, Prior, SESSION_TIMEOUT_SHUTDOWN, SURVEY_TIMEOUT,
     SessionState, Supervisor,
 };
 use crate::model::job::{Fields, JobId, JobSpec};
@@ -290,7 +290,7 @@ impl Supervisor {
                 if row.is_some() {
                     // It was over; only the deletion of its row was cut off.
                     let ending = Ending { status: prior.status, reason: None, message: String::new() };
-                    self.insert(door, key, row, Phase::Removing { ending, retry: now.mono + RETRY }, created_at);
+                    self.insert(door, key, row, Phase::Removing { ending, retry: Some(now.mono) }, created_at);
                 }
             }
         }

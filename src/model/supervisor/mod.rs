@@ -259,8 +259,9 @@ enum Phase {
     Closing { ending: Ending },
     /// The final status is on its way to STATE_DB.
     Publishing { ending: Ending },
-    /// The row's deletion has been asked for; again at `retry`.
-    Removing { ending: Ending, retry: Duration },
+    /// The row's deletion has been asked for; again at `retry`, if it was refused. Never twice at once: the second one would
+    /// hit the row of the next job under the name.
+    Removing { ending: Ending, retry: Option<Duration> },
 }
 
 /// Whether a tap is open while the session is being removed.

@@ -236,7 +236,7 @@ impl Supervisor {
         if job.row.is_none() {
             return self.finish(key, now);
         }
-        job.phase = Phase::Removing { ending: ending.clone(), retry: now.mono + RETRY };
+        job.phase = Phase::Removing { ending: ending.clone(), retry: None };
         effects.push(Effect::DeleteRow { door: job.door, key: key.to_owned() });
     }
 
@@ -250,11 +250,13 @@ impl Supervisor {
     ) {
         if let Err(error) = result {
             let line = format!("the row of job {key} could not be deleted yet: {error}");
-            return effects.push(Effect::Log { line });
+            effects.push(Effect::Log { line });
         }
-        let over = |job: &Job| job.door == door && matches!(job.phase, Phase::Removing { .. });
-        if self.jobs.get(key).is_some_and(over) {
-            self.finish(key, now);
+        let Some(job) = self.jobs.get_mut(key).filter(|job| job.door == door) else { return };
+        let Phase::Removing { retry, .. } = &mut job.phase else { return };
+        match result {
+            Ok(()) => self.finish(key, now),
+            Err(_) => *retry = Some(now.mono + RETRY),
         }
     }
 

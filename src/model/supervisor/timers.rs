@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::doors::expired_before_start;
-use super::{Deleted, Effect, LOST_GRACE, Now, Phase, RETRY, SURVEY_TIMEOUT, SWEEP_INTERVAL, SessionState, Supervisor};
+use super::{Deleted, Effect, LOST_GRACE, Now, Phase, SURVEY_TIMEOUT, SWEEP_INTERVAL, SessionState, Supervisor};
 use crate::model::job::JobId;
 use crate::model::schema::{Reason, Warning};
 use crate::model::status::Ending;
@@ -21,7 +21,8 @@ impl Supervisor {
         jobs.chain(finished).fold(self.next_sweep, Duration::min)
     }
 
-    fn deadline(&self, key: &str) -> Option<Duration> {
+    /// When time alone moves the job on; `None` while only an answer can.
+    pub(super) fn deadline(&self, key: &str) -> Option<Duration> {
         let job = self.jobs.get(key)?;
         let or_expiry = |deadline: Duration| job.expires.map_or(deadline, |expires| deadline.min(expires));
         match &job.phase {
@@ -36,7 +37,7 @@ impl Supervisor {
                 Deleted::RetryAt(at) => Some((*at).min(*deadline)),
                 Deleted::Asked | Deleted::Done => Some(*deadline),
             },
-            Phase::Removing { retry, .. } => Some(*retry),
+            Phase::Removing { retry, .. } => *retry,
             Phase::Attaching { .. } | Phase::Closing { .. } | Phase::Publishing { .. } => None,
         }
     }
@@ -93,7 +94,7 @@ impl Supervisor {
                 effects.extend(JobId::parse(key).ok().map(|id| Effect::DeleteMirror { id, plan }));
             }
             Phase::Removing { retry, .. } => {
-                *retry = now.mono + RETRY;
+                *retry = None;
                 effects.push(Effect::DeleteRow { door: job.door, key: key.to_owned() });
             }
             Phase::Attaching { .. } | Phase::Closing { .. } | Phase::Publishing { .. } => {}
