@@ -105,8 +105,11 @@ impl Supervisor {
                 job.attach(id, spec, plan, effects);
             }
             (Phase::Running { missing_since, .. }, SessionState::Active) => *missing_since = None,
-            (Phase::Running { missing_since, .. }, SessionState::Absent | SessionState::Inactive) => {
-                missing_since.get_or_insert(now.mono);
+            (Phase::Running { plan, missing_since, .. }, SessionState::Absent | SessionState::Inactive) => {
+                // A job without a session may share its name with one that an earlier daemon left behind.
+                if plan.mirror.is_some() {
+                    missing_since.get_or_insert(now.mono);
+                }
             }
             (Phase::Unmirroring { deleted: Deleted::Done, .. }, SessionState::Absent) => {
                 self.unmirrored(id.as_str(), now, effects);
