@@ -228,7 +228,8 @@ impl Supervisor {
     }
 
     pub(super) fn warned(&mut self, id: &JobId, warning: Warning) {
-        if let Some(job) = self.jobs.get_mut(id.as_str()) {
+        // What is noticed late belongs to the job before this one.
+        if let Some(job) = self.jobs.get_mut(id.as_str()).filter(|job| job.holds_resources()) {
             job.warnings.insert(warning);
         }
     }
