@@ -184,6 +184,7 @@ impl Supervisor {
             | Phase::Attaching { spec, then: None, .. }
             | Phase::Running { spec, .. } => {
                 let mut wanted = JobSpec::clone(spec);
+                job.note.clear();
                 match JobSpec::parse(&fields, settings) {
                     Ok(new) => {
                         wanted.duration = new.duration;
