@@ -45,7 +45,7 @@ impl Supervisor {
         let missing: Vec<String> = self
             .jobs
             .iter()
-            .filter(|(key, job)| job.door == door && job.row.is_some() && !rows.contains_key(*key))
+            .filter(|(key, job)| job.door == door && job.has_row() && !rows.contains_key(*key))
             .map(|(key, _)| key.clone())
             .collect();
         for key in missing {
@@ -308,6 +308,11 @@ impl Supervisor {
 }
 
 impl Job {
+    /// Whether a row, its own or its successor's, was there when it was last seen.
+    fn has_row(&self) -> bool {
+        self.row.is_some() || self.successor.is_some()
+    }
+
     /// The end of a running job follows its duration, never past the row's `expires_at`.
     fn reschedule(&mut self) {
         let (Phase::Running { spec, ends, .. }, Some(started)) = (&mut self.phase, self.started) else { return };
