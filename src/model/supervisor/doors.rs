@@ -26,6 +26,8 @@ impl Supervisor {
         }
         match (self.jobs.get(key).map(|job| job.door), fields) {
             (None, None) => {}
+            // It came first through a door that has not been listed yet; the next listing says this row again.
+            (None, Some(_)) if self.prior.contains_key(key) => {}
             (None, Some(fields)) => self.arrive(door, key, fields, now),
             (Some(owner), Some(_)) if owner != door => {
                 let line = format!("job {key} came through {door} while {owner} owns it: the {door} row is removed");
