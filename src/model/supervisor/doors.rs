@@ -41,6 +41,10 @@ impl Supervisor {
     }
 
     pub(super) fn rows(&mut self, door: Source, rows: BTreeMap<String, Fields>, now: Now, effects: &mut Vec<Effect>) {
+        if self.draining && !self.listed.contains(&door) {
+            // What an earlier daemon left is the next one's.
+            return;
+        }
         if self.listed.insert(door) {
             self.recover(door, &rows, now);
         }
