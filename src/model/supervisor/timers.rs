@@ -111,10 +111,7 @@ impl Supervisor {
         for (index, (ended, key)) in by_age.into_iter().enumerate() {
             if index < too_many || ended + retention <= now.mono {
                 self.finished.remove(&key);
-                // A job that is running again under the name cleared the old results when it was taken up.
-                if !self.jobs.contains_key(&key) {
-                    effects.push(Effect::ClearResults { key });
-                }
+                effects.push(Effect::ClearResults { key });
             }
         }
     }
