@@ -29,7 +29,8 @@ impl Supervisor {
             Phase::Settling { due, .. } => Some(*due),
             Phase::Surveying { retry, .. } => Some(or_expiry(*retry)),
             Phase::Queued { since, .. } => Some(or_expiry(*since + self.settings.queue_ttl)),
-            Phase::Mirroring { deadline, .. } => Some(*deadline),
+            Phase::Mirroring { deadline, .. } => Some(or_expiry(*deadline)),
+            Phase::Attaching { then: None, .. } => job.expires,
             Phase::Running { ends, missing_since, .. } => {
                 Some(missing_since.map_or(*ends, |since| (*ends).min(since + LOST_GRACE)))
             }
@@ -38,7 +39,7 @@ impl Supervisor {
                 Deleted::Asked | Deleted::Done => Some(*deadline),
             },
             Phase::Removing { retry, .. } => *retry,
-            Phase::Attaching { .. } | Phase::Closing { .. } | Phase::Publishing { .. } => None,
+            Phase::Attaching { then: Some(_), .. } | Phase::Closing { .. } | Phase::Publishing { .. } => None,
         }
     }
 
@@ -74,6 +75,9 @@ impl Supervisor {
             Phase::Queued { .. } => {
                 let message = format!("no slot became free within queue_ttl, {} s", queue_ttl.as_secs());
                 self.publish(key, Ending::rejected(Reason::QueueTimeout, message), now);
+            }
+            Phase::Mirroring { .. } | Phase::Attaching { .. } if expired => {
+                self.end(key, expired_before_start(), now, effects);
             }
             Phase::Mirroring { .. } => {
                 let ending = session_timed_out(key, job.session_state);
