@@ -63,7 +63,7 @@ impl Supervisor {
     }
 
     pub(super) fn settings_changed(&mut self, settings: Settings, now: Now, effects: &mut Vec<Effect>) {
-        self.settings = settings;
+        self.settings = Arc::new(settings);
         if self.settings.admin_state == AdminState::Disabled {
             let message = "telegen was disabled: admin_state in TELEGEN|global is disabled";
             self.end_all(&Ending::stopped_by(Reason::AdminDisabled, message), now, effects);
@@ -109,6 +109,7 @@ impl Supervisor {
     fn insert(&mut self, door: Source, key: &str, row: Option<Fields>, phase: Phase, created_at: Timestamp) {
         let job = Job {
             door,
+            settings: Arc::clone(&self.settings),
             sequence: self.next_sequence,
             row,
             successor: None,
@@ -144,6 +145,7 @@ impl Supervisor {
         if self.finished.remove(key).is_some() {
             effects.push(Effect::ClearResults { key: key.to_owned() });
         }
+        job.settings = Arc::clone(&self.settings);
         job.created_at = now.wall;
         let spec = match spec {
             Ok(spec) => Arc::new(spec),
@@ -164,7 +166,7 @@ impl Supervisor {
 
     /// The row of a known job says something else than before.
     fn changed(&mut self, key: &str, fields: Fields, now: Now) {
-        let settings = &self.settings;
+        let settle = self.settings.settle;
         let Some(job) = self.jobs.get_mut(key) else { return };
         if job.row.as_ref() == Some(&fields) {
             return;
@@ -173,7 +175,7 @@ impl Supervisor {
             Phase::Settling { since, due } => {
                 let whole = job.door == Source::Appl || fields.contains_key(JobField::ExpiresAt.as_str());
                 *since = now.mono;
-                *due = now.mono + if whole { Duration::ZERO } else { settings.settle };
+                *due = now.mono + if whole { Duration::ZERO } else { settle };
                 job.row = Some(fields);
             }
             Phase::Attaching { then: Some(_), .. }
@@ -191,7 +193,7 @@ impl Supervisor {
             | Phase::Running { spec, .. } => {
                 let mut wanted = JobSpec::clone(spec);
                 job.note.clear();
-                match JobSpec::parse(&fields, settings) {
+                match JobSpec::parse(&fields, &job.settings) {
                     Ok(new) => {
                         wanted.duration = new.duration;
                         if new != wanted {

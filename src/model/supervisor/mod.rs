@@ -286,6 +286,8 @@ enum Deleted {
 #[derive(Clone, Debug)]
 struct Job {
     door: Source,
+    /// As they were when the job was taken up: most settings apply from the next job on.
+    settings: Arc<Settings>,
     /// Order of arrival, for the queue.
     sequence: u64,
     /// The row as it was last seen; `None` since its user deleted it.
@@ -337,7 +339,7 @@ pub struct Prior {
 /// All jobs of one ASIC namespace.
 #[derive(Clone, Debug)]
 pub struct Supervisor {
-    settings: Settings,
+    settings: Arc<Settings>,
     jobs: BTreeMap<String, Job>,
     finished: BTreeMap<String, Finished>,
     /// What an earlier daemon left, until the row's door has been listed once.
@@ -353,7 +355,7 @@ impl Supervisor {
     #[must_use]
     pub fn new(settings: Settings, prior: BTreeMap<String, Prior>, now: Now) -> Supervisor {
         Supervisor {
-            settings,
+            settings: Arc::new(settings),
             jobs: BTreeMap::new(),
             finished: BTreeMap::new(),
             prior,

@@ -25,6 +25,7 @@ impl Supervisor {
     ) {
         let key = id.as_str();
         let Some(job) = self.jobs.get_mut(key) else { return };
+        let settings = Arc::clone(&job.settings);
         let (spec, waiting) = match &mut job.phase {
             Phase::Surveying { spec, retry, waiting } => match world {
                 Ok(_) => (Arc::clone(spec), *waiting),
@@ -52,7 +53,7 @@ impl Supervisor {
             return self.wait(key, spec, waiting, now);
         }
         let (taken, memory_used) = (self.taken_sessions(), self.memory_bytes());
-        match admission::plan(id, &spec, &world, &self.settings, &taken, memory_used) {
+        match admission::plan(id, &spec, &world, &settings, &taken, memory_used) {
             Ok(plan) => self.start(id, spec, plan, now, effects),
             Err(refusal) => self.publish(key, Ending::rejected(refusal.reason, refusal.message), now),
         }

@@ -28,7 +28,7 @@ impl Supervisor {
         match &job.phase {
             Phase::Settling { due, .. } => Some(*due),
             Phase::Surveying { retry, .. } => Some(or_expiry(*retry)),
-            Phase::Queued { since, .. } => Some(or_expiry(*since + self.settings.queue_ttl)),
+            Phase::Queued { since, .. } => Some(or_expiry(*since + job.settings.queue_ttl)),
             Phase::Mirroring { deadline, .. } => Some(or_expiry(*deadline)),
             Phase::Attaching { then: None, .. } => job.expires,
             Phase::Running { ends, missing_since, .. } => {
@@ -59,7 +59,6 @@ impl Supervisor {
 
     /// One deadline of one job has passed. Every arm moves the deadline or leaves the phase, so `run_timers` ends.
     fn job_due(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
-        let queue_ttl = self.settings.queue_ttl;
         let Some(job) = self.jobs.get_mut(key) else { return };
         let expired = job.expires.is_some_and(|expires| expires <= now.mono);
         match &mut job.phase {
@@ -73,7 +72,7 @@ impl Supervisor {
                 effects.extend(JobId::parse(key).ok().map(|id| Effect::Survey { id }));
             }
             Phase::Queued { .. } => {
-                let message = format!("no slot became free within queue_ttl, {} s", queue_ttl.as_secs());
+                let message = format!("no slot became free within queue_ttl, {} s", job.settings.queue_ttl.as_secs());
                 self.publish(key, Ending::rejected(Reason::QueueTimeout, message), now);
             }
             Phase::Mirroring { .. } | Phase::Attaching { .. } if expired => {
