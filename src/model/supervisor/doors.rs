@@ -238,7 +238,7 @@ impl Supervisor {
         let Some(job) = self.jobs.remove(key) else { return };
         // A row that an earlier daemon's job had left over says nothing new of that job.
         if job.ended.is_some() {
-            let finished = Finished { status: Some(job.status_of(key)), row: job.row, ended: now.mono };
+            let finished = Finished { status: Some(job.status_of(key)), row: job.row, ended: now.mono, age: Duration::ZERO };
             self.finished.insert(key.to_owned(), finished);
         }
         if let Some(fields) = job.successor {
@@ -294,8 +294,8 @@ impl Supervisor {
             }
             Status::Done | Status::Stopped | Status::Failed | Status::Rejected | Status::Expired => {
                 let age = prior.ended_at.map_or(Duration::ZERO, |ended| elapsed(ended, now.wall));
-                let ended = now.mono.saturating_sub(age);
-                self.finished.insert(key.to_owned(), Finished { status: None, row: row.clone(), ended });
+                let finished = Finished { status: None, row: row.clone(), ended: now.mono, age };
+                self.finished.insert(key.to_owned(), finished);
                 if row.is_some() {
                     // It was over; only the deletion of its row was cut off.
                     let ending = Ending { status: prior.status, reason: None, message: String::new() };

@@ -316,7 +316,16 @@ struct Finished {
     status: Option<JobStatus>,
     /// The row it had, to tell a late echo of it from a new one.
     row: Option<Fields>,
+    /// When this daemon saw it end, or found it ended.
     ended: Duration,
+    /// How long it had been over by then.
+    age: Duration,
+}
+
+impl Finished {
+    fn forgotten_at(&self, retention: Duration) -> Duration {
+        self.ended + retention.saturating_sub(self.age)
+    }
 }
 
 /// What an earlier daemon left in STATE_DB.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::doors::expired_before_start;
-use super::{Deleted, Effect, LOST_GRACE, Now, Phase, SURVEY_TIMEOUT, SWEEP_INTERVAL, SessionState, Supervisor};
+use super::{Deleted, Effect, Finished, LOST_GRACE, Now, Phase, SURVEY_TIMEOUT, SWEEP_INTERVAL, SessionState, Supervisor};
 use crate::model::job::JobId;
 use crate::model::schema::{Reason, Warning};
 use crate::model::status::Ending;
@@ -17,7 +17,7 @@ impl Supervisor {
     pub fn next_deadline(&self) -> Duration {
         let retention = self.settings.result_retention;
         let jobs = self.jobs.keys().filter_map(|key| self.deadline(key));
-        let finished = self.finished.values().map(|finished| finished.ended + retention);
+        let finished = self.finished.values().map(|finished| finished.forgotten_at(retention));
         jobs.chain(finished).fold(self.next_sweep, Duration::min)
     }
 
@@ -107,12 +107,13 @@ impl Supervisor {
     /// Drops what is past its retention, oldest first, and what is too much to remember.
     fn forget(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let retention = self.settings.result_retention;
+        let forgotten_at = |finished: &Finished| finished.forgotten_at(retention);
         let mut by_age: Vec<(Duration, String)> =
-            self.finished.iter().map(|(key, finished)| (finished.ended, key.clone())).collect();
+            self.finished.iter().map(|(key, finished)| (forgotten_at(finished), key.clone())).collect();
         by_age.sort();
         let too_many = by_age.len().saturating_sub(FINISHED_MAX);
-        for (index, (ended, key)) in by_age.into_iter().enumerate() {
-            if index < too_many || ended + retention <= now.mono {
+        for (index, (forgotten_at, key)) in by_age.into_iter().enumerate() {
+            if index < too_many || forgotten_at <= now.mono {
                 self.finished.remove(&key);
                 effects.push(Effect::ClearResults { key });
             }
