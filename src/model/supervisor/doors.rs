@@ -256,6 +256,9 @@ impl Supervisor {
                 self.recover_unknown(door, key, fields, now);
             }
         }
+        // Those who waited wait on in the order in which they came.
+        let mut ours: Vec<(String, Prior)> = ours.into_iter().collect();
+        ours.sort_by_key(|(_, prior)| prior.created_at);
         for (key, prior) in ours {
             self.recover_known(door, &key, &prior, rows.get(&key).cloned(), now);
         }

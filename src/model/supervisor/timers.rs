@@ -45,8 +45,9 @@ impl Supervisor {
 
     pub(super) fn run_timers(&mut self, now: Now, effects: &mut Vec<Effect>) {
         loop {
-            let due = self.jobs.keys().find(|key| self.deadline(key).is_some_and(|deadline| deadline <= now.mono));
-            let Some(key) = due.cloned() else { break };
+            let due = self.jobs.iter().filter_map(|(key, job)| Some((self.deadline(key)?, job.sequence, key)));
+            let Some((_, _, key)) = due.filter(|(deadline, _, _)| *deadline <= now.mono).min() else { break };
+            let key = key.clone();
             self.job_due(&key, now, effects);
         }
         self.promote(now, effects);
