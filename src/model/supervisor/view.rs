@@ -146,7 +146,7 @@ impl Job {
         matches!(self.phase, Phase::Queued { .. } | Phase::Surveying { waiting: Some(_), .. })
     }
 
-    fn holds_resources(&self) -> bool {
+    pub(super) fn holds_resources(&self) -> bool {
         match &self.phase {
             Phase::Mirroring { .. }
             | Phase::Attaching { .. }
