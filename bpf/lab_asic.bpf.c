@@ -1,12 +1,208 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * The virtual switch's ASIC: three programs on tc ingress in the "asic" network namespace.
+ *
+ *   wireN (outer end) <-> portN: lab_port counts, mirrors, forwards to the peer's portM, whose
+ * wireM counts and swallows the frame cpuN <-> EthernetN (namespace "switch"): receives copies;
+ * what the host sends leaves by the wire
+ *
+ * Ports are wired in pairs: 0 <-> 1, 2 <-> 3, ... No address table, no flooding: a test must know
+ * where each frame goes. A frame reaches an EthernetN only as a mirror copy; that is the whole
+ * point of the lab.
+ */
+#include <stdbool.h>
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
 
-SEC("tc")
-int lab_asic(struct __sk_buff *skb __attribute__((unused)))
+#include "lab_types.h"
+
+/* User space makes the devices with these interface indices, so that no lookup table is needed. */
+const volatile __u32 port_ifindex_base = 0;
+const volatile __u32 wire_ifindex_base = 0;
+const volatile __u32 cpu_ifindex_base = 0;
+const volatile __u32 port_count = 0;
+/* The policer: nanoseconds per copy (0: no policer) and how far a destination may run ahead of it.
+ */
+const volatile __u64 policer_interval_ns = 0;
+const volatile __u64 policer_tolerance_ns = 0;
+
+#define VLAN_TAG_BYTES 4
+
+enum side {
+	SIDE_RX = 0,
+	SIDE_TX = 1,
+};
+
+/* The peer of port 2k is 2k+1. */
+#define PEER(port) ((port) ^ 1)
+
+/* Key: CPU * port_count + port. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lab_port_cell);
+} lab_ports SEC(".maps");
+
+/* Key: CPU * port_count + destination port. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lab_copy_cell);
+} lab_copies SEC(".maps");
+
+/* Key: port * 2 + side. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lab_binding);
+} lab_bindings SEC(".maps");
+
+struct policer {
+	struct bpf_spin_lock lock;
+	__u64 paid_until_ns; /* GCRA's theoretical arrival time (ITU-T I.371): the bucket is full
+				once this has passed */
+};
+
+/* Key: destination port. All CPUs share one policer, as all copies share one destination. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct policer);
+} lab_policers SEC(".maps");
+
+/* Frame bytes: the tag that the kernel took out of the frame was on the wire. */
+static __always_inline __u32 frame_octets(const struct __sk_buff *skb)
 {
-	return TC_ACT_UNSPEC;
+	return skb->len + (skb->vlan_present ? VLAN_TAG_BYTES : 0);
+}
+
+static __always_inline bool is_unicast(const struct __sk_buff *skb)
+{
+	__u8 first = 0;
+
+	bpf_skb_load_bytes(skb, 0, &first, sizeof(first));
+	return !(first & 1);
+}
+
+static __always_inline struct lab_port_cell *port_cell(__u32 port)
+{
+	__u32 index = bpf_get_smp_processor_id() * port_count + port;
+
+	return bpf_map_lookup_elem(&lab_ports, &index);
+}
+
+/* Whether the destination's bucket has a token left; takes it. */
+static __always_inline bool policer_admits(__u32 destination)
+{
+	struct policer *policer;
+	bool admitted = false;
+	__u64 now;
+
+	if (!policer_interval_ns)
+		return true;
+	policer = bpf_map_lookup_elem(&lab_policers, &destination);
+	if (!policer)
+		return false;
+	now = bpf_ktime_get_ns();
+	bpf_spin_lock(&policer->lock);
+	if (policer->paid_until_ns < now)
+		policer->paid_until_ns = now;
+	if (policer->paid_until_ns - now <= policer_tolerance_ns) {
+		policer->paid_until_ns += policer_interval_ns;
+		admitted = true;
+	}
+	bpf_spin_unlock(&policer->lock);
+	return admitted;
+}
+
+/* Sends a copy of the frame to where the port's side is bound, if it is bound at all. */
+static __always_inline void mirror(struct __sk_buff *skb, __u32 port, enum side side)
+{
+	__u32 key = port * 2 + side, octets = frame_octets(skb), destination, index;
+	struct lab_binding *binding = bpf_map_lookup_elem(&lab_bindings, &key);
+	struct lab_copy_cell *copies;
+
+	if (!binding)
+		return;
+	destination = *(volatile __u32 *)&binding->destination_plus_one;
+	if (!destination)
+		return;
+	destination -= 1;
+	index = bpf_get_smp_processor_id() * port_count + destination;
+	copies = bpf_map_lookup_elem(&lab_copies, &index);
+	if (!copies)
+		return;
+	if (!policer_admits(destination)) {
+		copies->policed++;
+		return;
+	}
+	if (bpf_clone_redirect(skb, cpu_ifindex_base + destination, 0)) {
+		copies->refused++;
+		return;
+	}
+	copies->delivered++;
+	copies->delivered_octets += octets;
+}
+
+/* The frame leaves the switch through the port's wire. */
+static __always_inline int leave(struct __sk_buff *skb, __u32 port)
+{
+	struct lab_port_cell *cell = port_cell(port);
+
+	if (!cell)
+		return TC_ACT_SHOT;
+	if (is_unicast(skb))
+		cell->tx_unicast++;
+	else
+		cell->tx_other++;
+	cell->tx_octets += frame_octets(skb);
+	mirror(skb, port, SIDE_TX);
+	return bpf_redirect(port_ifindex_base + port, 0);
+}
+
+/* A frame came in through a port's wire. */
+SEC("tc")
+int lab_port(struct __sk_buff *skb)
+{
+	__u32 port = skb->ifindex - port_ifindex_base;
+	struct lab_port_cell *cell = port_cell(port);
+
+	if (!cell)
+		return TC_ACT_SHOT;
+	if (is_unicast(skb))
+		cell->rx_unicast++;
+	else
+		cell->rx_other++;
+	cell->rx_octets += frame_octets(skb);
+	mirror(skb, port, SIDE_RX);
+	return leave(skb, PEER(port));
+}
+
+/* The host sent a frame through EthernetN. */
+SEC("tc")
+int lab_host(struct __sk_buff *skb)
+{
+	return leave(skb, skb->ifindex - cpu_ifindex_base);
+}
+
+/* A frame has left the switch. The namespace's own stack must never see it, or it might answer. */
+SEC("tc")
+int lab_wire(struct __sk_buff *skb)
+{
+	struct lab_port_cell *cell = port_cell(skb->ifindex - wire_ifindex_base);
+
+	if (cell) {
+		cell->left_packets++;
+		cell->left_octets += frame_octets(skb);
+	}
+	return TC_ACT_SHOT;
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -14,6 +14,7 @@
 //! `lab` is the virtual switch of tests and demonstrations; it uses `sonic` and nothing above it.
 
 pub mod cli;
+pub mod daemon;
 pub mod io;
 pub mod lab;
 pub mod model;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::io::tables::StartRequest;
+use crate::io::tap::Attach;
 use crate::model::job::JobId;
 use crate::model::schema::{JobField, Reason};
 use crate::model::value::{FieldError, printable};
@@ -43,6 +44,35 @@ const EXIT_CODES: &str =
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the daemon until SIGTERM
+    Daemon(DaemonArgs),
+    #[command(flatten)]
+    Tables(TableCommand),
+}
+
+/// How the daemon runs.
+#[derive(Debug, Args)]
+pub struct DaemonArgs {
+    /// A directory that does not outlive a reboot, for the daemon's lock and its notes about qdiscs
+    #[arg(long, env = "TELEGEN_STATE_DIR", default_value = "/var/run/telegen", value_name = "DIR")]
+    pub state_dir: PathBuf,
+    /// How taps attach: auto (tcx where the kernel has it), tcx or clsact
+    #[arg(long, env = "TELEGEN_ATTACH", default_value = "auto", value_parser = parse_attach)]
+    pub attach: Attach,
+}
+
+fn parse_attach(word: &str) -> Result<Attach, String> {
+    match word {
+        "auto" => Ok(Attach::Auto),
+        "tcx" => Ok(Attach::Tcx),
+        "clsact" => Ok(Attach::Clsact),
+        _ => Err("give auto, tcx or clsact".to_owned()),
+    }
+}
+
+/// What is done by way of the tables, with or without a daemon.
+#[derive(Debug, Subcommand)]
+pub enum TableCommand {
     /// Start a job on a port
     Start(Box<StartArgs>),
     /// Where a job is; without ID, how the daemon is (exit code 1 if it does not run)
@@ -220,7 +250,7 @@ mod tests {
     fn start(arguments: &[&str]) -> Result<Vec<(JobField, String)>, String> {
         let arguments = ["telegen-sonic", "start"].iter().chain(arguments);
         let cli = Cli::try_parse_from(arguments).map_err(|error| error.kind().to_string())?;
-        let Command::Start(args) = cli.command else { unreachable!("the command was start") };
+        let Command::Tables(TableCommand::Start(args)) = cli.command else { unreachable!("the command was start") };
         let request = args.to_request().map_err(|error| error.message)?;
         Ok(request.fields.into_iter().collect())
     }

@@ -1,9 +1,11 @@
 //! The commands that only read: `status`, `list`, `results`, `dump`.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::args::{Cli, Format, MaybeJob, OneJob};
+use super::args::{Format, MaybeJob, OneJob};
 use super::output::{Failure, Out};
 use super::render;
 use crate::io::tables::JobTables;
@@ -73,7 +75,7 @@ pub(super) async fn print_results(tables: &JobTables, id: &str, json: bool, out:
     out.text(&render::results(&report, out.glyphs))
 }
 
-pub(super) async fn dump(tables: &JobTables, cli: &Cli, out: &mut Out) -> Result<(), Failure> {
+pub(super) async fn dump(tables: &JobTables, databases: &Path, out: &mut Out) -> Result<(), Failure> {
     let kernel = nix::sys::utsname::uname().map_or(Value::Null, |uname| {
         let part = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
         json!({ "release": part(uname.release()), "version": part(uname.version()), "machine": part(uname.machine()) })
@@ -86,7 +88,7 @@ pub(super) async fn dump(tables: &JobTables, cli: &Cli, out: &mut Out) -> Result
         "kernel": kernel,
         "time": rfc3339(now),
         "daemon_alive": tables.daemon().await?.is_alive(now),
-        "database_config": cli.database_config,
+        "database_config": databases,
         "databases": tables.dump().await?,
     }))
 }

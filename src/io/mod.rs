@@ -1,3 +1,10 @@
 //! The drivers: Redis sources, mirror sessions, the tap, the executor. Each translates; none decides.
 
+pub mod counters;
+pub mod executor;
+pub mod mirror;
+pub mod source;
+pub mod survey;
 pub mod tables;
+pub mod tap;
+pub mod taps;

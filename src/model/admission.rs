@@ -299,8 +299,9 @@ fn warnings(
     if destination_mbps.is_some_and(|mbps| mbps < source_mbps) {
         warnings.insert(Warning::Oversubscribed);
     }
-    let contains_ours = |name: &&String| **name != spec.port && name.contains(&spec.port);
-    if world.port_channels.contains_key(&spec.port) && world.port_channels.keys().any(|name| contains_ours(&name)) {
+    // MirrorOrch::updateLagMember looks for the name of the LAG that changed within the session's src_port.
+    let within_ours = |name: &String| *name != spec.port && spec.port.contains(name.as_str());
+    if world.port_channels.contains_key(&spec.port) && world.port_channels.keys().any(within_ours) {
         warnings.insert(Warning::LagPrefix);
     }
     warnings

@@ -21,6 +21,9 @@ use super::schema::{HistogramName, Warning};
 const NO_COPIES_PACKETS: u64 = 100;
 /// … in this time, and nothing was delivered: then copies do not reach the tap.
 const NO_COPIES_WINDOW: Duration = Duration::from_secs(5);
+/// COUNTERS_DB is up to a second behind (SONiC polls ports every second), and our poll up to another: growth within this time
+/// after a delivery may be of packets that were delivered.
+const COUNTER_LAG: Duration = Duration::from_secs(2);
 /// 97.5 % quantile of the normal distribution: half the width of a 95 % interval, in standard deviations.
 const NORMAL_95: f64 = 1.96;
 
@@ -50,6 +53,16 @@ struct Paired {
     poll: PortPoll,
 }
 
+/// How long nothing has been delivered.
+#[derive(Debug, Default)]
+struct Silence {
+    /// The first poll, or the latest one that saw more delivered than the one before.
+    since: Option<Duration>,
+    delivered: u64,
+    /// The first poll whose counters are certainly later than the last delivery.
+    baseline: Option<Paired>,
+}
+
 /// The numbers of one job.
 #[derive(Debug)]
 pub struct Aggregator {
@@ -63,8 +76,8 @@ pub struct Aggregator {
     last_poll: Option<Paired>,
     /// A counter's oid changed, so coverage is not known any more.
     coverage_lost: bool,
-    /// Where the watch for copies that do not come stands.
-    watch: Option<Paired>,
+    /// The watch for copies that do not come.
+    silence: Silence,
     detail: Option<Arc<Detail>>,
 }
 
@@ -82,7 +95,7 @@ impl Aggregator {
             first_poll: None,
             last_poll: None,
             coverage_lost: false,
-            watch: None,
+            silence: Silence::default(),
             detail: None,
         }
     }
@@ -117,21 +130,26 @@ impl Aggregator {
         self.watch_for_copies(paired)
     }
 
+    /// Nothing delivered for five seconds, while the port's counter grew by enough since the lag was over.
     fn watch_for_copies(&mut self, now: Paired) -> Option<Warning> {
-        let Some(since) = &self.watch else {
-            self.watch = Some(now);
+        let silence = &mut self.silence;
+        if now.delivered > silence.delivered || silence.since.is_none() {
+            *silence = Silence { since: Some(now.at), delivered: now.delivered, baseline: None };
+            return None;
+        }
+        let since = silence.since?;
+        let Some(baseline) = &silence.baseline else {
+            silence.baseline = (now.at >= since + COUNTER_LAG).then_some(now);
             return None;
         };
-        if now.delivered > since.delivered {
-            self.watch = Some(now);
-            return None;
+        let grown = grown(&baseline.poll, &now.poll, self.spec.direction).unwrap_or(0);
+        if grown >= NO_COPIES_PACKETS && now.at >= since + NO_COPIES_WINDOW {
+            return Some(Warning::NoCopies);
         }
-        if now.at < since.at + NO_COPIES_WINDOW {
-            return None;
+        if now.at >= baseline.at + NO_COPIES_WINDOW {
+            silence.baseline = Some(now);
         }
-        let grown = grown(&since.poll, &now.poll, self.spec.direction).unwrap_or(0);
-        self.watch = Some(now);
-        (grown >= NO_COPIES_PACKETS).then_some(Warning::NoCopies)
+        None
     }
 
     /// The latest totals; `None` before the first reading.

@@ -144,8 +144,6 @@ pub struct DaemonInfo {
     pub instance_id: String,
     /// The switch.
     pub device: Device,
-    /// How taps attach here: `tcx` or `clsact`.
-    pub attach: String,
     /// What of `TELEGEN|global` could not be taken.
     pub settings_errors: Vec<String>,
 }
@@ -184,6 +182,10 @@ pub struct ExportState {
     pub last_success: Option<Timestamp>,
     /// Why the latest request failed; `None` once one has been accepted again.
     pub last_error: Option<String>,
+    /// What of the export's configuration could not be taken, and whether it is switched off.
+    pub config_errors: Vec<String>,
+    /// Log records and spans that were dropped: their queue was full, or the collector refused them for good.
+    pub dropped_records: u64,
     /// Jobs of which at least one export was accepted.
     pub exported_jobs: BTreeSet<String>,
 }

@@ -242,6 +242,17 @@ words! {
     }
 }
 
+impl HistogramName {
+    /// The unit of its values, in UCUM as OpenTelemetry writes it.
+    #[must_use]
+    pub const fn unit(self) -> &'static str {
+        match self {
+            HistogramName::PacketSize => "By",
+            HistogramName::Interarrival => "ns",
+        }
+    }
+}
+
 words! {
     /// Ethernet classes: each packet is in exactly one, by the EtherType behind all VLAN tags (IEEE 802.3 §3.2.6, IANA ieee-802-numbers).
     EthClass {

@@ -78,6 +78,21 @@ async fn one_hset_of_many_fields_is_one_event() {
 }
 
 #[tokio::test]
+async fn a_row_written_whole_is_one_event() {
+    let redis = Redis::start();
+    let database = redis.config.database("CONFIG_DB").unwrap();
+    let patterns = ["__keyspace@4__:T|*".to_owned()];
+    let mut raw = Subscription::open(database, &patterns, &[], Duration::from_secs(2)).await.unwrap();
+    let connection = redis.connect("CONFIG_DB").await;
+    connection.hset_whole("T|a", &fields([("x", "1"), ("y", "2"), ("z", "3")])).await.unwrap();
+    connection.hset_whole("T|end", &fields([("x", "1")])).await.unwrap();
+    for key in ["a", "end"] {
+        let message = within("an event", raw.next()).await.unwrap();
+        assert_eq!((message.channel, message.payload), (format!("__keyspace@4__:T|{key}"), "hset".to_owned()));
+    }
+}
+
+#[tokio::test]
 async fn an_hset_that_changes_nothing_is_an_event_all_the_same() {
     let redis = Redis::start();
     let seen = notifications(&redis, &[&["HSET", "T|a", "x", "1"], &["HSET", "T|a", "x", "1"]]).await;

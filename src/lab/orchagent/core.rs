@@ -10,7 +10,7 @@
 //!            row gone       Unbind, [inactive], 3 ms
 //!  [active]  ────────────────────────────▶ (nothing)
 //! ```
-//! [x] is the `status` in STATE_DB. While orchagent is between two steps it takes nothing else up, so what arrives meanwhile waits:
+//! A status in brackets is that of the row in STATE_DB. While orchagent is between two steps it takes nothing else up, so what arrives meanwhile waits:
 //! that is why DEL and HSET in one breath work (fact 7). Facts are those of the observed orchagent, by their numbers in
 //! `tests/lab_orchagent.rs`; file names are sonic-swss'.
 //!

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    Effect, Finished, Job, MISSING_FIELD_QUIET, Now, Phase, Prior, RETRY, SESSION_TIMEOUT_SHUTDOWN, SURVEY_TIMEOUT,
+    Effect, Finished, Job, MISSING_FIELD_QUIET, Now, Phase, Prior, SESSION_TIMEOUT_SHUTDOWN, SURVEY_TIMEOUT,
     SessionState, Supervisor,
 };
 use crate::model::job::{Fields, JobId, JobSpec};
@@ -26,6 +26,8 @@ impl Supervisor {
         }
         match (self.jobs.get(key).map(|job| job.door), fields) {
             (None, None) => {}
+            // It came first through a door that has not been listed yet; the next listing says this row again.
+            (None, Some(_)) if self.prior.contains_key(key) => {}
             (None, Some(fields)) => self.arrive(door, key, fields, now),
             (Some(owner), Some(_)) if owner != door => {
                 let line = format!("job {key} came through {door} while {owner} owns it: the {door} row is removed");
@@ -39,13 +41,17 @@ impl Supervisor {
     }
 
     pub(super) fn rows(&mut self, door: Source, rows: BTreeMap<String, Fields>, now: Now, effects: &mut Vec<Effect>) {
+        if self.draining && !self.listed.contains(&door) {
+            // What an earlier daemon left is the next one's.
+            return;
+        }
         if self.listed.insert(door) {
             self.recover(door, &rows, now);
         }
         let missing: Vec<String> = self
             .jobs
             .iter()
-            .filter(|(key, job)| job.door == door && job.row.is_some() && !rows.contains_key(*key))
+            .filter(|(key, job)| job.door == door && job.has_row() && !rows.contains_key(*key))
             .map(|(key, _)| key.clone())
             .collect();
         for key in missing {
@@ -57,7 +63,7 @@ impl Supervisor {
     }
 
     pub(super) fn settings_changed(&mut self, settings: Settings, now: Now, effects: &mut Vec<Effect>) {
-        self.settings = settings;
+        self.settings = Arc::new(settings);
         if self.settings.admin_state == AdminState::Disabled {
             let message = "telegen was disabled: admin_state in TELEGEN|global is disabled";
             self.end_all(&Ending::stopped_by(Reason::AdminDisabled, message), now, effects);
@@ -103,6 +109,7 @@ impl Supervisor {
     fn insert(&mut self, door: Source, key: &str, row: Option<Fields>, phase: Phase, created_at: Timestamp) {
         let job = Job {
             door,
+            settings: Arc::clone(&self.settings),
             sequence: self.next_sequence,
             row,
             successor: None,
@@ -138,6 +145,7 @@ impl Supervisor {
         if self.finished.remove(key).is_some() {
             effects.push(Effect::ClearResults { key: key.to_owned() });
         }
+        job.settings = Arc::clone(&self.settings);
         job.created_at = now.wall;
         let spec = match spec {
             Ok(spec) => Arc::new(spec),
@@ -158,7 +166,7 @@ impl Supervisor {
 
     /// The row of a known job says something else than before.
     fn changed(&mut self, key: &str, fields: Fields, now: Now) {
-        let settings = &self.settings;
+        let settle = self.settings.settle;
         let Some(job) = self.jobs.get_mut(key) else { return };
         if job.row.as_ref() == Some(&fields) {
             return;
@@ -167,7 +175,7 @@ impl Supervisor {
             Phase::Settling { since, due } => {
                 let whole = job.door == Source::Appl || fields.contains_key(JobField::ExpiresAt.as_str());
                 *since = now.mono;
-                *due = now.mono + if whole { Duration::ZERO } else { settings.settle };
+                *due = now.mono + if whole { Duration::ZERO } else { settle };
                 job.row = Some(fields);
             }
             Phase::Attaching { then: Some(_), .. }
@@ -184,7 +192,8 @@ impl Supervisor {
             | Phase::Attaching { spec, then: None, .. }
             | Phase::Running { spec, .. } => {
                 let mut wanted = JobSpec::clone(spec);
-                match JobSpec::parse(&fields, settings) {
+                job.note.clear();
+                match JobSpec::parse(&fields, &job.settings) {
                     Ok(new) => {
                         wanted.duration = new.duration;
                         if new != wanted {
@@ -229,7 +238,8 @@ impl Supervisor {
         let Some(job) = self.jobs.remove(key) else { return };
         // A row that an earlier daemon's job had left over says nothing new of that job.
         if job.ended.is_some() {
-            let finished = Finished { status: Some(job.status_of(key)), row: job.row, ended: now.mono };
+            let finished =
+                Finished { status: Some(job.status_of(key)), row: job.row, ended: now.mono, age: Duration::ZERO };
             self.finished.insert(key.to_owned(), finished);
         }
         if let Some(fields) = job.successor {
@@ -247,6 +257,9 @@ impl Supervisor {
                 self.recover_unknown(door, key, fields, now);
             }
         }
+        // Those who waited wait on in the order in which they came.
+        let mut ours: Vec<(String, Prior)> = ours.into_iter().collect();
+        ours.sort_by_key(|(_, prior)| prior.created_at);
         for (key, prior) in ours {
             self.recover_known(door, &key, &prior, rows.get(&key).cloned(), now);
         }
@@ -285,12 +298,12 @@ impl Supervisor {
             }
             Status::Done | Status::Stopped | Status::Failed | Status::Rejected | Status::Expired => {
                 let age = prior.ended_at.map_or(Duration::ZERO, |ended| elapsed(ended, now.wall));
-                let ended = now.mono.saturating_sub(age);
-                self.finished.insert(key.to_owned(), Finished { status: None, row: row.clone(), ended });
+                let finished = Finished { status: None, row: row.clone(), ended: now.mono, age };
+                self.finished.insert(key.to_owned(), finished);
                 if row.is_some() {
                     // It was over; only the deletion of its row was cut off.
                     let ending = Ending { status: prior.status, reason: None, message: String::new() };
-                    self.insert(door, key, row, Phase::Removing { ending, retry: now.mono + RETRY }, created_at);
+                    self.insert(door, key, row, Phase::Removing { ending, retry: Some(now.mono) }, created_at);
                 }
             }
         }
@@ -307,6 +320,11 @@ impl Supervisor {
 }
 
 impl Job {
+    /// Whether a row, its own or its successor's, was there when it was last seen.
+    fn has_row(&self) -> bool {
+        self.row.is_some() || self.successor.is_some()
+    }
+
     /// The end of a running job follows its duration, never past the row's `expires_at`.
     fn reschedule(&mut self) {
         let (Phase::Running { spec, ends, .. }, Some(started)) = (&mut self.phase, self.started) else { return };

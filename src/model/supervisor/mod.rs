@@ -259,8 +259,9 @@ enum Phase {
     Closing { ending: Ending },
     /// The final status is on its way to STATE_DB.
     Publishing { ending: Ending },
-    /// The row's deletion has been asked for; again at `retry`.
-    Removing { ending: Ending, retry: Duration },
+    /// The row's deletion has been asked for; again at `retry`, if it was refused. Never twice at once: the second one would
+    /// hit the row of the next job under the name.
+    Removing { ending: Ending, retry: Option<Duration> },
 }
 
 /// Whether a tap is open while the session is being removed.
@@ -285,6 +286,8 @@ enum Deleted {
 #[derive(Clone, Debug)]
 struct Job {
     door: Source,
+    /// As they were when the job was taken up: most settings apply from the next job on.
+    settings: Arc<Settings>,
     /// Order of arrival, for the queue.
     sequence: u64,
     /// The row as it was last seen; `None` since its user deleted it.
@@ -313,7 +316,16 @@ struct Finished {
     status: Option<JobStatus>,
     /// The row it had, to tell a late echo of it from a new one.
     row: Option<Fields>,
+    /// When this daemon saw it end, or found it ended.
     ended: Duration,
+    /// How long it had been over by then.
+    age: Duration,
+}
+
+impl Finished {
+    fn forgotten_at(&self, retention: Duration) -> Duration {
+        self.ended + retention.saturating_sub(self.age)
+    }
 }
 
 /// What an earlier daemon left in STATE_DB.
@@ -336,7 +348,7 @@ pub struct Prior {
 /// All jobs of one ASIC namespace.
 #[derive(Clone, Debug)]
 pub struct Supervisor {
-    settings: Settings,
+    settings: Arc<Settings>,
     jobs: BTreeMap<String, Job>,
     finished: BTreeMap<String, Finished>,
     /// What an earlier daemon left, until the row's door has been listed once.
@@ -352,7 +364,7 @@ impl Supervisor {
     #[must_use]
     pub fn new(settings: Settings, prior: BTreeMap<String, Prior>, now: Now) -> Supervisor {
         Supervisor {
-            settings,
+            settings: Arc::new(settings),
             jobs: BTreeMap::new(),
             finished: BTreeMap::new(),
             prior,

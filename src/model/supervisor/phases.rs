@@ -25,6 +25,7 @@ impl Supervisor {
     ) {
         let key = id.as_str();
         let Some(job) = self.jobs.get_mut(key) else { return };
+        let settings = Arc::clone(&job.settings);
         let (spec, waiting) = match &mut job.phase {
             Phase::Surveying { spec, retry, waiting } => match world {
                 Ok(_) => (Arc::clone(spec), *waiting),
@@ -52,7 +53,7 @@ impl Supervisor {
             return self.wait(key, spec, waiting, now);
         }
         let (taken, memory_used) = (self.taken_sessions(), self.memory_bytes());
-        match admission::plan(id, &spec, &world, &self.settings, &taken, memory_used) {
+        match admission::plan(id, &spec, &world, &settings, &taken, memory_used) {
             Ok(plan) => self.start(id, spec, plan, now, effects),
             Err(refusal) => self.publish(key, Ending::rejected(refusal.reason, refusal.message), now),
         }
@@ -105,8 +106,11 @@ impl Supervisor {
                 job.attach(id, spec, plan, effects);
             }
             (Phase::Running { missing_since, .. }, SessionState::Active) => *missing_since = None,
-            (Phase::Running { missing_since, .. }, SessionState::Absent | SessionState::Inactive) => {
-                missing_since.get_or_insert(now.mono);
+            (Phase::Running { plan, missing_since, .. }, SessionState::Absent | SessionState::Inactive) => {
+                // A job without a session may share its name with one that an earlier daemon left behind.
+                if plan.mirror.is_some() {
+                    missing_since.get_or_insert(now.mono);
+                }
             }
             (Phase::Unmirroring { deleted: Deleted::Done, .. }, SessionState::Absent) => {
                 self.unmirrored(id.as_str(), now, effects);
@@ -225,7 +229,8 @@ impl Supervisor {
     }
 
     pub(super) fn warned(&mut self, id: &JobId, warning: Warning) {
-        if let Some(job) = self.jobs.get_mut(id.as_str()) {
+        // What is noticed late belongs to the job before this one.
+        if let Some(job) = self.jobs.get_mut(id.as_str()).filter(|job| job.holds_resources()) {
             job.warnings.insert(warning);
         }
     }
@@ -236,7 +241,7 @@ impl Supervisor {
         if job.row.is_none() {
             return self.finish(key, now);
         }
-        job.phase = Phase::Removing { ending: ending.clone(), retry: now.mono + RETRY };
+        job.phase = Phase::Removing { ending: ending.clone(), retry: None };
         effects.push(Effect::DeleteRow { door: job.door, key: key.to_owned() });
     }
 
@@ -250,11 +255,13 @@ impl Supervisor {
     ) {
         if let Err(error) = result {
             let line = format!("the row of job {key} could not be deleted yet: {error}");
-            return effects.push(Effect::Log { line });
+            effects.push(Effect::Log { line });
         }
-        let over = |job: &Job| job.door == door && matches!(job.phase, Phase::Removing { .. });
-        if self.jobs.get(key).is_some_and(over) {
-            self.finish(key, now);
+        let Some(job) = self.jobs.get_mut(key).filter(|job| job.door == door) else { return };
+        let Phase::Removing { retry, .. } = &mut job.phase else { return };
+        match result {
+            Ok(()) => self.finish(key, now),
+            Err(_) => *retry = Some(now.mono + RETRY),
         }
     }
 

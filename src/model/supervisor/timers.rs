@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::doors::expired_before_start;
-use super::{Deleted, Effect, LOST_GRACE, Now, Phase, RETRY, SURVEY_TIMEOUT, SWEEP_INTERVAL, SessionState, Supervisor};
+use super::{
+    Deleted, Effect, Finished, LOST_GRACE, Now, Phase, SURVEY_TIMEOUT, SWEEP_INTERVAL, SessionState, Supervisor,
+};
 use crate::model::job::JobId;
 use crate::model::schema::{Reason, Warning};
 use crate::model::status::Ending;
@@ -17,18 +19,20 @@ impl Supervisor {
     pub fn next_deadline(&self) -> Duration {
         let retention = self.settings.result_retention;
         let jobs = self.jobs.keys().filter_map(|key| self.deadline(key));
-        let finished = self.finished.values().map(|finished| finished.ended + retention);
+        let finished = self.finished.values().map(|finished| finished.forgotten_at(retention));
         jobs.chain(finished).fold(self.next_sweep, Duration::min)
     }
 
-    fn deadline(&self, key: &str) -> Option<Duration> {
+    /// When time alone moves the job on; `None` while only an answer can.
+    pub(super) fn deadline(&self, key: &str) -> Option<Duration> {
         let job = self.jobs.get(key)?;
         let or_expiry = |deadline: Duration| job.expires.map_or(deadline, |expires| deadline.min(expires));
         match &job.phase {
             Phase::Settling { due, .. } => Some(*due),
             Phase::Surveying { retry, .. } => Some(or_expiry(*retry)),
-            Phase::Queued { since, .. } => Some(or_expiry(*since + self.settings.queue_ttl)),
-            Phase::Mirroring { deadline, .. } => Some(*deadline),
+            Phase::Queued { since, .. } => Some(or_expiry(*since + job.settings.queue_ttl)),
+            Phase::Mirroring { deadline, .. } => Some(or_expiry(*deadline)),
+            Phase::Attaching { then: None, .. } => job.expires,
             Phase::Running { ends, missing_since, .. } => {
                 Some(missing_since.map_or(*ends, |since| (*ends).min(since + LOST_GRACE)))
             }
@@ -36,15 +40,16 @@ impl Supervisor {
                 Deleted::RetryAt(at) => Some((*at).min(*deadline)),
                 Deleted::Asked | Deleted::Done => Some(*deadline),
             },
-            Phase::Removing { retry, .. } => Some(*retry),
-            Phase::Attaching { .. } | Phase::Closing { .. } | Phase::Publishing { .. } => None,
+            Phase::Removing { retry, .. } => *retry,
+            Phase::Attaching { then: Some(_), .. } | Phase::Closing { .. } | Phase::Publishing { .. } => None,
         }
     }
 
     pub(super) fn run_timers(&mut self, now: Now, effects: &mut Vec<Effect>) {
         loop {
-            let due = self.jobs.keys().find(|key| self.deadline(key).is_some_and(|deadline| deadline <= now.mono));
-            let Some(key) = due.cloned() else { break };
+            let due = self.jobs.iter().filter_map(|(key, job)| Some((self.deadline(key)?, job.sequence, key)));
+            let Some((_, _, key)) = due.filter(|(deadline, _, _)| *deadline <= now.mono).min() else { break };
+            let key = key.clone();
             self.job_due(&key, now, effects);
         }
         self.promote(now, effects);
@@ -57,7 +62,6 @@ impl Supervisor {
 
     /// One deadline of one job has passed. Every arm moves the deadline or leaves the phase, so `run_timers` ends.
     fn job_due(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
-        let queue_ttl = self.settings.queue_ttl;
         let Some(job) = self.jobs.get_mut(key) else { return };
         let expired = job.expires.is_some_and(|expires| expires <= now.mono);
         match &mut job.phase {
@@ -71,8 +75,11 @@ impl Supervisor {
                 effects.extend(JobId::parse(key).ok().map(|id| Effect::Survey { id }));
             }
             Phase::Queued { .. } => {
-                let message = format!("no slot became free within queue_ttl, {} s", queue_ttl.as_secs());
+                let message = format!("no slot became free within queue_ttl, {} s", job.settings.queue_ttl.as_secs());
                 self.publish(key, Ending::rejected(Reason::QueueTimeout, message), now);
+            }
+            Phase::Mirroring { .. } | Phase::Attaching { .. } if expired => {
+                self.end(key, expired_before_start(), now, effects);
             }
             Phase::Mirroring { .. } => {
                 let ending = session_timed_out(key, job.session_state);
@@ -93,7 +100,7 @@ impl Supervisor {
                 effects.extend(JobId::parse(key).ok().map(|id| Effect::DeleteMirror { id, plan }));
             }
             Phase::Removing { retry, .. } => {
-                *retry = now.mono + RETRY;
+                *retry = None;
                 effects.push(Effect::DeleteRow { door: job.door, key: key.to_owned() });
             }
             Phase::Attaching { .. } | Phase::Closing { .. } | Phase::Publishing { .. } => {}
@@ -103,17 +110,15 @@ impl Supervisor {
     /// Drops what is past its retention, oldest first, and what is too much to remember.
     fn forget(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let retention = self.settings.result_retention;
+        let forgotten_at = |finished: &Finished| finished.forgotten_at(retention);
         let mut by_age: Vec<(Duration, String)> =
-            self.finished.iter().map(|(key, finished)| (finished.ended, key.clone())).collect();
+            self.finished.iter().map(|(key, finished)| (forgotten_at(finished), key.clone())).collect();
         by_age.sort();
         let too_many = by_age.len().saturating_sub(FINISHED_MAX);
-        for (index, (ended, key)) in by_age.into_iter().enumerate() {
-            if index < too_many || ended + retention <= now.mono {
+        for (index, (forgotten_at, key)) in by_age.into_iter().enumerate() {
+            if index < too_many || forgotten_at <= now.mono {
                 self.finished.remove(&key);
-                // A job that is running again under the name cleared the old results when it was taken up.
-                if !self.jobs.contains_key(&key) {
-                    effects.push(Effect::ClearResults { key });
-                }
+                effects.push(Effect::ClearResults { key });
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What the jobs add up to: slots, queue, memory, sessions, and what is said of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,13 @@ impl Supervisor {
             .filter(|(key, _)| !self.jobs.get(*key).is_some_and(Job::is_said))
             .filter_map(|(_, finished)| finished.status.clone());
         live.chain(finished)
+    }
+
+    /// The front-panel ports behind a job that copies their traffic; empty for one that does not, or holds nothing.
+    #[must_use]
+    pub fn source_ports(&self, id: &JobId) -> BTreeSet<String> {
+        let plan = self.jobs.get(id.as_str()).and_then(|job| job.plan.as_ref());
+        plan.filter(|plan| plan.mirror.is_some()).map(|plan| plan.source_ports.clone()).unwrap_or_default()
     }
 
     /// How many jobs hold a session or a tap.
@@ -139,7 +146,7 @@ impl Job {
         matches!(self.phase, Phase::Queued { .. } | Phase::Surveying { waiting: Some(_), .. })
     }
 
-    fn holds_resources(&self) -> bool {
+    pub(super) fn holds_resources(&self) -> bool {
         match &self.phase {
             Phase::Mirroring { .. }
             | Phase::Attaching { .. }

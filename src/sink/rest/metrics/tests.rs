@@ -80,7 +80,6 @@ fn snapshot() -> Snapshot {
         started_at: "2026-01-31T03:00:00Z".parse().unwrap(),
         instance_id: "i".to_owned(),
         device: Device::default(),
-        attach: "tcx".to_owned(),
         settings_errors: vec!["max_jobs: …".to_owned()],
     };
     Snapshot {

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/*
+ * How much a packet is, and its one cell.
+ */
+#ifndef TELEGEN_COUNT_H
+#define TELEGEN_COUNT_H
+
+#include "parse.h"
+
+/* What one buffer is on the wire. */
+struct weight {
+	__u64 packets;
+	__u64 bytes;	   /* of all packets */
+	__u64 packet_size; /* of each packet but the last; of the packet, if it is one */
+};
+
+/*
+ * The frame's bytes, with a tag that is in vlan_tci. A GSO buffer is gso_segs packets, each with
+ * its own copy of the headers up to TCP's or UDP's, the outer ones if there are inner ones. Where
+ * that header is not known (another protocol, or cut), the bytes are the buffer's. A buffer from a
+ * guest can come without gso_segs: it follows from gso_size.
+ */
+static __always_inline struct weight weigh(const struct frame *frame, const struct packet *packet)
+{
+	__u64 tag = frame->skb->vlan_present ? sizeof(struct vlan_tag) : 0;
+	__u64 len = frame->len + tag, header, segments, payload;
+
+	if (!packet->gso_size)
+		return (struct weight){1, len, len};
+	header = packet->l4_payload ? packet->l4_payload + tag : 0;
+	payload = packet->gso_size;
+	segments = frame->skb->gso_segs;
+	if (!segments && header)
+		segments = (len - header + payload - 1) / payload;
+	if (segments <= 1)
+		return (struct weight){1, len, len};
+	return (struct weight){segments, len + (segments - 1) * header, header + payload};
+}
+
+static __always_inline __u64 cell_of(const struct packet *packet)
+{
+	__u64 cell;
+
+	if (packet->eth_class > ETH_IPV6)
+		return packet->eth_class;
+	cell = CELL_IP | packet->ip_class;
+	if (packet->eth_class == ETH_IPV6)
+		cell |= CELL_IPV6;
+	if (packet->fragment)
+		cell |= CELL_FRAGMENT;
+	return cell;
+}
+
+static __always_inline void counter_add(struct counter *counter, const struct weight *weight)
+{
+	counter->packets += weight->packets;
+	counter->bytes += weight->bytes;
+}
+
+static __always_inline void count_cell(struct cpu *cpu, __u64 cell, const struct weight *weight)
+{
+	asm volatile("%0 &= %1" : "+r"(cell) : "i"(CELLS - 1));
+	counter_add(&cpu->cells[cell], weight);
+}
+
+static __always_inline void count_errors(struct cpu *cpu, __u32 errors, const struct weight *weight)
+{
+	if (!errors)
+		return;
+#pragma unroll
+	for (int i = 0; i < ERROR_COUNT; i++)
+		if (errors & 1 << i)
+			cpu->errors[i] += weight->packets;
+}
+
+#endif

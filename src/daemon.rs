@@ -1,0 +1,350 @@
+//! The composition root: builds the parts, runs the one `select!` loop, and ends everything in order.
+//!
+//! ```text
+//! sources ─▶ Event ─▶ supervisor ─▶ Effect ─▶ executor, taps
+//!               ▲                                   │
+//!               └──────────── outcomes ◀────────────┤
+//! taps ─▶ Sample ─▶ aggregator ─▶ Snapshot ─▶ sinks ┘
+//! ```
+//!
+//! No decision about a job is made here: the supervisor is asked, its effects are passed on.
+
+mod host;
+mod numbers;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::io::counters::Counters;
+use crate::io::executor::Executor;
+use crate::io::source::{Input, Sources};
+use crate::io::survey::Surveyor;
+use crate::io::tables::JobTables;
+use crate::io::tap::{Attach, TapHost};
+use crate::io::taps::{self, Intervals, TapEvent, Taps};
+use crate::model::job::JobId;
+use crate::model::report::{ExportState, Snapshot};
+use crate::model::schema::config_db;
+use crate::model::settings::Settings;
+use crate::model::supervisor::{Effect, Event, Now, Supervisor};
+use crate::sink::state_db::{self, StateDb};
+use crate::sink::{otlp, rest};
+use crate::sonic::{DatabaseConfig, Fields, connect, wait_for_config_db};
+use numbers::{Numbers, PollAnswer};
+
+/// SIGTERM allows five seconds for everything; what is not over then is left to the next daemon's sweep.
+const SHUTDOWN: Duration = Duration::from_millis(4_200);
+/// How long the sinks may take for their last words.
+const SINKS_END: Duration = Duration::from_millis(2_500);
+/// Messages that wait for the loop at the most; a source that is faster waits.
+const QUEUE: usize = 256;
+
+/// How the daemon is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// SONiC's `database_config.json`.
+    pub database_config: PathBuf,
+    /// For the lock and the notes about qdiscs: a directory that does not outlive a reboot.
+    pub state_dir: PathBuf,
+    /// How taps attach.
+    pub attach: Attach,
+}
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What keeps it from starting: no configuration, another daemon, no kernel support.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(serve(options))
+}
+
+async fn serve(options: &Options) -> anyhow::Result<()> {
+    let _lock = host::lock(&options.state_dir)?;
+    let databases = DatabaseConfig::load(&options.database_config)?;
+    let mut stop = Stop::new()?;
+    tokio::select! {
+        loaded = wait_for_config_db(&databases) => loaded?,
+        () = stop.asked() => return Ok(()),
+    }
+    let host = TapHost { attach: options.attach, state_dir: options.state_dir.clone() };
+    let swept = host.sweep().context("remove what an earlier daemon left on network devices")?;
+    if swept.filters + swept.qdiscs > 0 {
+        tracing::warn!(filters = swept.filters, qdiscs = swept.qdiscs, "removed what an earlier daemon left");
+    }
+    let mut daemon = Daemon::start(&databases, host).await?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), commit = env!("TELEGEN_COMMIT"), "ready");
+    daemon.run(&mut stop).await;
+    daemon.end().await;
+    Ok(())
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn new() -> anyhow::Result<Stop> {
+        Ok(Stop {
+            terminate: signal(SignalKind::terminate()).context("listen for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("listen for SIGINT")?,
+        })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The parts, and the ends of their channels.
+struct Daemon {
+    started: Instant,
+    supervisor: Supervisor,
+    numbers: Numbers,
+    taps: Taps,
+    executor: Executor,
+    _sources: Sources,
+    inputs: mpsc::Receiver<Input>,
+    outcomes: mpsc::Receiver<Event>,
+    tap_events: mpsc::Receiver<TapEvent>,
+    polls: mpsc::Receiver<PollAnswer>,
+    published: mpsc::Receiver<String>,
+    clears: mpsc::UnboundedSender<String>,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    sinks: Sinks,
+    /// What is wrong until the daemon is started again, whatever the settings say next.
+    lasting_errors: Vec<String>,
+}
+
+/// The sinks' tasks, and how they are told to finish.
+struct Sinks {
+    closing: watch::Sender<bool>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Daemon {
+    async fn start(databases: &DatabaseConfig, host: TapHost) -> anyhow::Result<Daemon> {
+        let started = Instant::now();
+        let config = connect(databases, "CONFIG_DB").await?;
+        let row = config.hgetall(&config.database().key(config_db::SETTINGS, config_db::SETTINGS_KEY)).await?;
+        let (settings, mut errors) = parse_settings(&row);
+        let mut lasting_errors = Vec::new();
+        let rest = match rest::bind(&settings.rest_listen).await {
+            Ok(bound) => Some(bound),
+            Err(error) => {
+                tracing::error!(%error, "no REST");
+                lasting_errors.push(format!("rest_listen: {error}"));
+                None
+            }
+        };
+        errors.extend(lasting_errors.iter().cloned());
+        let info = host::daemon_info(&config, errors).await?;
+        let state = connect(databases, "STATE_DB").await?;
+        let prior = state_db::read_prior(&state).await?;
+        let tap_cost = taps::cost().context("find out how much memory a tap takes")?;
+
+        let (input_sender, inputs) = mpsc::channel(QUEUE);
+        let (outcome_sender, outcomes) = mpsc::channel(QUEUE);
+        let (tap_sender, tap_events) = mpsc::channel(QUEUE);
+        let (poll_sender, polls) = mpsc::channel(QUEUE);
+        let (published_sender, published) = mpsc::channel(QUEUE);
+        let (clears, clear_receiver) = mpsc::unbounded_channel();
+        let numbers = Numbers::new(info, settings.clone(), Counters::new(databases)?, poll_sender)?;
+        let (snapshots, snapshot) = watch::channel(numbers.first_snapshot());
+        let sink = StateDb::new(databases, snapshot.clone(), clear_receiver, published_sender)?;
+        let mut sinks = Sinks { closing: watch::channel(false).0, tasks: vec![tokio::spawn(sink.run())] };
+        sinks.start_doors(databases, rest, snapshot)?;
+
+        let surveyor = Surveyor::new(databases, tap_cost)?;
+        let executor = Executor::start(databases, surveyor, outcome_sender)?;
+        let taps = Taps::new(host, tap_sender, intervals(&settings));
+        let now = Now { mono: started.elapsed(), wall: Timestamp::now() };
+        Ok(Daemon {
+            started,
+            supervisor: Supervisor::new(settings, prior, now),
+            numbers,
+            taps,
+            executor,
+            _sources: Sources::start(databases, &input_sender)?,
+            inputs,
+            outcomes,
+            tap_events,
+            polls,
+            published,
+            clears,
+            snapshots,
+            sinks,
+            lasting_errors,
+        })
+    }
+
+    /// Until SIGTERM and then until every job is over, or its time is.
+    async fn run(&mut self, stop: &mut Stop) {
+        let mut ends: Option<Instant> = None;
+        loop {
+            let wake = self.wake(ends);
+            let event = tokio::select! {
+                Some(input) = self.inputs.recv() => self.input(input),
+                Some(event) = self.outcomes.recv() => Some(event),
+                Some(event) = self.tap_events.recv() => self.tap_event(event),
+                Some(answer) = self.polls.recv() => self.numbers.polled(answer, self.started.elapsed()),
+                Some(key) = self.published.recv() => Some(Event::Published { key }),
+                () = tokio::time::sleep_until(wake.into()) => None,
+                () = stop.asked(), if ends.is_none() => {
+                    tracing::info!("stopping: ending all jobs");
+                    ends = Some(Instant::now() + SHUTDOWN);
+                    Some(Event::Shutdown)
+                }
+            };
+            self.step(event);
+            match ends {
+                Some(_) if self.supervisor.is_idle() => return,
+                Some(at) if at <= Instant::now() => {
+                    tracing::error!("not every job could be ended in time; the next start cleans up");
+                    return;
+                }
+                Some(_) | None => {}
+            }
+        }
+    }
+
+    fn wake(&self, ends: Option<Instant>) -> Instant {
+        // `next_deadline` may be far away; the sweep bounds it to 30 s.
+        let deadline = self.started + self.supervisor.next_deadline();
+        ends.map_or(deadline, |ends| deadline.min(ends))
+    }
+
+    fn step(&mut self, event: Option<Event>) {
+        let now = Now { mono: self.started.elapsed(), wall: Timestamp::now() };
+        let effects = match event {
+            Some(event) => self.supervisor.on(event, now),
+            None => self.supervisor.tick(now),
+        };
+        for effect in effects {
+            self.begin(effect);
+        }
+        if let Some(snapshot) = self.numbers.snapshot(&self.supervisor) {
+            self.snapshots.send_replace(snapshot);
+        }
+    }
+
+    fn begin(&mut self, effect: Effect) {
+        if let Effect::OpenTap { id, spec, .. } = &effect {
+            self.numbers.expect(id, spec, self.supervisor.settings());
+        }
+        if let Some(key) = self.executor.submit(effect, &mut self.taps) {
+            self.numbers.forget(&key);
+            // The sink outlives this loop.
+            let _ = self.clears.send(key);
+        }
+    }
+
+    fn input(&mut self, input: Input) -> Option<Event> {
+        match input {
+            Input::Event(event) => Some(event),
+            Input::Settings(settings, mut errors) => {
+                for error in &errors {
+                    tracing::error!("TELEGEN|global: {error}");
+                }
+                self.taps.set_intervals(intervals(&settings));
+                errors.extend(self.lasting_errors.iter().cloned());
+                self.numbers.settings_changed(&settings, errors);
+                Some(Event::Settings(settings))
+            }
+            Input::SessionsChanged | Input::Reconnected => {
+                self.begin(Effect::ListSessions);
+                None
+            }
+        }
+    }
+
+    fn tap_event(&mut self, event: TapEvent) -> Option<Event> {
+        match event {
+            TapEvent::Opened { id, result } => {
+                let result = result.map(|sample| self.read(&id, sample));
+                Some(Event::TapOpened { id, result })
+            }
+            TapEvent::Read { id, sample } => {
+                self.read(&id, sample);
+                None
+            }
+            TapEvent::Lost { id, message } => Some(Event::TapLost { id, message }),
+            TapEvent::Closed { id, result } => {
+                let result = result.map(|sample| self.numbers.read_last(&id, sample));
+                Some(Event::TapClosed { id, result })
+            }
+        }
+    }
+
+    fn read(&mut self, id: &JobId, sample: crate::model::sample::Sample) {
+        let ports = self.supervisor.source_ports(id);
+        self.numbers.read(id, sample, ports);
+    }
+
+    /// The sinks see the last snapshot, then that it was the last.
+    async fn end(self) {
+        let Daemon { snapshots, sinks: Sinks { closing, tasks }, .. } = self;
+        closing.send_replace(true);
+        drop(snapshots);
+        let all = async {
+            for task in tasks {
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "a sink ended badly");
+                }
+            }
+        };
+        if tokio::time::timeout(SINKS_END, all).await.is_err() {
+            tracing::warn!("the sinks did not finish in time");
+        }
+    }
+}
+
+impl Sinks {
+    /// OTLP, and REST if it could be bound.
+    fn start_doors(
+        &mut self,
+        databases: &DatabaseConfig,
+        rest: Option<rest::Bound>,
+        snapshot: watch::Receiver<Arc<Snapshot>>,
+    ) -> anyhow::Result<()> {
+        let (export_sender, export) = watch::channel(ExportState::default());
+        let environment = otlp::Environment::of_process();
+        let exporting = otlp::ship::run(snapshot.clone(), export_sender, environment, closed(self.closing.subscribe()));
+        self.tasks.push(tokio::spawn(exporting));
+        if let Some(bound) = rest {
+            let tables = Arc::new(JobTables::new(databases)?);
+            let closing = closed(self.closing.subscribe());
+            self.tasks.push(tokio::spawn(rest::serve_on(bound, tables, snapshot, export, closing)));
+        }
+        Ok(())
+    }
+}
+
+async fn closed(mut closing: watch::Receiver<bool>) {
+    // An error means that the daemon is gone, which is an end too.
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+fn intervals(settings: &Settings) -> Intervals {
+    Intervals { results: settings.result_interval, flows: settings.flow_interval }
+}
+
+fn parse_settings(row: &Fields) -> (Settings, Vec<String>) {
+    let (settings, errors) = Settings::parse(row);
+    let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    for error in &errors {
+        tracing::error!("TELEGEN|global: {error}");
+    }
+    (settings, errors)
+}

@@ -1,0 +1,115 @@
+//! What the daemon finds out of itself and its host at start: who it is, where it runs, and that it is the only one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::model::report::{DaemonInfo, Device};
+use crate::model::schema::config_db;
+use crate::sonic::RedisConnection;
+
+/// Held as long as the daemon lives; the kernel releases it when the process ends, however it ends.
+pub type Lock = Flock<File>;
+
+/// Takes the lock of `state_dir`, or says who has it.
+pub fn lock(state_dir: &Path) -> anyhow::Result<Lock> {
+    fs::create_dir_all(state_dir).with_context(|| format!("make {}", state_dir.display()))?;
+    let path = state_dir.join("daemon.lock");
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let file = file.with_context(|| format!("open {}", path.display()))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(mut lock) => {
+            lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()))?;
+            Ok(lock)
+        }
+        Err((mut file, _)) => {
+            let mut pid = String::new();
+            // Only for the message.
+            let _ = file.read_to_string(&mut pid);
+            bail!("another telegen-sonic daemon (pid {}) has {}; stop it first", pid.trim(), path.display())
+        }
+    }
+}
+
+/// Identity of this run.
+pub async fn daemon_info(config: &RedisConnection, settings_errors: Vec<String>) -> anyhow::Result<DaemonInfo> {
+    let mut instance = [0_u8; 16];
+    getrandom::fill(&mut instance).context("ask the kernel for random bytes")?;
+    Ok(DaemonInfo {
+        version: env!("CARGO_PKG_VERSION"),
+        commit: env!("TELEGEN_COMMIT"),
+        built_at: env!("TELEGEN_BUILT_AT"),
+        pid: std::process::id(),
+        started_at: Timestamp::now(),
+        instance_id: instance.iter().map(|byte| format!("{byte:02x}")).collect(),
+        device: device(config).await?,
+        settings_errors,
+    })
+}
+
+async fn device(config: &RedisConnection) -> anyhow::Result<Device> {
+    let row = config.hgetall(&config.database().key(config_db::DEVICE_METADATA, "localhost")).await?;
+    let field = |name: &str| row.get(name).cloned().unwrap_or_default();
+    let platform = field("platform");
+    Ok(Device {
+        hostname: row.get("hostname").cloned().unwrap_or_else(kernel_hostname),
+        machine_id: read_line("/etc/machine-id"),
+        arch: match std::env::consts::ARCH {
+            "x86_64" => "amd64".to_owned(),
+            "aarch64" => "arm64".to_owned(),
+            other => other.to_owned(),
+        },
+        os_version: os_version(&fs::read_to_string("/etc/sonic/sonic_version.yml").unwrap_or_default()),
+        manufacturer: manufacturer(&platform),
+        platform,
+        hwsku: field("hwsku"),
+        namespace: std::env::var("NAMESPACE_ID").map(|id| format!("asic{id}")).unwrap_or_default(),
+    })
+}
+
+fn kernel_hostname() -> String {
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn read_line(path: &str) -> String {
+    fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+/// `build_version: '202505.1'`
+fn os_version(yaml: &str) -> String {
+    let line = yaml.lines().find_map(|line| line.strip_prefix("build_version:"));
+    line.map(|value| value.trim().trim_matches(['\'', '"']).to_owned()).unwrap_or_default()
+}
+
+/// ONIE names platforms `<arch>-<vendor>_<model>-r<revision>`.
+fn manufacturer(platform: &str) -> String {
+    let vendor = platform.split('-').nth(1).and_then(|machine| machine.split('_').next());
+    vendor.unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{lock, manufacturer, os_version};
+
+    #[test]
+    fn platform_and_version_are_read_as_sonic_writes_them() {
+        assert_eq!(manufacturer("x86_64-dellemc_s5232f_c3538-r0"), "dellemc");
+        assert_eq!(manufacturer(""), "");
+        assert_eq!(os_version("build_version: '202505.1-abc'\ndebian_version: '12'\n"), "202505.1-abc");
+        assert_eq!(os_version(""), "");
+    }
+
+    #[test]
+    fn a_second_daemon_is_told_the_first_ones_pid() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let held = lock(dir.path()).expect("the first has it");
+        let refused = lock(dir.path()).expect_err("the second has not").to_string();
+        assert!(refused.contains(&format!("pid {}", std::process::id())), "{refused}");
+        drop(held);
+        lock(dir.path()).expect("free again");
+    }
+}

@@ -1,0 +1,210 @@
+//! The numbers of all jobs: an aggregator for each, the polls of the ports' counters beside it, and the snapshot they add up
+//! to for the sinks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::io::counters::Counters;
+use crate::model::aggregate::{Aggregator, PortPoll};
+use crate::model::job::{JobId, JobSpec};
+use crate::model::report::{DaemonInfo, Detail, Report, Results, Snapshot};
+use crate::model::sample::Sample;
+use crate::model::schema::Status;
+use crate::model::settings::Settings;
+use crate::model::status::JobStatus;
+use crate::model::supervisor::{Event, Supervisor};
+
+/// Polls that wait at the most: a COUNTERS_DB that is slower than the readings loses polls, not the daemon.
+const POLLS_WAITING: usize = 8;
+
+/// What a poll found.
+pub struct PollAnswer {
+    id: JobId,
+    poll: PortPoll,
+}
+
+/// One job's numbers.
+struct Job {
+    spec: Arc<JobSpec>,
+    topk_flows: usize,
+    aggregator: Option<Aggregator>,
+    results: Option<Arc<Results>>,
+    detail: Option<Arc<Detail>>,
+}
+
+/// All jobs' numbers, and the latest snapshot.
+pub struct Numbers {
+    info: Arc<DaemonInfo>,
+    settings: Arc<Settings>,
+    anonymize_key: [u8; 16],
+    jobs: BTreeMap<String, Job>,
+    reports: BTreeMap<String, Arc<Report>>,
+    /// Something besides a report changed.
+    stale: bool,
+    poll_requests: mpsc::Sender<(JobId, BTreeSet<String>)>,
+}
+
+impl Numbers {
+    /// No jobs yet; answers of `counters` come on `answers`.
+    pub fn new(
+        info: DaemonInfo,
+        settings: Settings,
+        counters: Counters,
+        answers: mpsc::Sender<PollAnswer>,
+    ) -> anyhow::Result<Numbers> {
+        let mut anonymize_key = [0; 16];
+        getrandom::fill(&mut anonymize_key).context("ask the kernel for random bytes")?;
+        let (poll_requests, requests) = mpsc::channel(POLLS_WAITING);
+        tokio::spawn(poll(counters, requests, answers));
+        Ok(Numbers {
+            info: Arc::new(info),
+            settings: Arc::new(settings),
+            anonymize_key,
+            jobs: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            stale: false,
+            poll_requests,
+        })
+    }
+
+    /// A snapshot without jobs.
+    pub fn first_snapshot(&self) -> Arc<Snapshot> {
+        let (daemon, settings) = (Arc::clone(&self.info), Arc::clone(&self.settings));
+        Arc::new(Snapshot { daemon, settings, jobs: BTreeMap::new() })
+    }
+
+    /// A tap is about to be opened for a job.
+    pub fn expect(&mut self, id: &JobId, spec: &Arc<JobSpec>, settings: &Settings) {
+        let job = Job {
+            spec: Arc::clone(spec),
+            topk_flows: settings.topk_flows,
+            aggregator: None,
+            results: None,
+            detail: None,
+        };
+        self.jobs.insert(id.as_str().to_owned(), job);
+    }
+
+    /// A reading, the first of which opens the job's numbers; `ports` are polled beside it.
+    pub fn read(&mut self, id: &JobId, sample: Sample, ports: BTreeSet<String>) {
+        self.read_last(id, sample);
+        // A full queue means that COUNTERS_DB is slow: this poll is left out, coverage stands between the others.
+        if !ports.is_empty() && self.poll_requests.try_send((id.clone(), ports)).is_err() {
+            tracing::debug!(%id, "a poll of the port's counters was left out");
+        }
+    }
+
+    /// The reading that closes the tap.
+    pub fn read_last(&mut self, id: &JobId, sample: Sample) {
+        let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
+        let aggregator = job.aggregator.get_or_insert_with(|| {
+            Aggregator::new(Arc::clone(&job.spec), job.topk_flows, self.anonymize_key, sample.taken_at_ns)
+        });
+        aggregator.sample(sample, Timestamp::now());
+        job.results = aggregator.results().map(Arc::new);
+        job.detail = aggregator.latest_detail();
+    }
+
+    /// A poll of the port's counters, at `at` on the steady clock. It shows in the next reading's results.
+    pub fn polled(&mut self, answer: PollAnswer, at: Duration) -> Option<Event> {
+        let job = self.jobs.get_mut(answer.id.as_str())?;
+        let warning = job.aggregator.as_mut()?.poll(answer.poll, at)?;
+        Some(Event::Warned { id: answer.id, warning })
+    }
+
+    /// The job's results are cleared.
+    pub fn forget(&mut self, key: &str) {
+        self.jobs.remove(key);
+        self.reports.remove(key);
+        self.stale = true;
+    }
+
+    /// The settings changed; `errors` are what of them could not be taken.
+    pub fn settings_changed(&mut self, settings: &Settings, errors: Vec<String>) {
+        self.stale |= *self.settings != *settings || self.info.settings_errors != errors;
+        self.settings = Arc::new(settings.clone());
+        self.info = Arc::new(DaemonInfo { settings_errors: errors, ..DaemonInfo::clone(&self.info) });
+    }
+
+    /// The snapshot, if it differs from the one before.
+    pub fn snapshot(&mut self, supervisor: &Supervisor) -> Option<Arc<Snapshot>> {
+        let mut reports = BTreeMap::new();
+        let mut changed = std::mem::take(&mut self.stale);
+        for status in supervisor.statuses() {
+            let key = status.key.clone();
+            let known = self.reports.get(&key);
+            let report = self.report(status, known);
+            changed |= !known.is_some_and(|known| Arc::ptr_eq(known, &report));
+            reports.insert(key, report);
+        }
+        changed |= reports.len() != self.reports.len();
+        self.reports = reports;
+        self.jobs.retain(|key, _| self.reports.contains_key(key));
+        changed.then(|| {
+            let (daemon, settings) = (Arc::clone(&self.info), Arc::clone(&self.settings));
+            Arc::new(Snapshot { daemon, settings, jobs: self.reports.clone() })
+        })
+    }
+
+    /// The known report if nothing in it changed, otherwise a new one.
+    fn report(&self, status: JobStatus, known: Option<&Arc<Report>>) -> Arc<Report> {
+        let job = self.jobs.get(&status.key);
+        let results = job.and_then(|job| job.results.clone());
+        let detail = job.and_then(|job| job.detail.clone());
+        if let Some(known) = known
+            && known.status == status
+            && same(known.results.as_ref(), results.as_ref())
+            && same(known.detail.as_ref(), detail.as_ref())
+        {
+            return Arc::clone(known);
+        }
+        if known.is_none_or(|known| known.status.status != status.status) {
+            log_status(&status);
+        }
+        Arc::new(Report { status, results, detail })
+    }
+}
+
+fn same<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// One line for each job's start, end and refusal.
+fn log_status(status: &JobStatus) {
+    let port = status.spec.as_ref().map_or("", |spec| &spec.port);
+    let (job, word, message) = (&status.key, status.status, &status.message);
+    let reason = status.reason.map_or("", |reason| reason.as_str());
+    match word {
+        Status::Failed | Status::Rejected => tracing::warn!(job, port, status = %word, reason, "{message}"),
+        Status::Running | Status::Done | Status::Stopped | Status::Expired => {
+            tracing::info!(job, port, status = %word, reason, "{message}");
+        }
+        Status::Queued | Status::Starting | Status::Stopping => tracing::debug!(job, port, status = %word),
+    }
+}
+
+async fn poll(
+    mut counters: Counters,
+    mut requests: mpsc::Receiver<(JobId, BTreeSet<String>)>,
+    answers: mpsc::Sender<PollAnswer>,
+) {
+    while let Some((id, ports)) = requests.recv().await {
+        match counters.poll(&ports).await {
+            Ok(poll) => {
+                if answers.send(PollAnswer { id, poll }).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => tracing::debug!(%id, %error, "the port's counters could not be polled"),
+        }
+    }
+}

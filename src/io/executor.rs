@@ -1,0 +1,144 @@
+//! Carries the supervisor's effects out and reports what came of them. The only `match` over [`Effect`]; it translates, it
+//! decides nothing.
+//!
+//! Everything that goes to Redis passes through one queue, in the order in which it was said; taps have their own threads.
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::mirror::MirrorSessions;
+use super::survey::Surveyor;
+use super::taps::Taps;
+use crate::model::schema::{Source, appl_db, config_db};
+use crate::model::supervisor::{Effect, Event};
+use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Reconnecting};
+
+/// Carries effects out.
+pub struct Executor {
+    redis: mpsc::UnboundedSender<Effect>,
+    task: JoinHandle<()>,
+}
+
+impl Executor {
+    /// Starts the queue; outcomes are said on `outcomes`.
+    ///
+    /// # Errors
+    /// The configuration lacks a database.
+    pub fn start(
+        databases: &DatabaseConfig,
+        surveyor: Surveyor,
+        outcomes: mpsc::Sender<Event>,
+    ) -> Result<Executor, DatabaseConfigError> {
+        // The supervisor never has more than a few effects per job under way, so the queue is bounded by the number of rows.
+        let (redis, queue) = mpsc::unbounded_channel();
+        let worker = Worker {
+            surveyor,
+            mirrors: MirrorSessions::new(databases)?,
+            config: Reconnecting::new(databases, "CONFIG_DB")?,
+            appl: Reconnecting::new(databases, "APPL_DB")?,
+            outcomes,
+        };
+        Ok(Executor { redis, task: tokio::spawn(worker.run(queue)) })
+    }
+
+    /// Begins an effect. `ClearResults` is not for this queue: the sink that writes the results deletes them, in its own order;
+    /// it is handed back.
+    pub fn submit(&self, effect: Effect, taps: &mut Taps) -> Option<String> {
+        match effect {
+            Effect::OpenTap { id, spec, netdev, hooks } => taps.open(&id, &spec, netdev, hooks),
+            Effect::CloseTap { id } => taps.close(&id),
+            Effect::Log { line } => tracing::warn!("{line}"),
+            Effect::ClearResults { key } => return Some(key),
+            Effect::Survey { .. }
+            | Effect::SetMirror { .. }
+            | Effect::DeleteMirror { .. }
+            | Effect::DeleteOrphan { .. }
+            | Effect::ListSessions
+            | Effect::DeleteRow { .. } => {
+                if self.redis.send(effect).is_err() {
+                    tracing::error!("the executor's queue has ended");
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Worker {
+    surveyor: Surveyor,
+    mirrors: MirrorSessions,
+    config: Reconnecting,
+    appl: Reconnecting,
+    outcomes: mpsc::Sender<Event>,
+}
+
+impl Worker {
+    async fn run(mut self, mut queue: mpsc::UnboundedReceiver<Effect>) {
+        while let Some(effect) = queue.recv().await {
+            if let Some(outcome) = self.carry_out(effect).await
+                && self.outcomes.send(outcome).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Survey { id } => {
+                let world = self.surveyor.survey().await.map(Box::new).map_err(text);
+                Some(Event::Surveyed { id, world })
+            }
+            Effect::ListSessions => match self.surveyor.survey().await {
+                Ok(world) => Some(Event::Sessions { world: Box::new(world) }),
+                Err(error) => {
+                    tracing::warn!(%error, "mirror sessions cannot be listed now; the next round tries again");
+                    None
+                }
+            },
+            Effect::SetMirror { id, plan } => {
+                let result = self.mirrors.set(&plan).await.map_err(text);
+                Some(Event::MirrorSet { id, result })
+            }
+            Effect::DeleteMirror { id, plan } => {
+                let result = self.mirrors.delete(&plan.session).await.map_err(text);
+                Some(Event::MirrorDeleted { id, result })
+            }
+            Effect::DeleteOrphan { session } => {
+                match self.mirrors.delete(&session).await {
+                    Ok(()) => tracing::warn!(session, "deleted a mirror session of ours that no job owned"),
+                    Err(error) => {
+                        tracing::warn!(session, %error, "a mirror session of ours that no job owns is still there")
+                    }
+                }
+                None
+            }
+            Effect::DeleteRow { door, key } => {
+                let result = self.delete_row(door, &key).await.map_err(text);
+                Some(Event::RowDeleted { door, key, result })
+            }
+            Effect::OpenTap { .. } | Effect::CloseTap { .. } | Effect::ClearResults { .. } | Effect::Log { .. } => None,
+        }
+    }
+
+    async fn delete_row(&mut self, door: Source, key: &str) -> Result<(), Error> {
+        let (link, table) = match door {
+            Source::Config => (&mut self.config, config_db::JOB),
+            Source::Appl => (&mut self.appl, appl_db::JOB),
+        };
+        let connection = link.connection().await?;
+        connection.del(&connection.database().key(table, key)).await.map(|_| ())
+    }
+}
+
+// A function for `map_err`, which hands the error over.
+#[allow(clippy::needless_pass_by_value)]
+fn text(error: Error) -> String {
+    error.to_string()
+}

@@ -1,0 +1,173 @@
+//! What happens in the tables, as events of the supervisor. Everything is level-triggered: rows are re-read when they are
+//! dirty and listed again after every loss and every 30 s; comparing is the supervisor's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::model::job::{Fields, JobId};
+use crate::model::schema::{SESSION_PREFIX, Source, appl_db, config_db, state_db};
+use crate::model::settings::Settings;
+use crate::model::supervisor::{Event, SessionState};
+use crate::sonic::consumer_table::TableOp;
+use crate::sonic::subscriber_table::RESYNC;
+use crate::sonic::{ConsumerEvent, ConsumerStateTable, DatabaseConfig, DatabaseConfigError, TableWatch, WatchEvent};
+
+/// What a source says.
+#[derive(Debug)]
+pub enum Input {
+    /// For the supervisor.
+    Event(Event),
+    /// The settings changed; with what of them could not be taken.
+    Settings(Box<Settings>, Vec<String>),
+    /// Mirror sessions changed, or may have: take a snapshot.
+    SessionsChanged,
+    /// A database came back, so what was written there may be gone.
+    Reconnected,
+}
+
+/// The three sources. Dropping it ends them.
+#[derive(Debug)]
+pub struct Sources(Vec<JoinHandle<()>>);
+
+impl Sources {
+    /// Begins to watch; what happens is said on `inputs`.
+    ///
+    /// # Errors
+    /// The configuration lacks a database.
+    pub fn start(databases: &DatabaseConfig, inputs: &mpsc::Sender<Input>) -> Result<Sources, DatabaseConfigError> {
+        let tables = [config_db::JOB, config_db::SETTINGS, config_db::MIRROR_SESSION];
+        let config = TableWatch::new(databases, "CONFIG_DB", &tables, RESYNC)?;
+        let state = TableWatch::new(databases, "STATE_DB", &[state_db::MIRROR_SESSION], RESYNC)?;
+        let appl = ConsumerStateTable::new(databases, "APPL_DB", appl_db::JOB, RESYNC)?;
+        Ok(Sources(vec![
+            tokio::spawn(watch_config(config, inputs.clone())),
+            tokio::spawn(watch_states(state, inputs.clone())),
+            tokio::spawn(consume(appl, inputs.clone())),
+        ]))
+    }
+}
+
+impl Drop for Sources {
+    fn drop(&mut self) {
+        for task in &self.0 {
+            task.abort();
+        }
+    }
+}
+
+/// CONFIG_DB: jobs, settings, and the fact that mirror sessions changed.
+async fn watch_config(mut watch: TableWatch, inputs: mpsc::Sender<Input>) {
+    loop {
+        let input = match watch.next().await {
+            WatchEvent::Resynchronised { table, mut rows } => match table.as_str() {
+                config_db::JOB => Input::Event(Event::Rows { door: Source::Config, rows }),
+                config_db::SETTINGS => settings(&rows.remove(config_db::SETTINGS_KEY).unwrap_or_default()),
+                _ => Input::SessionsChanged,
+            },
+            WatchEvent::Set { table, key, fields } => match table.as_str() {
+                config_db::JOB => row(Source::Config, key, Some(fields)),
+                config_db::SETTINGS if key == config_db::SETTINGS_KEY => settings(&fields),
+                config_db::SETTINGS => continue,
+                _ => Input::SessionsChanged,
+            },
+            WatchEvent::Del { table, key } => match table.as_str() {
+                config_db::JOB => row(Source::Config, key, None),
+                config_db::SETTINGS if key == config_db::SETTINGS_KEY => settings(&Fields::new()),
+                config_db::SETTINGS => continue,
+                _ => Input::SessionsChanged,
+            },
+            WatchEvent::Disconnected { error } => {
+                tracing::warn!(%error, "CONFIG_DB is away");
+                continue;
+            }
+        };
+        if inputs.send(input).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// STATE_DB: orchagent's word on our sessions.
+async fn watch_states(mut watch: TableWatch, inputs: mpsc::Sender<Input>) {
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    loop {
+        let events = match watch.next().await {
+            WatchEvent::Resynchronised { rows, .. } => {
+                let _ = inputs.send(Input::Reconnected).await;
+                all_states(&mut known, rows)
+            }
+            WatchEvent::Set { key, fields, .. } => {
+                known.insert(key.clone());
+                session_state(&key, Some(&fields)).into_iter().collect()
+            }
+            WatchEvent::Del { key, .. } => {
+                known.remove(&key);
+                session_state(&key, None).into_iter().collect()
+            }
+            WatchEvent::Disconnected { error } => {
+                tracing::warn!(%error, "STATE_DB is away");
+                Vec::new()
+            }
+        };
+        for event in events {
+            if inputs.send(Input::Event(event)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// A listing says of every session that was known whether it is still there.
+fn all_states(known: &mut BTreeSet<String>, rows: BTreeMap<String, Fields>) -> Vec<Event> {
+    let before = std::mem::take(known);
+    *known = rows.keys().filter(|name| name.starts_with(SESSION_PREFIX)).cloned().collect();
+    let gone = before.difference(known).filter_map(|name| session_state(name, None));
+    let present = rows.iter().filter_map(|(name, fields)| session_state(name, Some(fields)));
+    gone.chain(present).collect()
+}
+
+fn session_state(name: &str, fields: Option<&Fields>) -> Option<Event> {
+    let id = JobId::of_session(name)?;
+    let state = match fields.map(|fields| fields.get("status").map(String::as_str)) {
+        None => SessionState::Absent,
+        Some(Some("active")) => SessionState::Active,
+        Some(_) => SessionState::Inactive,
+    };
+    Some(Event::SessionState { id, state })
+}
+
+/// APPL_DB: jobs of programs on the switch.
+async fn consume(mut table: ConsumerStateTable, inputs: mpsc::Sender<Input>) {
+    loop {
+        let events = match table.pops().await {
+            ConsumerEvent::Resynchronised { rows } => vec![Input::Event(Event::Rows { door: Source::Appl, rows })],
+            ConsumerEvent::Popped(ops) => ops
+                .into_iter()
+                .map(|op| match op {
+                    TableOp::Set { key, row: fields, .. } => row(Source::Appl, key, Some(fields)),
+                    TableOp::Del { key } => row(Source::Appl, key, None),
+                })
+                .collect(),
+            ConsumerEvent::Disconnected { error } => {
+                tracing::warn!(%error, "APPL_DB is away");
+                Vec::new()
+            }
+        };
+        for input in events {
+            if inputs.send(input).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn row(door: Source, key: String, fields: Option<Fields>) -> Input {
+    Input::Event(Event::Row { door, key, fields })
+}
+
+fn settings(fields: &Fields) -> Input {
+    let (settings, errors) = Settings::parse(fields);
+    Input::Settings(Box::new(settings), errors.iter().map(ToString::to_string).collect())
+}

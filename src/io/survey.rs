@@ -1,0 +1,131 @@
+//! Takes the snapshot on which admission depends, from the tables of CONFIG_DB, APPL_DB and STATE_DB and this host's devices.
+//!
+//! Reads only. What the rows mean for a job is `model::admission`'s business.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nix::net::if_::if_nameindex;
+
+use crate::model::job::Fields;
+use crate::model::schema::{SESSION_PREFIX, appl_db, config_db, state_db};
+use crate::model::world::{Capability, Port, Session, TapCost, World};
+use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Reconnecting, RedisConnection};
+
+/// Reads the switch's tables.
+#[derive(Debug)]
+pub struct Surveyor {
+    config: Reconnecting,
+    appl: Reconnecting,
+    state: Reconnecting,
+    tap_cost: TapCost,
+}
+
+impl Surveyor {
+    /// A surveyor of the switch that `databases` describes; `tap_cost` is what a tap takes on this host.
+    ///
+    /// # Errors
+    /// The configuration lacks one of the three databases.
+    pub fn new(databases: &DatabaseConfig, tap_cost: TapCost) -> Result<Surveyor, DatabaseConfigError> {
+        Ok(Surveyor {
+            config: Reconnecting::new(databases, "CONFIG_DB")?,
+            appl: Reconnecting::new(databases, "APPL_DB")?,
+            state: Reconnecting::new(databases, "STATE_DB")?,
+            tap_cost,
+        })
+    }
+
+    /// The snapshot.
+    ///
+    /// # Errors
+    /// Redis is away, or does not answer in time.
+    pub async fn survey(&mut self) -> Result<World, Error> {
+        let config = self.config.connection().await?;
+        let state = self.state.connection().await?;
+        let mut world = World { tap_cost: self.tap_cost, netdevs: netdevs(), ..World::default() };
+        world.ports = ports(&config, &self.appl.connection().await?).await?;
+        world.port_channels = port_channels(&config).await?;
+        world.vlan_members = second_parts(&config, config_db::VLAN_MEMBER).await?;
+        world.routed_ports = first_parts(&config, config_db::INTERFACE).await?;
+        world.sessions = sessions(&config).await?;
+        world.pool = pool(&config).await?;
+        let names = state.keys(state_db::MIRROR_SESSION).await?;
+        world.known_states = names.into_iter().filter(|name| name.starts_with(SESSION_PREFIX)).collect();
+        let capability = state.database().key(state_db::SWITCH_CAPABILITY, "switch");
+        world.capability = read_capability(&state.hgetall(&capability).await?);
+        Ok(world)
+    }
+}
+
+async fn ports(config: &RedisConnection, appl: &RedisConnection) -> Result<BTreeMap<String, Port>, Error> {
+    let configured = config.rows(config_db::PORT).await?;
+    let keys: Vec<String> = configured.keys().map(|port| appl.database().key(appl_db::PORT, port)).collect();
+    let live = appl.hgetall_many(&keys).await?;
+    let facts = |configured: &Fields, live: &Fields| Port {
+        oper_up: live.get("oper_status").map(|word| word == "up"),
+        speed_mbps: live.get("speed").or_else(|| configured.get("speed")).and_then(|speed| speed.parse().ok()),
+    };
+    Ok(configured.iter().zip(&live).map(|((name, row), live)| (name.clone(), facts(row, live))).collect())
+}
+
+async fn port_channels(config: &RedisConnection) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
+    let names = config.keys(config_db::PORTCHANNEL).await?;
+    let mut channels: BTreeMap<String, BTreeSet<String>> =
+        names.into_iter().map(|name| (name, BTreeSet::new())).collect();
+    for (channel, member) in pairs(config, config_db::PORTCHANNEL_MEMBER).await? {
+        channels.entry(channel).or_default().insert(member);
+    }
+    Ok(channels)
+}
+
+async fn sessions(config: &RedisConnection) -> Result<BTreeMap<String, Session>, Error> {
+    let rows = config.rows(config_db::MIRROR_SESSION).await?;
+    Ok(rows.into_iter().map(|(name, fields)| (name, Session::from_fields(&fields))).collect())
+}
+
+async fn pool(config: &RedisConnection) -> Result<BTreeMap<String, Option<String>>, Error> {
+    let rows = config.rows(config_db::MIRROR_PORT).await?;
+    let netdev = |fields: &Fields| fields.get(config_db::MIRROR_PORT_NETDEV).filter(|name| !name.is_empty()).cloned();
+    Ok(rows.into_iter().map(|(port, fields)| (port, netdev(&fields))).collect())
+}
+
+/// Keys of two parts, `Vlan10|Ethernet0`.
+async fn pairs(config: &RedisConnection, table: &str) -> Result<Vec<(String, String)>, Error> {
+    let separator = config.database().separator.clone();
+    let keys = config.keys(table).await?;
+    let split = |key: String| key.split_once(&separator).map(|(one, other)| (one.to_owned(), other.to_owned()));
+    Ok(keys.into_iter().filter_map(split).collect())
+}
+
+async fn second_parts(config: &RedisConnection, table: &str) -> Result<BTreeSet<String>, Error> {
+    Ok(pairs(config, table).await?.into_iter().map(|(_, member)| member).collect())
+}
+
+/// The names before the first separator: `INTERFACE|Ethernet0` and `INTERFACE|Ethernet0|10.0.0.1/31` are one port.
+async fn first_parts(config: &RedisConnection, table: &str) -> Result<BTreeSet<String>, Error> {
+    let separator = config.database().separator.clone();
+    let first = |key: String| key.split(&separator).next().unwrap_or_default().to_owned();
+    Ok(config.keys(table).await?.into_iter().map(first).collect())
+}
+
+fn read_capability(fields: &Fields) -> Capability {
+    let word = |name: &str| match fields.get(name).map(String::as_str) {
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) | None => None,
+    };
+    Capability {
+        ingress_mirror: word("PORT_INGRESS_MIRROR_CAPABLE"),
+        egress_mirror: word("PORT_EGRESS_MIRROR_CAPABLE"),
+    }
+}
+
+/// The devices of this network namespace, asked of the kernel: /sys may show another namespace's.
+fn netdevs() -> BTreeSet<String> {
+    match if_nameindex() {
+        Ok(interfaces) => interfaces.iter().map(|interface| interface.name().to_string_lossy().into_owned()).collect(),
+        Err(error) => {
+            tracing::error!(%error, "the network devices cannot be listed; every tap will be refused as missing");
+            BTreeSet::new()
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! A loaded program with its maps, attached to nothing.
+
+use std::fs;
+use std::io;
+use std::mem::MaybeUninit;
+use std::num::NonZeroU32;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering;
+
+use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::{MapCore, OpenMapMut, OpenProgramMut};
+
+use super::bpf::{ObserveSkelBuilder, types};
+use super::mapped::{MappedArray, Plain};
+use super::plan::{Circumstances, HASH_KEYS, Hook, TapPlan, first_skip};
+use super::{TapError, reader};
+use crate::model::sample::Sample;
+
+// SAFETY: integers and arrays of them, without padding that matters; sizes are asserted below.
+unsafe impl Plain for types::cpu {}
+// SAFETY: as above.
+unsafe impl Plain for types::flow_set {}
+
+const _: () = assert!(size_of::<types::cpu>().is_multiple_of(64) && size_of::<types::flow_set>() == 320);
+
+/// How many CPUs this machine can ever have: each has its own counters, also those that are offline today.
+///
+/// # Errors
+/// The kernel's list cannot be read or understood.
+pub fn possible_cpus() -> io::Result<NonZeroU32> {
+    let list = fs::read_to_string("/sys/devices/system/cpu/possible")?;
+    let highest = list.trim().rsplit([',', '-']).next().and_then(|cpu| cpu.parse::<u32>().ok());
+    highest.and_then(|cpu| NonZeroU32::MIN.checked_add(cpu)).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("the list of possible CPUs is {list:?}, a list of ranges is expected"),
+        )
+    })
+}
+
+/// The programs of one tap and what they count. Everything is freed when this is dropped and nothing is attached.
+#[derive(Debug)]
+pub struct Program {
+    ingress: Option<OwnedFd>,
+    egress: Option<OwnedFd>,
+    cpus: MappedArray,
+    flows: Option<MappedArray>,
+    opened_ns: u64,
+}
+
+impl Program {
+    /// Loads the programs for the plan's hooks, with the plan's knobs as constants.
+    ///
+    /// # Errors
+    /// [`TapError::Load`], [`TapError::Map`] or [`TapError::Random`].
+    pub fn load(plan: &TapPlan) -> Result<Program, TapError> {
+        let cpus = possible_cpus().map_err(|error| TapError::Load(error.into()))?;
+        let mut random = [0_u64; HASH_KEYS];
+        fill_random(&mut random)?;
+        let opened_ns = monotonic_ns();
+        let config = plan.config(&Circumstances { opened_ns, hash_keys: random });
+        // The object holds its programs and maps only while this function runs; duplicates of their descriptors keep them
+        // afterwards. So no tap borrows from storage that would have to be pinned or leaked.
+        let mut storage = MaybeUninit::uninit();
+        let mut open = ObserveSkelBuilder::default().open(&mut storage).map_err(TapError::Load)?;
+        let rodata = open.maps.rodata_data.as_deref_mut().ok_or_else(|| missing(".rodata"))?;
+        rodata.config = config;
+        autoload(&mut open.progs.telegen_ingress, plan, Hook::Ingress);
+        autoload(&mut open.progs.telegen_egress, plan, Hook::Egress);
+        let sets = flow_sets(plan, cpus);
+        resize(&mut open.maps.telegen_cpus, cpus.get())?;
+        match sets {
+            Some(sets) => resize(&mut open.maps.telegen_flows, sets)?,
+            None => open.maps.telegen_flows.set_autocreate(false).map_err(TapError::Load)?,
+        }
+        let loaded = open.load().map_err(TapError::Load)?;
+        let mapped = |map: &dyn MapCore, name, elements: Mapper| {
+            elements(map.as_fd()).map_err(|source| TapError::Map { map: name, source })
+        };
+        let cpu_array = mapped(&loaded.maps.telegen_cpus, "telegen_cpus", &|fd| {
+            MappedArray::new::<types::cpu>(fd, cpus.get() as usize)
+        })?;
+        let flow_array = sets
+            .map(|sets| {
+                mapped(&loaded.maps.telegen_flows, "telegen_flows", &|fd| {
+                    MappedArray::new::<types::flow_set>(fd, sets as usize)
+                })
+            })
+            .transpose()?;
+        seed_skips(&cpu_array, plan.sample_rate)?;
+        let wants = |hook| plan.hooks.each().contains(&hook);
+        let duplicate = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(|error| TapError::Load(error.into()));
+        let ingress = wants(Hook::Ingress).then(|| duplicate(loaded.progs.telegen_ingress.as_fd())).transpose()?;
+        let egress = wants(Hook::Egress).then(|| duplicate(loaded.progs.telegen_egress.as_fd())).transpose()?;
+        Ok(Program { ingress, egress, cpus: cpu_array, flows: flow_array, opened_ns })
+    }
+
+    /// The program for this hook; `None` if the plan has nothing to do there.
+    #[must_use]
+    pub fn fd(&self, hook: Hook) -> Option<BorrowedFd<'_>> {
+        match hook {
+            Hook::Ingress => self.ingress.as_ref(),
+            Hook::Egress => self.egress.as_ref(),
+        }
+        .map(AsFd::as_fd)
+    }
+
+    /// What was counted since it was loaded; with the flow table if `flows` and the plan has one.
+    #[must_use]
+    pub fn read(&self, flows: bool) -> Sample {
+        let table = self.flows.as_ref().filter(|_| flows);
+        let taken_at_ns = monotonic_ns();
+        // Flows first: what arrives meanwhile is missing in them rather than in the totals.
+        let flows = table.map(|table| reader::flows(table, self.opened_ns));
+        reader::sample(&self.cpus, taken_at_ns, flows)
+    }
+}
+
+type Mapper<'a> = &'a dyn Fn(BorrowedFd<'_>) -> io::Result<MappedArray>;
+
+fn flow_sets(plan: &TapPlan, cpus: NonZeroU32) -> Option<u32> {
+    plan.flows.map(|slots| slots.sets_per_cpu().saturating_mul(cpus.get()))
+}
+
+fn missing(map: &'static str) -> TapError {
+    TapError::Map { map, source: io::ErrorKind::NotFound.into() }
+}
+
+fn autoload(program: &mut OpenProgramMut<'_>, plan: &TapPlan, hook: Hook) {
+    program.set_autoload(plan.hooks.each().contains(&hook));
+}
+
+fn resize(map: &mut OpenMapMut<'_>, entries: u32) -> Result<(), TapError> {
+    map.set_max_entries(entries).map_err(TapError::Load)
+}
+
+/// Draws the first distance of every CPU, see [`first_skip`].
+fn seed_skips(cpus: &MappedArray, sample_rate: NonZeroU32) -> Result<(), TapError> {
+    const SKIP: usize = std::mem::offset_of!(types::cpu, skip);
+    const { assert!(SKIP.is_multiple_of(8)) }; // the low half of a word on little-endian machines; the other half is padding
+    for cpu in 0..cpus.len::<types::cpu>() {
+        let mut random = [0_u64];
+        fill_random(&mut random)?;
+        let [random] = random;
+        #[allow(clippy::cast_possible_truncation)] // two halves of one random number
+        let skip = first_skip(sample_rate, [random as u32, (random >> 32) as u32]);
+        cpus.element::<types::cpu>(cpu)[SKIP / 8].store(u64::from(skip).to_le(), Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+fn fill_random(words: &mut [u64]) -> Result<(), TapError> {
+    for word in words {
+        let mut bytes = [0; 8];
+        getrandom::fill(&mut bytes).map_err(TapError::Random)?;
+        *word = u64::from_ne_bytes(bytes);
+    }
+    Ok(())
+}
+
+/// `CLOCK_MONOTONIC`, the clock of `bpf_ktime_get_ns`.
+fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: now is a timespec, and this clock exists on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    let [seconds, nanoseconds] = [now.tv_sec, now.tv_nsec].map(i64::unsigned_abs);
+    seconds * 1_000_000_000 + nanoseconds
+}

@@ -1,0 +1,229 @@
+//! The running taps, each on a thread of its own that opens, reads and closes it: loading a program takes tens of
+//! milliseconds, detaching waits for the kernel, and neither may hold the daemon up.
+//!
+//! A thread ends by `Close`, or because this process gives its end of the channel up; the tap is detached either way.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use nix::net::if_::if_nametoindex;
+use tokio::sync::mpsc;
+
+use super::tap::{DEFAULT_MEMORY, FlowSlots, Hooks, Tap, TapHost, TapPlan, possible_cpus};
+use crate::model::filter::Filter;
+use crate::model::job::{Direction, JobId, JobSpec, ResultDetail};
+use crate::model::sample::Sample;
+use crate::model::schema::Reason;
+use crate::model::world::TapCost;
+
+/// What a tap's thread says.
+#[derive(Debug)]
+pub enum TapEvent {
+    /// The tap is open, or why not. The first sample is empty and says when counting began.
+    Opened {
+        /// Whose.
+        id: JobId,
+        /// Its first reading.
+        result: Result<Sample, (Reason, String)>,
+    },
+    /// A reading.
+    Read {
+        /// Whose.
+        id: JobId,
+        /// The numbers.
+        sample: Sample,
+    },
+    /// The netdev is gone, or is another one under the same name.
+    Lost {
+        /// Whose.
+        id: JobId,
+        /// What was seen.
+        message: String,
+    },
+    /// The tap is closed; the last reading, or why there is none.
+    Closed {
+        /// Whose.
+        id: JobId,
+        /// The numbers.
+        result: Result<Sample, String>,
+    },
+}
+
+/// How often a tap is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intervals {
+    /// Totals.
+    pub results: Duration,
+    /// Flows as well.
+    pub flows: Duration,
+}
+
+enum Command {
+    Intervals(Intervals),
+    Close,
+}
+
+/// All running taps.
+pub struct Taps {
+    host: TapHost,
+    events: mpsc::Sender<TapEvent>,
+    running: BTreeMap<JobId, Sender<Command>>,
+    intervals: Intervals,
+}
+
+impl Taps {
+    /// No taps yet; what happens to them is said on `events`.
+    #[must_use]
+    pub fn new(host: TapHost, events: mpsc::Sender<TapEvent>, intervals: Intervals) -> Taps {
+        Taps { host, events, running: BTreeMap::new(), intervals }
+    }
+
+    /// Opens a tap; answered by [`TapEvent::Opened`].
+    pub fn open(&mut self, id: &JobId, spec: &JobSpec, netdev: String, hooks: Direction) {
+        let (commands, receiver) = channel();
+        let plan = plan(spec, netdev, hooks);
+        let reader =
+            Reader { id: id.clone(), host: self.host.clone(), events: self.events.clone(), intervals: self.intervals };
+        let thread = std::thread::Builder::new().name(format!("tap-{id}"));
+        match thread.spawn(move || reader.run(plan, &receiver)) {
+            Ok(_) => {
+                self.running.insert(id.clone(), commands);
+            }
+            Err(error) => {
+                let result = Err((Reason::Internal, format!("no thread for the tap: {error}")));
+                self.say(TapEvent::Opened { id: id.clone(), result });
+            }
+        }
+    }
+
+    /// Closes a tap; answered by [`TapEvent::Closed`].
+    pub fn close(&mut self, id: &JobId) {
+        let told = self.running.remove(id).is_some_and(|thread| thread.send(Command::Close).is_ok());
+        if !told {
+            self.say(TapEvent::Closed { id: id.clone(), result: Err("its thread had ended".to_owned()) });
+        }
+    }
+
+    /// Reads all taps at another rate from now on.
+    pub fn set_intervals(&mut self, intervals: Intervals) {
+        self.intervals = intervals;
+        for thread in self.running.values() {
+            // A thread that has ended has said so itself.
+            let _ = thread.send(Command::Intervals(intervals));
+        }
+    }
+
+    /// An answer that does not come from a thread. The daemon's loop is the caller, so it must not wait for itself.
+    fn say(&self, event: TapEvent) {
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            // The receiver is gone only when the daemon is: nobody is left to be told.
+            let _ = events.send(event).await;
+        });
+    }
+}
+
+/// What a tap takes on this host.
+///
+/// # Errors
+/// The kernel does not say how many CPUs it may have.
+pub fn cost() -> std::io::Result<TapCost> {
+    let cpus = possible_cpus()?;
+    let bytes = |flows: Option<FlowSlots>| {
+        let plan = TapPlan {
+            netdev: String::new(),
+            hooks: Hooks::Ingress,
+            filter: Filter::default(),
+            sample_rate: NonZeroU32::MIN,
+            flows,
+        };
+        plan.memory_bytes(cpus)
+    };
+    Ok(TapCost { summary_bytes: bytes(None), flows_bytes: bytes(FlowSlots::within(DEFAULT_MEMORY, cpus)) })
+}
+
+fn plan(spec: &JobSpec, netdev: String, hooks: Direction) -> TapPlan {
+    let slots = || possible_cpus().ok().and_then(|cpus| FlowSlots::within(DEFAULT_MEMORY, cpus));
+    TapPlan {
+        netdev,
+        hooks: match hooks {
+            Direction::Ingress => Hooks::Ingress,
+            Direction::Egress => Hooks::Egress,
+            Direction::Both => Hooks::Both,
+        },
+        filter: spec.filter.clone(),
+        sample_rate: spec.sample_rate,
+        flows: match spec.result_detail {
+            ResultDetail::Summary => None,
+            ResultDetail::Flows => slots(),
+        },
+    }
+}
+
+/// One tap's thread.
+struct Reader {
+    id: JobId,
+    host: TapHost,
+    events: mpsc::Sender<TapEvent>,
+    intervals: Intervals,
+}
+
+impl Reader {
+    fn run(mut self, plan: TapPlan, commands: &Receiver<Command>) {
+        let id = self.id.clone();
+        let tap = match Tap::open(&plan, &self.host) {
+            Ok(tap) => tap,
+            Err(error) => {
+                let result = Err((error.reason(), error.to_string()));
+                return self.say(TapEvent::Opened { id, result });
+            }
+        };
+        self.say(TapEvent::Opened { id: id.clone(), result: Ok(tap.read(false)) });
+        if self.read_until_closed(&tap, &plan.netdev, commands) {
+            let result = tap.close().map_err(|error| error.to_string());
+            self.say(TapEvent::Closed { id, result });
+        }
+    }
+
+    /// True when asked to close; false when nobody is left to ask.
+    fn read_until_closed(&mut self, tap: &Tap, netdev: &str, commands: &Receiver<Command>) -> bool {
+        let ifindex = if_nametoindex(netdev).ok();
+        let mut next_results = Instant::now() + self.intervals.results;
+        let mut next_flows = Instant::now() + self.intervals.flows;
+        let mut lost = false;
+        loop {
+            match commands.recv_timeout(next_results.saturating_duration_since(Instant::now())) {
+                Ok(Command::Close) => return true,
+                Ok(Command::Intervals(intervals)) => {
+                    let now = Instant::now();
+                    self.intervals = intervals;
+                    next_results = next_results.min(now + intervals.results);
+                    next_flows = next_flows.min(now + intervals.flows);
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let now = Instant::now();
+            let with_flows = now >= next_flows;
+            self.say(TapEvent::Read { id: self.id.clone(), sample: tap.read(with_flows) });
+            next_results = now + self.intervals.results;
+            if with_flows {
+                next_flows = now + self.intervals.flows;
+            }
+            if !lost && if_nametoindex(netdev).ok() != ifindex {
+                lost = true;
+                let message =
+                    format!("the network device {netdev} was removed while the job ran; the counts stop there");
+                self.say(TapEvent::Lost { id: self.id.clone(), message });
+            }
+        }
+    }
+
+    fn say(&self, event: TapEvent) {
+        // The receiver is gone only when the daemon is: nobody is left to be told.
+        let _ = self.events.blocking_send(event);
+    }
+}

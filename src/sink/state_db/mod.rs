@@ -1,0 +1,200 @@
+//! STATE_DB: what SONiC's own tools see. Writes the latest snapshot, compares it with what it wrote before, and writes only
+//! what changed; the rows themselves are rendered in `rows`.
+//!
+//! Level-triggered like everything else: after a loss, or when its own row is gone, it forgets what it wrote and writes all.
+
+mod rows;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::model::report::{Report, Snapshot};
+use crate::model::schema::state_db;
+use crate::model::supervisor::Prior;
+use crate::sonic::connection::Write;
+use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Fields, Reconnecting, RedisConnection};
+
+/// How soon our own rows are written again after somebody flushed STATE_DB, and how soon a failed write is repeated.
+const CHECK: Duration = Duration::from_secs(1);
+/// Between two heartbeats.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// What an earlier daemon said of its jobs.
+///
+/// # Errors
+/// Redis is away or did not answer.
+pub async fn read_prior(connection: &RedisConnection) -> Result<BTreeMap<String, Prior>, Error> {
+    let rows = connection.rows(state_db::JOB).await?;
+    Ok(rows.into_iter().filter_map(|(key, fields)| Some((key, rows::prior(&fields)?))).collect())
+}
+
+/// The sink's end of its channels.
+pub struct StateDb {
+    link: Reconnecting,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    clears: mpsc::UnboundedReceiver<String>,
+    published: mpsc::Sender<String>,
+    /// What stands in STATE_DB, as far as this daemon wrote it.
+    written: BTreeMap<String, Written>,
+    to_clear: BTreeSet<String>,
+    heartbeat_due: Instant,
+}
+
+/// What was written of one job.
+#[derive(Debug, Default)]
+struct Written {
+    status: Option<Fields>,
+    results_at: Option<Timestamp>,
+    detail_at: Option<Timestamp>,
+    flows: usize,
+    published: bool,
+}
+
+impl StateDb {
+    /// A sink for `snapshots`. Keys that come on `clears` lose their rows, before anything newer is written; keys whose final
+    /// status stands are said on `published`.
+    ///
+    /// # Errors
+    /// The configuration lacks STATE_DB.
+    pub fn new(
+        databases: &DatabaseConfig,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        clears: mpsc::UnboundedReceiver<String>,
+        published: mpsc::Sender<String>,
+    ) -> Result<StateDb, DatabaseConfigError> {
+        Ok(StateDb {
+            link: Reconnecting::new(databases, "STATE_DB")?,
+            snapshots,
+            clears,
+            published,
+            written: BTreeMap::new(),
+            to_clear: BTreeSet::new(),
+            heartbeat_due: Instant::now(),
+        })
+    }
+
+    /// Writes until the daemon drops its end of the channels; then its own row goes, so that everybody sees that it ended.
+    pub async fn run(mut self) {
+        self.write_until_closed().await;
+        if let Ok(connection) = self.link.connection().await {
+            let key = connection.database().key(state_db::DAEMON, state_db::DAEMON_KEY);
+            if let Err(error) = connection.del(&key).await {
+                tracing::warn!(%error, "the daemon's row in STATE_DB is left behind");
+            }
+        }
+    }
+
+    async fn write_until_closed(&mut self) {
+        let mut ticks = interval(CHECK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut healthy = true;
+        loop {
+            let check = tokio::select! {
+                changed = self.snapshots.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    false
+                }
+                _ = ticks.tick() => true,
+            };
+            match self.write(check).await {
+                Ok(()) => healthy = true,
+                Err(error) => {
+                    if std::mem::replace(&mut healthy, false) {
+                        tracing::warn!(%error, "STATE_DB cannot be written; trying again every second");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn write(&mut self, check: bool) -> Result<(), Error> {
+        // The clears first, the snapshot second: what is cleared now cannot come back from a snapshot that is older than the clear.
+        while let Ok(key) = self.clears.try_recv() {
+            self.to_clear.insert(key);
+        }
+        let snapshot = self.snapshots.borrow_and_update().clone();
+        let connection = self.link.connection().await?;
+        if check && self.is_flushed(&connection).await? {
+            tracing::warn!("STATE_DB was flushed: writing all rows again");
+            self.written.clear();
+            self.heartbeat_due = Instant::now();
+        }
+        while let Some(key) = self.to_clear.first().cloned() {
+            connection.write_in_chunks(&rows::all_keys_of(connection.database(), &key)).await?;
+            self.written.remove(&key);
+            self.to_clear.remove(&key);
+        }
+        self.write_daemon(&connection, &snapshot).await?;
+        for (key, report) in &snapshot.jobs {
+            self.write_job(&connection, key, report, &snapshot).await?;
+        }
+        self.written.retain(|key, _| snapshot.jobs.contains_key(key));
+        Ok(())
+    }
+
+    /// Whether our own row, which was there, is not any more.
+    async fn is_flushed(&self, connection: &RedisConnection) -> Result<bool, Error> {
+        let key = connection.database().key(state_db::DAEMON, state_db::DAEMON_KEY);
+        Ok(!self.written.is_empty() && connection.hget(&key, "pid").await?.is_none())
+    }
+
+    async fn write_daemon(&mut self, connection: &RedisConnection, snapshot: &Snapshot) -> Result<(), Error> {
+        if Instant::now() < self.heartbeat_due {
+            return Ok(());
+        }
+        let key = connection.database().key(state_db::DAEMON, state_db::DAEMON_KEY);
+        let fields = rows::daemon(snapshot, Timestamp::now());
+        connection.write_together(&[Write::Replace { key, fields }]).await?;
+        self.heartbeat_due = Instant::now() + HEARTBEAT;
+        Ok(())
+    }
+
+    /// Numbers before the status: whoever sees a final status finds the final numbers.
+    async fn write_job(
+        &mut self,
+        connection: &RedisConnection,
+        key: &str,
+        report: &Report,
+        snapshot: &Snapshot,
+    ) -> Result<(), Error> {
+        let database = connection.database();
+        let written = self.written.entry(key.to_owned()).or_default();
+        if let Some(results) = &report.results
+            && written.results_at != Some(results.updated_at)
+        {
+            let fields = rows::results(results, report.detail.as_deref());
+            let row = Write::Replace { key: database.key(state_db::RESULT, key), fields };
+            connection.write_together(&[row]).await?;
+            written.results_at = Some(results.updated_at);
+        }
+        if let Some(detail) = &report.detail
+            && written.detail_at != Some(detail.updated_at)
+        {
+            let flows = rows::flows(database, key, detail, snapshot.settings.state_flows, written.flows);
+            connection.write_in_chunks(&flows.writes).await?;
+            connection.write_together(&rows::histograms(database, key, detail)).await?;
+            written.flows = flows.count;
+            written.detail_at = Some(detail.updated_at);
+        }
+        let status: Fields = report.status.to_fields().into_iter().collect();
+        if written.status.as_ref() != Some(&status) {
+            let row = Write::Replace { key: database.key(state_db::JOB, key), fields: status.clone() };
+            connection.write_together(&[row]).await?;
+            written.status = Some(status);
+            written.published = false;
+        }
+        if report.status.status.is_final() && !written.published {
+            // The receiver is gone only when the daemon is.
+            let _ = self.published.send(key.to_owned()).await;
+            written.published = true;
+        }
+        Ok(())
+    }
+}

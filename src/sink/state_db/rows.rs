@@ -1,0 +1,183 @@
+//! Rows of STATE_DB, rendered from a snapshot's values and, once, read back. Pure.
+
+use jiff::Timestamp;
+
+use crate::model::job::{Fields, rfc3339};
+use crate::model::report::{Detail, FlowRow, Results, Snapshot};
+use crate::model::sample::{Counter, Histogram};
+use crate::model::schema::{
+    ErrorKind, EthClass, FlowField, HistogramField, HistogramName, IpClass, JobField, ResultField, Source, Status,
+    StatusField, state_db,
+};
+use crate::model::supervisor::Prior;
+use crate::sonic::Database;
+use crate::sonic::connection::Write;
+
+/// The largest rank that `state_flows` allows; clearing a job deletes that many keys without looking for them.
+const FLOW_RANKS_MAX: usize = 100;
+
+/// The row of the daemon.
+pub fn daemon(snapshot: &Snapshot, now: Timestamp) -> Fields {
+    let info = &snapshot.daemon;
+    let active = snapshot
+        .jobs
+        .values()
+        .filter(|report| matches!(report.status.status, Status::Starting | Status::Running | Status::Stopping));
+    let mut row = vec![
+        ("version", info.version.to_owned()),
+        ("commit", info.commit.to_owned()),
+        ("built_at", info.built_at.to_owned()),
+        ("pid", info.pid.to_string()),
+        ("started_at", rfc3339(info.started_at)),
+        ("heartbeat", rfc3339(now)),
+        ("active_jobs", active.count().to_string()),
+    ];
+    if !info.settings_errors.is_empty() {
+        row.push(("settings_errors", info.settings_errors.join("; ")));
+    }
+    row.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The row of a job's totals.
+pub fn results(results: &Results, detail: Option<&Detail>) -> Fields {
+    let mut row = Fields::new();
+    let flows = detail.and_then(|detail| detail.flows.as_ref());
+    for field in ResultField::ALL {
+        let value = match field {
+            ResultField::WindowSec => Some(format!("{:.3}", results.window.as_secs_f64())),
+            ResultField::PacketsDelivered => Some(results.delivered.packets.to_string()),
+            ResultField::BytesDelivered => Some(results.delivered.bytes.to_string()),
+            ResultField::PacketsTotal => Some(results.total.packets.to_string()),
+            ResultField::BytesTotal => Some(results.total.bytes.to_string()),
+            ResultField::PacketsAnalysed => Some(results.analysed.packets.to_string()),
+            ResultField::SampleRate => Some(results.sample_rate.to_string()),
+            ResultField::Pps => Some(format!("{:.1}", results.packets_per_sec)),
+            ResultField::Bps => Some(format!("{:.0}", results.bits_per_sec)),
+            ResultField::PortPackets => results.port_packets.map(|count| count.to_string()),
+            ResultField::Coverage => results.coverage.map(|coverage| format!("{coverage:.4}")),
+            ResultField::Fragments => (results.fragments > 0).then(|| results.fragments.to_string()),
+            ResultField::FlowsSeen => flows.map(|flows| flows.seen.to_string()),
+            ResultField::FlowsEvicted => flows.map(|flows| flows.evicted.to_string()),
+            ResultField::UpdatedAt => Some(rfc3339(results.updated_at)),
+        };
+        row.extend(value.map(|value| (field.to_string(), value)));
+    }
+    for class in EthClass::ALL {
+        counter(&mut row, "eth", class.as_str(), results.eth[*class as usize]);
+    }
+    for class in IpClass::ALL {
+        counter(&mut row, "ip", class.as_str(), results.ip[*class as usize]);
+    }
+    for kind in ErrorKind::ALL {
+        let count = results.errors[*kind as usize];
+        if count > 0 {
+            row.insert(format!("error_{kind}"), count.to_string());
+        }
+    }
+    row
+}
+
+/// Zeros are left out: a row of a hundred zeros hides the one number that matters.
+fn counter(row: &mut Fields, family: &str, name: &str, counter: Counter) {
+    if counter != Counter::default() {
+        row.insert(format!("{family}_{name}_packets"), counter.packets.to_string());
+        row.insert(format!("{family}_{name}_bytes"), counter.bytes.to_string());
+    }
+}
+
+/// The writes that make the flow table's rows be `detail`'s, and how many rows there are then.
+pub struct FlowWrites {
+    /// In the order of the ranks.
+    pub writes: Vec<Write>,
+    /// Rows that are left.
+    pub count: usize,
+}
+
+/// The first `state_flows` flows; rows of `before` ranks that have no flow any more are deleted.
+pub fn flows(database: &Database, key: &str, detail: &Detail, state_flows: usize, before: usize) -> FlowWrites {
+    let top = detail.flows.as_ref().map_or(&[][..], |flows| &flows.top);
+    let shown = &top[..top.len().min(state_flows)];
+    let row_key = |rank: usize| flow_key(database, key, rank);
+    let set = |(index, row): (usize, &FlowRow)| Write::Replace { key: row_key(index + 1), fields: flow(row) };
+    let mut writes: Vec<Write> = shown.iter().enumerate().map(set).collect();
+    writes.extend((shown.len() + 1..=before).map(|rank| Write::Delete { key: row_key(rank) }));
+    FlowWrites { writes, count: shown.len() }
+}
+
+fn flow_key(database: &Database, key: &str, rank: usize) -> String {
+    database.key(&database.key(state_db::FLOW, key), &rank.to_string())
+}
+
+fn flow(row: &FlowRow) -> Fields {
+    let value = |field: &FlowField| match field {
+        FlowField::Src => row.src.clone(),
+        FlowField::Dst => row.dst.clone(),
+        FlowField::L4Sport => row.l4_sport.to_string(),
+        FlowField::L4Dport => row.l4_dport.to_string(),
+        FlowField::IpProto => row.ip_proto.to_string(),
+        FlowField::Vlan => row.vlan.to_string(),
+        FlowField::Packets => row.analysed.packets.to_string(),
+        FlowField::Bytes => row.analysed.bytes.to_string(),
+        FlowField::PacketsEst => row.estimated.packets.to_string(),
+        FlowField::BytesEst => row.estimated.bytes.to_string(),
+        FlowField::PacketsErr95 => row.packets_err95.to_string(),
+        FlowField::FirstSeen => rfc3339(row.first_seen),
+        FlowField::LastSeen => rfc3339(row.last_seen),
+    };
+    FlowField::ALL.iter().map(|field| (field.to_string(), value(field))).collect()
+}
+
+/// The writes of a job's histograms.
+pub fn histograms(database: &Database, key: &str, detail: &Detail) -> Vec<Write> {
+    let row_key = |name: HistogramName| histogram_key(database, key, name);
+    let set = |(name, histogram): &(HistogramName, Histogram)| Write::Replace {
+        key: row_key(*name),
+        fields: histogram_row(*name, histogram),
+    };
+    detail.histograms.iter().map(set).collect()
+}
+
+fn histogram_key(database: &Database, key: &str, name: HistogramName) -> String {
+    database.key(&database.key(state_db::HISTOGRAM, key), name.as_str())
+}
+
+fn histogram_row(name: HistogramName, histogram: &Histogram) -> Fields {
+    let joined = |values: &[u64]| values.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+    let value = |field: &HistogramField| match field {
+        HistogramField::Unit => name.unit().to_owned(),
+        HistogramField::Bounds => joined(histogram.bounds),
+        HistogramField::Counts => joined(&histogram.counts),
+        HistogramField::Sum => histogram.sum.to_string(),
+        HistogramField::Count => histogram.count.to_string(),
+    };
+    HistogramField::ALL.iter().map(|field| (field.to_string(), value(field))).collect()
+}
+
+/// The deletion of everything that is said of a job.
+pub fn all_keys_of(database: &Database, key: &str) -> Vec<Write> {
+    let rows = [state_db::JOB, state_db::RESULT].map(|table| database.key(table, key));
+    let flows = (1..=FLOW_RANKS_MAX).map(|rank| flow_key(database, key, rank));
+    let histograms = HistogramName::ALL.iter().map(|name| histogram_key(database, key, *name));
+    rows.into_iter().chain(flows).chain(histograms).map(|key| Write::Delete { key }).collect()
+}
+
+/// What an earlier daemon said of a job; `None` for a row that no daemon wrote.
+pub fn prior(row: &Fields) -> Option<Prior> {
+    let instant = |field: StatusField| row.get(field.as_str()).and_then(|text| text.parse::<Timestamp>().ok());
+    let is_own = |name: &str| JobField::from_word(name.strip_suffix('@').unwrap_or(name)).is_some();
+    Some(Prior {
+        status: Status::from_word(row.get(StatusField::Status.as_str())?)?,
+        source: row
+            .get(StatusField::Source.as_str())
+            .and_then(|word| Source::from_word(word))
+            .unwrap_or(Source::Config),
+        created_at: instant(StatusField::CreatedAt),
+        started_at: instant(StatusField::StartedAt),
+        ended_at: instant(StatusField::EndedAt),
+        fields: row
+            .iter()
+            .filter(|(name, _)| is_own(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+    })
+}

@@ -1,0 +1,139 @@
+//! Veth pairs in network namespaces of their own, which end with the threads that made them. Needs root and `ip`.
+
+// Each test target uses a part of it, and helpers panic as tests do.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::fs;
+use std::num::NonZeroU32;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sched::{CloneFlags, unshare};
+use telegen_sonic::io::tap::{Attach, FlowSlots, Hooks, Tap, TapHost, TapPlan};
+use telegen_sonic::model::filter::Filter;
+use telegen_sonic::model::sample::Sample;
+
+/// Nothing here takes this long.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Ours alone among `EtherTypes` (IEEE 802, local experimental).
+pub const EXPERIMENTAL: u16 = 0x88b5;
+
+/// Runs a test in a network namespace of its own, with a veth pair `wire`-`tap` in it that nothing talks over.
+pub fn with_veth<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = thread::spawn(|| {
+        enter_netns();
+        run("ip link add wire mtu 9200 type veth peer name tap mtu 9200");
+        run("ip link set wire up");
+        run("ip link set tap up");
+        wait_until_up("wire");
+        wait_until_up("tap");
+        test()
+    });
+    match thread.join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// The carrier of a new pair is noticed in the background; until then, what is sent is silently dropped.
+pub fn wait_until_up(netdev: &str) {
+    let deadline = Instant::now() + DEADLINE;
+    while !run(&format!("ip -oneline link show {netdev}")).contains("state UP") {
+        assert!(Instant::now() < deadline, "{netdev} does not come up");
+    }
+}
+
+/// A new namespace for this thread, without IPv6, which would send by itself.
+pub fn enter_netns() {
+    unshare(CloneFlags::CLONE_NEWNET).unwrap();
+    for conf in ["all", "default"] {
+        fs::write(format!("/proc/sys/net/ipv6/conf/{conf}/disable_ipv6"), "1").unwrap();
+    }
+}
+
+/// Runs a command in this thread's namespace; its output.
+pub fn run(command: &str) -> String {
+    let mut words = command.split_whitespace();
+    let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Everything that `tap` sees is analysed.
+pub fn plan(hooks: Hooks) -> TapPlan {
+    TapPlan {
+        netdev: "tap".to_owned(),
+        hooks,
+        filter: Filter::default(),
+        sample_rate: NonZeroU32::MIN,
+        flows: FlowSlots::per_cpu(1024),
+    }
+}
+
+/// A daemon of its own.
+pub fn host(attach: Attach, state_dir: &Path) -> TapHost {
+    TapHost { attach, state_dir: state_dir.to_owned() }
+}
+
+/// Opens with a state directory that is only looked at by clsact.
+pub fn open(plan: &TapPlan, attach: Attach) -> (Tap, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    (Tap::open(plan, &host(attach, dir.path())).unwrap(), dir)
+}
+
+/// A packet socket on a netdev of this namespace. It receives frames of one `EtherType`, after tc has seen them.
+pub struct Wire(OwnedFd);
+
+impl Wire {
+    /// The socket.
+    pub fn on(netdev: &str, ethertype: u16) -> Wire {
+        let index = nix::net::if_::if_nametoindex(netdev).unwrap();
+        // SAFETY: no pointers; the result is checked.
+        let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+        assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+        // SAFETY: a new descriptor.
+        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+        // SAFETY: all-zero is a value of this struct.
+        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        address.sll_family = u16::try_from(libc::AF_PACKET).unwrap();
+        address.sll_protocol = ethertype.to_be();
+        address.sll_ifindex = i32::try_from(index).unwrap();
+        let length = u32::try_from(size_of_val(&address)).unwrap();
+        // SAFETY: address lives through the call, and its length is right.
+        assert_eq!(unsafe { libc::bind(fd, (&raw const address).cast(), length) }, 0);
+        Wire(socket)
+    }
+
+    /// Sends a frame as it is.
+    pub fn send(&self, frame: &[u8]) {
+        assert_eq!(nix::unistd::write(&self.0, frame), Ok(frame.len()), "{} bytes", frame.len());
+    }
+
+    /// How many frames have come since the last call; waits until they are `expected` or the deadline.
+    pub fn received(&self, expected: usize) -> usize {
+        let mut count = 0;
+        let mut buffer = vec![0; 10_000];
+        let deadline = Instant::now() + DEADLINE;
+        while count < expected && Instant::now() < deadline {
+            let flags = libc::MSG_DONTWAIT;
+            // SAFETY: the buffer is as long as said.
+            if unsafe { libc::recv(self.0.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags) } >= 0 {
+                count += 1;
+            }
+        }
+        count
+    }
+}
+
+/// Waits until the tap has counted as many packets as were sent, and closes it.
+pub fn close_after(tap: Tap, packets: u64) -> Sample {
+    let deadline = Instant::now() + DEADLINE;
+    while tap.read(false).delivered.packets < packets && Instant::now() < deadline {
+        thread::yield_now();
+    }
+    tap.close().unwrap()
+}

@@ -1,0 +1,144 @@
+//! The switch's Redis and orchagent, through the doors that programs on a switch use.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use telegen_sonic::lab::control::FaultName;
+use telegen_sonic::lab::profiles::Profile;
+use telegen_sonic::lab::send::{Pace, Source};
+
+use super::{TestLab, is_root, small, wait_for};
+
+const CONFIG_DB: &str = "4";
+const STATE_DB: &str = "6";
+const COUNTERS_DB: &str = "2";
+
+/// redis-cli without any option but the database: the switch's Redis is where everybody looks.
+fn redis(test: &TestLab, database: &str, command: &[&str]) -> String {
+    let words = [&["redis-cli", "--raw", "-n", database], command].concat();
+    test.on_switch(&words).trim_end().to_owned()
+}
+
+fn udp(test: &TestLab, port: &str, count: u64) -> u64 {
+    let pace = Pace { count: Some(count), ..Pace::default() };
+    test.lab().send(port, &Source::Profile(Profile::Udp64), pace).unwrap().copies.delivered
+}
+
+fn set_session(test: &TestLab, name: &str) {
+    let fields = ["type", "SPAN", "src_port", "Ethernet0", "dst_port", "Ethernet12", "direction", "RX"];
+    redis(test, CONFIG_DB, &[&["HSET", &format!("MIRROR_SESSION|{name}")], fields.as_slice()].concat());
+}
+
+fn status(test: &TestLab, session: &str) -> String {
+    redis(test, STATE_DB, &["HGET", &format!("MIRROR_SESSION_TABLE|{session}"), "status"])
+}
+
+#[test]
+fn a_session_in_config_db_makes_copies_and_a_lost_one_does_not() {
+    if !is_root() {
+        return;
+    }
+    let test = TestLab::start(&small());
+    assert_eq!(udp(&test, "Ethernet0", 10), 0);
+    set_session(&test, "telegen_a");
+    wait_for("the session is active", || status(&test, "telegen_a") == "active");
+    assert_eq!(udp(&test, "Ethernet0", 1000), 1000);
+    test.lab().fault(FaultName::Lose, Some("telegen_a")).unwrap();
+    wait_for("the session is inactive", || status(&test, "telegen_a") == "inactive");
+    assert_eq!(udp(&test, "Ethernet0", 1000), 0);
+}
+
+#[test]
+fn a_fault_is_in_force_when_the_command_returns() {
+    if !is_root() {
+        return;
+    }
+    let test = TestLab::start(&small());
+    for _ in 0..20 {
+        test.lab().fault(FaultName::Inactive, Some("spoilt")).unwrap();
+        set_session(&test, "spoilt");
+        // The orchagent does one thing after the other: when the next session is active, this one has been decided on.
+        set_session(&test, "sound");
+        wait_for("the sound session is active", || status(&test, "sound") == "active");
+        assert_eq!(status(&test, "spoilt"), "inactive");
+        redis(&test, CONFIG_DB, &["DEL", "MIRROR_SESSION|spoilt", "MIRROR_SESSION|sound"]);
+        test.lab().fault(FaultName::Clear, None).unwrap();
+        wait_for("both sessions have gone", || status(&test, "spoilt").is_empty() && status(&test, "sound").is_empty());
+        set_session(&test, "spoilt");
+        wait_for("the same session is active without the fault", || status(&test, "spoilt") == "active");
+        redis(&test, CONFIG_DB, &["DEL", "MIRROR_SESSION|spoilt"]);
+        wait_for("it has gone", || status(&test, "spoilt").is_empty());
+    }
+}
+
+#[test]
+fn counters_db_follows_the_ports() {
+    if !is_root() {
+        return;
+    }
+    let test = TestLab::start(&small());
+    let sent = test.lab().send("Ethernet0", &Source::Profile(Profile::Mixed), Pace::default()).unwrap();
+    let asic = test.lab().asic().unwrap();
+    let (entered, left) = (asic.port(test.port("Ethernet0")), asic.port(test.port("Ethernet4")));
+    assert_eq!(entered.rx_octets, sent.bytes);
+    let counter = |port: &str, name: &str| {
+        let oid = redis(&test, COUNTERS_DB, &["HGET", "COUNTERS_PORT_NAME_MAP", port]);
+        redis(&test, COUNTERS_DB, &["HGET", &format!("COUNTERS:{oid}"), &format!("SAI_PORT_STAT_IF_{name}")])
+    };
+    wait_for("COUNTERS_DB has the bytes", || counter("Ethernet0", "IN_OCTETS") == sent.bytes.to_string());
+    for (port, name, value) in [
+        ("Ethernet0", "IN_UCAST_PKTS", entered.rx_unicast),
+        ("Ethernet0", "IN_NON_UCAST_PKTS", entered.rx_other),
+        ("Ethernet0", "OUT_OCTETS", 0),
+        ("Ethernet4", "OUT_UCAST_PKTS", left.tx_unicast),
+        ("Ethernet4", "OUT_NON_UCAST_PKTS", left.tx_other),
+        ("Ethernet4", "OUT_OCTETS", sent.bytes),
+        ("Ethernet8", "IN_UCAST_PKTS", 0),
+    ] {
+        assert_eq!(counter(port, name), value.to_string(), "{port} {name}");
+    }
+}
+
+#[test]
+fn the_databases_are_where_sonic_has_them() {
+    if !is_root() {
+        return;
+    }
+    let test = TestLab::start(&small());
+    let config = test.on_switch(&["cat", "/var/run/redis/sonic-db/database_config.json"]);
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let socket = config["INSTANCES"]["redis"]["unix_socket_path"].as_str().unwrap();
+    assert_eq!(test.on_switch(&["redis-cli", "-s", socket, "PING"]), "PONG\n");
+    assert_eq!(redis(&test, "0", &["PING"]), "PONG");
+    assert_eq!(redis(&test, CONFIG_DB, &["GET", "CONFIG_DB_INITIALIZED"]), "1");
+    assert_eq!(redis(&test, CONFIG_DB, &["HGET", "TELEGEN_MIRROR_PORT|Ethernet12", "netdev"]), "Ethernet12");
+    let outside =
+        std::process::Command::new("redis-cli").arg("-s").arg(test.lab().redis_socket()).arg("PING").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&outside.stdout), "PONG\n");
+    assert_eq!(test.lab().path_inside("/run/redis/redis.sock"), test.lab().redis_socket());
+}
+
+#[test]
+fn a_redis_that_dies_is_started_again_and_filled() {
+    if !is_root() {
+        return;
+    }
+    let test = TestLab::start(&small());
+    let pid = || {
+        redis(&test, "0", &["INFO", "server"])
+            .lines()
+            .find_map(|line| line.strip_prefix("process_id:").map(str::to_owned))
+    };
+    let before = pid().unwrap();
+    redis(&test, CONFIG_DB, &["HSET", "TEST|row", "field", "value"]);
+    kill(Pid::from_raw(before.trim().parse().unwrap()), Signal::SIGKILL).unwrap();
+    let is_back = || {
+        let get = ["redis-cli", "-n", CONFIG_DB, "GET", "CONFIG_DB_INITIALIZED"];
+        test.lab().run_command(&get).output().unwrap().stdout == b"1\n"
+    };
+    wait_for("Redis is back and filled", is_back);
+    assert_ne!(pid().unwrap(), before);
+    assert_eq!(redis(&test, CONFIG_DB, &["EXISTS", "TEST|row"]), "0");
+    set_session(&test, "telegen_b");
+    wait_for("the orchagent is back too", || status(&test, "telegen_b") == "active");
+    assert_eq!(udp(&test, "Ethernet0", 100), 100);
+}
