@@ -175,7 +175,7 @@ impl JobTables {
     /// Redis is away, or a row says what this version cannot read.
     pub async fn flows(&self, id: &str) -> Result<Vec<FlowRow>, TablesError> {
         // The keys are known, so no SCAN through everything else that STATE_DB holds.
-        let ranks = (0..=STATE_FLOWS_MAX).map(|rank| self.state.database.key(id, &rank.to_string()));
+        let ranks = (1..=STATE_FLOWS_MAX).map(|rank| self.state.database.key(id, &rank.to_string()));
         let rows = self.state_rows(state_db::FLOW, ranks.collect()).await?;
         Ok(rows.iter().map(|(key, fields)| rows::parse_flow(key, fields)).collect::<Result<_, _>>()?)
     }

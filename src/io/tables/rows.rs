@@ -193,13 +193,9 @@ impl HistogramRow {
     /// The row that a histogram in memory has, or will have.
     #[must_use]
     pub fn of(name: HistogramName, histogram: &Histogram) -> HistogramRow {
-        let unit = match name {
-            HistogramName::PacketSize => "By",
-            HistogramName::Interarrival => "ns",
-        };
         HistogramRow {
             name,
-            unit: unit.to_owned(),
+            unit: name.unit().to_owned(),
             bounds: histogram.bounds.to_vec(),
             counts: histogram.counts.clone(),
             sum: histogram.sum,

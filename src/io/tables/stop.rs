@@ -117,13 +117,14 @@ impl JobTables {
         let (config, state) = (&self.config.database, &self.state.database);
         let watched = [(config, config_db::MIRROR_SESSION), (state, state_db::JOB), (state, state_db::MIRROR_SESSION)];
         let mut changes = Changes::of_tables(&watched).await?;
-        let mut drained = Drained { by_daemon: self.is_daemon_alive().await?, ..Drained::default() };
+        let by_daemon = self.is_daemon_alive().await?;
+        // Before the rows go: a daemon is quick to remove a session, and the account would miss it.
+        let mut drained = Drained { by_daemon, sessions: self.sessions().await?, ..Drained::default() };
         for id in self.live_jobs().await? {
             let row = self.job(&id).await?;
             self.delete_everywhere(&id, row.as_ref()).await?;
             drained.jobs.insert(id, None);
         }
-        drained.sessions = self.sessions().await?;
         if !drained.by_daemon {
             self.delete_sessions(&drained.sessions).await?;
         }

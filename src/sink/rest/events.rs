@@ -33,7 +33,7 @@ pub(super) async fn events(
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let _place = place;
-        let mut follower = Follower { shim, id, sender, last_status: None, last_results: None };
+        let mut follower = Follower { shim, id, sender, last_status: None, last_reading: Value::Null };
         if let Err(error) = follower.follow().await {
             tracing::info!(?error, job = follower.id, "the events of a job ended early");
         }
@@ -46,7 +46,8 @@ struct Follower {
     id: String,
     sender: mpsc::Sender<Event>,
     last_status: Option<Value>,
-    last_results: Option<Value>,
+    /// `updated_at` of the results that were sent last.
+    last_reading: Value,
 }
 
 impl Follower {
@@ -58,12 +59,11 @@ impl Follower {
             // Results first: after the final status nothing follows.
             let Some(row) = watch.row().await? else { return Ok(()) };
             if let Some(results) = results_of(&self.shim, &self.id).await? {
-                let is_reading = !results["updated_at"].is_null();
-                let is_new = is_reading && self.last_results.as_ref() != Some(&results);
-                if is_new && !self.send("results", &results).await {
+                let reading = results["updated_at"].clone();
+                if !reading.is_null() && reading != self.last_reading && !self.send("results", &results).await {
                     return Ok(());
                 }
-                self.last_results = Some(results);
+                self.last_reading = reading;
             }
             let status = job(&row);
             if self.last_status.as_ref() != Some(&status) {

@@ -27,7 +27,7 @@ pub fn render(snapshot: &Snapshot, export: &ExportState) -> String {
 fn daemon(text: &mut Text, snapshot: &Snapshot, export: &ExportState) {
     let daemon = &snapshot.daemon;
     let build = [("version", daemon.version), ("commit", daemon.commit), ("built_at", daemon.built_at)];
-    text.family("telegen_build_info", "gauge", "Version of the daemon and how its taps attach; always 1.");
+    text.family("telegen_build_info", "gauge", "Version of the daemon; always 1.");
     text.sample("telegen_build_info", &build, 1);
     text.family("telegen_start_time_seconds", "gauge", "When the daemon started, Unix time.");
     text.sample("telegen_start_time_seconds", &[], seconds(daemon.started_at));

@@ -1,0 +1,304 @@
+//! What can be asked on the command line. Ranges and words are not checked here: `model::job` does that, for all doors alike.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::io::tables::StartRequest;
+use crate::io::tap::Attach;
+use crate::model::job::JobId;
+use crate::model::schema::{JobField, Reason};
+use crate::model::value::{FieldError, printable};
+use crate::sonic::database_config::DEFAULT_PATH;
+
+const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("TELEGEN_COMMIT"), ", built ", env!("TELEGEN_BUILT_AT"), ")");
+
+/// Fields that `--filter` takes.
+const FILTER_FIELDS: [JobField; 7] = [
+    JobField::Vlan,
+    JobField::IpProto,
+    JobField::L4Sport,
+    JobField::L4Dport,
+    JobField::SrcCidr,
+    JobField::DstCidr,
+    JobField::Dscp,
+];
+
+/// See the traffic that the ASIC of a SONiC switch forwards: time-boxed jobs on one port each.
+#[derive(Debug, Parser)]
+#[command(name = "telegen-sonic", version = VERSION, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Where SONiC says which Redis holds which database
+    #[arg(long, global = true, env = "TELEGEN_DATABASE_CONFIG", default_value = DEFAULT_PATH, value_name = "PATH")]
+    pub database_config: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 done; 1 the job failed, was refused or is unknown (the reason is on stderr); 2 usage.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon until SIGTERM
+    Daemon(DaemonArgs),
+    #[command(flatten)]
+    Tables(TableCommand),
+}
+
+/// How the daemon runs.
+#[derive(Debug, Args)]
+pub struct DaemonArgs {
+    /// A directory that does not outlive a reboot, for the daemon's lock and its notes about qdiscs
+    #[arg(long, env = "TELEGEN_STATE_DIR", default_value = "/var/run/telegen", value_name = "DIR")]
+    pub state_dir: PathBuf,
+    /// How taps attach: auto (tcx where the kernel has it), tcx or clsact
+    #[arg(long, env = "TELEGEN_ATTACH", default_value = "auto", value_parser = parse_attach)]
+    pub attach: Attach,
+}
+
+fn parse_attach(word: &str) -> Result<Attach, String> {
+    match word {
+        "auto" => Ok(Attach::Auto),
+        "tcx" => Ok(Attach::Tcx),
+        "clsact" => Ok(Attach::Clsact),
+        _ => Err("give auto, tcx or clsact".to_owned()),
+    }
+}
+
+/// What is done by way of the tables, with or without a daemon.
+#[derive(Debug, Subcommand)]
+pub enum TableCommand {
+    /// Start a job on a port
+    Start(Box<StartArgs>),
+    /// Where a job is; without ID, how the daemon is (exit code 1 if it does not run)
+    Status(MaybeJob),
+    /// All known jobs
+    List(Format),
+    /// What a job has found
+    Results(OneJob),
+    /// Stop a job and wait until it is over
+    Stop(StopArgs),
+    /// Follow a job until it is over
+    Watch(OneJob),
+    /// End every job and leave no mirror session of ours behind, also without a daemon
+    Drain(Format),
+    /// Everything that support needs, as JSON
+    Dump(Format),
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Format {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// One job.
+#[derive(Debug, Args)]
+pub struct OneJob {
+    /// The job's id
+    pub id: String,
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// One job, or none.
+#[derive(Debug, Args)]
+pub struct MaybeJob {
+    /// The job's id
+    pub id: Option<String>,
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// What to stop.
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// The job's id
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub id: Option<String>,
+    /// Every job
+    #[arg(long)]
+    pub all: bool,
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// A new job.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub struct StartArgs {
+    /// Name of a port or port channel
+    pub port: String,
+    /// Seconds, 1 to 86400 [default: TELEGEN|global default_duration]
+    #[arg(value_name = "DURATION", conflicts_with = "duration")]
+    pub seconds: Option<String>,
+    /// Seconds; the same as DURATION
+    #[arg(long, value_name = "SECONDS")]
+    pub duration: Option<String>,
+    /// Which traffic of the port: ingress, egress or both [default: ingress]
+    #[arg(long)]
+    pub direction: Option<String>,
+    /// How copies reach the CPU: span or none [default: TELEGEN|global span_method]
+    #[arg(long, value_name = "METHOD")]
+    pub span_method: Option<String>,
+    /// Analyse 1 packet of N; totals are always exact [default: TELEGEN|global default_sample_rate]
+    #[arg(long, value_name = "N")]
+    pub sample_rate: Option<String>,
+    /// Only this VLAN
+    #[arg(long, value_name = "ID")]
+    pub vlan: Option<String>,
+    /// Only matching packets; may be repeated. Keys: vlan, ip_proto, l4_sport, l4_dport, src_cidr, dst_cidr, dscp
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    pub filters: Vec<String>,
+    /// What is kept: summary or flows [default: flows]
+    #[arg(long, value_name = "DETAIL")]
+    pub detail: Option<String>,
+    /// Id of the job [default: 12 random hex digits]
+    #[arg(long)]
+    pub id: Option<String>,
+    /// Shown with the job, never interpreted
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// Shown with the job, never interpreted
+    #[arg(long, value_name = "TEXT")]
+    pub owner: Option<String>,
+    /// Do not export this job by OTLP
+    #[arg(long)]
+    pub no_otlp: bool,
+    /// Addresses leave the daemon only as keyed hashes
+    #[arg(long)]
+    pub anonymize: bool,
+    /// Stay until the job is over, then print its results
+    #[arg(long)]
+    pub wait: bool,
+    /// Check, print the row that would be written, and write nothing
+    #[arg(long, conflicts_with = "wait")]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub format: Format,
+}
+
+impl StartArgs {
+    /// The request that these arguments make.
+    ///
+    /// # Errors
+    /// An id or a filter that cannot be taken. Everything else is checked where the row is made.
+    pub fn to_request(&self) -> Result<StartRequest, FieldError> {
+        let flag = |given: bool, value: &str| given.then(|| value.to_owned());
+        let given = [
+            (JobField::Port, Some(self.port.clone())),
+            (JobField::Duration, self.seconds.clone().or_else(|| self.duration.clone())),
+            (JobField::Direction, self.direction.clone()),
+            (JobField::SpanMethod, self.span_method.clone()),
+            (JobField::SampleRate, self.sample_rate.clone()),
+            (JobField::Vlan, self.vlan.clone()),
+            (JobField::ResultDetail, self.detail.clone()),
+            (JobField::Description, self.description.clone()),
+            (JobField::Owner, self.owner.clone()),
+            (JobField::OtlpExport, flag(self.no_otlp, "false")),
+            (JobField::Anonymize, flag(self.anonymize, "true")),
+        ];
+        let mut fields: BTreeMap<JobField, String> =
+            given.into_iter().filter_map(|(field, value)| Some((field, value?))).collect();
+        for filter in &self.filters {
+            add_filter(&mut fields, filter)?;
+        }
+        Ok(StartRequest { id: self.id.as_deref().map(JobId::parse).transpose()?, fields })
+    }
+}
+
+/// Items of a list add up; any other field may be given once, by its own option or by a filter.
+fn add_filter(fields: &mut BTreeMap<JobField, String>, filter: &str) -> Result<(), FieldError> {
+    let refuse = |message: String| FieldError { reason: Reason::InvalidField, field: "filter".to_owned(), message };
+    let keys: Vec<&str> = FILTER_FIELDS.iter().map(|field| field.as_str()).collect();
+    let known = |key: &str| FILTER_FIELDS.iter().copied().find(|field| field.as_str() == key);
+    let Some((field, value)) = filter.split_once('=').and_then(|(key, value)| Some((known(key)?, value))) else {
+        let accepted = format!("KEY=VALUE, where KEY is one of {}", keys.join(", "));
+        return Err(FieldError::invalid("filter", filter, &accepted));
+    };
+    match fields.get_mut(&field) {
+        Some(list) if field.is_list() => {
+            list.push(',');
+            list.push_str(value);
+            Ok(())
+        }
+        Some(first) => Err(refuse(format!(
+            "filter: {field} is given twice, as \"{}\" and \"{}\"; give it once",
+            printable(first),
+            printable(value)
+        ))),
+        None => {
+            fields.insert(field, value.to_owned());
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn start(arguments: &[&str]) -> Result<Vec<(JobField, String)>, String> {
+        let arguments = ["telegen-sonic", "start"].iter().chain(arguments);
+        let cli = Cli::try_parse_from(arguments).map_err(|error| error.kind().to_string())?;
+        let Command::Tables(TableCommand::Start(args)) = cli.command else { unreachable!("the command was start") };
+        let request = args.to_request().map_err(|error| error.message)?;
+        Ok(request.fields.into_iter().collect())
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_duration_may_stand_behind_the_port_or_be_named_but_not_both() {
+        let expected = Ok(vec![(JobField::Port, "Ethernet16".to_owned()), (JobField::Duration, "60".to_owned())]);
+        assert_eq!(start(&["Ethernet16", "60"]), expected);
+        assert_eq!(start(&["Ethernet16", "--duration", "60"]), expected);
+        assert!(start(&["Ethernet16", "60", "--duration", "60"]).is_err());
+    }
+
+    #[test]
+    fn filters_of_a_list_add_up_and_others_may_be_given_once() {
+        let fields =
+            start(&["Ethernet0", "--filter", "dscp=46", "--filter", "dscp=0,8", "--filter", "src_cidr=10.0.0.0/8"]);
+        let fields: BTreeMap<JobField, String> = fields.unwrap().into_iter().collect();
+        assert_eq!((&*fields[&JobField::Dscp], &*fields[&JobField::SrcCidr]), ("46,0,8", "10.0.0.0/8"));
+        let twice = start(&["Ethernet0", "--vlan", "7", "--filter", "vlan=8"]);
+        assert_eq!(twice.unwrap_err(), "filter: vlan is given twice, as \"7\" and \"8\"; give it once");
+    }
+
+    #[test]
+    fn a_filter_that_is_none_says_what_there_is() {
+        for bad in ["tcp", "proto=tcp", "port=1"] {
+            let accepted =
+                "KEY=VALUE, where KEY is one of vlan, ip_proto, l4_sport, l4_dport, src_cidr, dst_cidr, dscp";
+            let message = format!("filter: \"{bad}\" is not accepted; give {accepted}");
+            assert_eq!(start(&["Ethernet0", "--filter", bad]), Err(message));
+        }
+    }
+
+    #[test]
+    fn flags_become_fields() {
+        let fields: BTreeMap<JobField, String> =
+            start(&["Ethernet0", "--no-otlp", "--anonymize"]).unwrap().into_iter().collect();
+        assert_eq!((&*fields[&JobField::OtlpExport], &*fields[&JobField::Anonymize]), ("false", "true"));
+    }
+
+    #[test]
+    fn stop_wants_a_job_or_all_of_them() {
+        let parse = |arguments: &[&str]| Cli::try_parse_from(["telegen-sonic", "stop"].iter().chain(arguments)).is_ok();
+        assert!(parse(&["a"]) && parse(&["--all"]));
+        assert!(!parse(&[]) && !parse(&["a", "--all"]));
+    }
+}

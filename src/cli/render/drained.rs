@@ -1,0 +1,42 @@
+//! What draining did and what is left, in sentences.
+
+use super::ended;
+use crate::io::tables::Drained;
+
+/// The account.
+#[must_use]
+pub fn drained(drained: &Drained) -> String {
+    let mut lines = Vec::new();
+    if !drained.by_daemon {
+        lines.push("no daemon runs: rows and sessions were deleted from here".to_owned());
+    }
+    for (id, status) in &drained.jobs {
+        let said = match status {
+            Some(status) if status.is_final() => format!("is over, {status}"),
+            Some(status) if drained.by_daemon => format!("is still {status}"),
+            Some(status) => format!("row deleted; STATE_DB says {status} until a daemon starts"),
+            None => "withdrawn before it was taken up".to_owned(),
+        };
+        lines.push(format!("job {id}: {said}"));
+    }
+    for session in &drained.sessions {
+        let said = if drained.sessions_left.contains(session) {
+            "is still in CONFIG_DB"
+        } else if drained.unconfirmed.contains(session) {
+            "deleted, and not confirmed by orchagent"
+        } else {
+            "removed"
+        };
+        lines.push(format!("mirror session {session}: {said}"));
+    }
+    let late = drained.sessions_left.iter().filter(|session| !drained.sessions.contains(session));
+    lines.extend(late.map(|session| format!("mirror session {session}: is still in CONFIG_DB")));
+    let stale = drained.unconfirmed.iter().filter(|session| !drained.sessions.contains(session));
+    lines.extend(stale.map(|session| format!("mirror session {session}: orchagent still has it, without a row")));
+    lines.push(match (drained.is_complete(), drained.jobs.is_empty() && drained.sessions.is_empty()) {
+        (true, true) => "nothing was running, and no session of telegen's is left".to_owned(),
+        (true, false) => "drained: no job runs, and no session of telegen's is left".to_owned(),
+        (false, _) => "not drained".to_owned(),
+    });
+    ended(lines)
+}
