@@ -113,7 +113,9 @@ impl Worker {
             Effect::DeleteOrphan { session } => {
                 match self.mirrors.delete(&session).await {
                     Ok(()) => tracing::warn!(session, "deleted a mirror session of ours that no job owned"),
-                    Err(error) => tracing::warn!(session, %error, "a mirror session of ours that no job owns is still there"),
+                    Err(error) => {
+                        tracing::warn!(session, %error, "a mirror session of ours that no job owns is still there")
+                    }
                 }
                 None
             }

@@ -69,7 +69,8 @@ async fn ports(config: &RedisConnection, appl: &RedisConnection) -> Result<BTree
 
 async fn port_channels(config: &RedisConnection) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
     let names = config.keys(config_db::PORTCHANNEL).await?;
-    let mut channels: BTreeMap<String, BTreeSet<String>> = names.into_iter().map(|name| (name, BTreeSet::new())).collect();
+    let mut channels: BTreeMap<String, BTreeSet<String>> =
+        names.into_iter().map(|name| (name, BTreeSet::new())).collect();
     for (channel, member) in pairs(config, config_db::PORTCHANNEL_MEMBER).await? {
         channels.entry(channel).or_default().insert(member);
     }

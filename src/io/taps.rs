@@ -84,7 +84,8 @@ impl Taps {
     pub fn open(&mut self, id: &JobId, spec: &JobSpec, netdev: String, hooks: Direction) {
         let (commands, receiver) = channel();
         let plan = plan(spec, netdev, hooks);
-        let reader = Reader { id: id.clone(), host: self.host.clone(), events: self.events.clone(), intervals: self.intervals };
+        let reader =
+            Reader { id: id.clone(), host: self.host.clone(), events: self.events.clone(), intervals: self.intervals };
         let thread = std::thread::Builder::new().name(format!("tap-{id}"));
         match thread.spawn(move || reader.run(plan, &receiver)) {
             Ok(_) => {
@@ -214,7 +215,8 @@ impl Reader {
             }
             if !lost && if_nametoindex(netdev).ok() != ifindex {
                 lost = true;
-                let message = format!("the network device {netdev} was removed while the job ran; the counts stop there");
+                let message =
+                    format!("the network device {netdev} was removed while the job ran; the counts stop there");
                 self.say(TapEvent::Lost { id: self.id.clone(), message });
             }
         }

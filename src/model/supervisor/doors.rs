@@ -238,7 +238,8 @@ impl Supervisor {
         let Some(job) = self.jobs.remove(key) else { return };
         // A row that an earlier daemon's job had left over says nothing new of that job.
         if job.ended.is_some() {
-            let finished = Finished { status: Some(job.status_of(key)), row: job.row, ended: now.mono, age: Duration::ZERO };
+            let finished =
+                Finished { status: Some(job.status_of(key)), row: job.row, ended: now.mono, age: Duration::ZERO };
             self.finished.insert(key.to_owned(), finished);
         }
         if let Some(fields) = job.successor {

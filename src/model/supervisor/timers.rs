@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::doors::expired_before_start;
-use super::{Deleted, Effect, Finished, LOST_GRACE, Now, Phase, SURVEY_TIMEOUT, SWEEP_INTERVAL, SessionState, Supervisor};
+use super::{
+    Deleted, Effect, Finished, LOST_GRACE, Now, Phase, SURVEY_TIMEOUT, SWEEP_INTERVAL, SessionState, Supervisor,
+};
 use crate::model::job::JobId;
 use crate::model::schema::{Reason, Warning};
 use crate::model::status::Ending;
