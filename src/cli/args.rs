@@ -46,6 +46,7 @@ const EXIT_CODES: &str =
 pub enum Command {
     /// Run the daemon until SIGTERM
     Daemon(DaemonArgs),
+    /// By way of the tables.
     #[command(flatten)]
     Tables(TableCommand),
 }

@@ -39,13 +39,14 @@ pub fn lock(state_dir: &Path) -> anyhow::Result<Lock> {
 pub async fn daemon_info(config: &RedisConnection, settings_errors: Vec<String>) -> anyhow::Result<DaemonInfo> {
     let mut instance = [0_u8; 16];
     getrandom::fill(&mut instance).context("ask the kernel for random bytes")?;
+    let instance = u128::from_be_bytes(instance);
     Ok(DaemonInfo {
         version: env!("CARGO_PKG_VERSION"),
         commit: env!("TELEGEN_COMMIT"),
         built_at: env!("TELEGEN_BUILT_AT"),
         pid: std::process::id(),
         started_at: Timestamp::now(),
-        instance_id: instance.iter().map(|byte| format!("{byte:02x}")).collect(),
+        instance_id: format!("{instance:032x}"),
         device: device(config).await?,
         settings_errors,
     })
