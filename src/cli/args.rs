@@ -46,7 +46,7 @@ const EXIT_CODES: &str =
 pub enum Command {
     /// Run the daemon until SIGTERM
     Daemon(DaemonArgs),
-    /// By way of the tables.
+    /// Everything else
     #[command(flatten)]
     Tables(TableCommand),
 }
