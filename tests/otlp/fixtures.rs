@@ -40,7 +40,7 @@ pub fn daemon() -> DaemonInfo {
             manufacturer: "accton".to_owned(),
             namespace: String::new(),
         },
-        capabilities: std::collections::BTreeMap::new(),
+        capabilities: BTreeMap::new(),
         settings_errors: Vec::new(),
     }
 }
