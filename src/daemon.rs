@@ -274,6 +274,9 @@ impl Daemon {
     fn tap_event(&mut self, event: TapEvent) -> Option<Event> {
         match event {
             TapEvent::Opened { id, result } => {
+                if result.is_err() {
+                    self.taps.forget(&id);
+                }
                 let result = result.map(|sample| self.read(&id, sample));
                 Some(Event::TapOpened { id, result })
             }

@@ -106,6 +106,11 @@ impl Taps {
         }
     }
 
+    /// A tap that could not be opened has no thread any more.
+    pub fn forget(&mut self, id: &JobId) {
+        self.running.remove(id);
+    }
+
     /// Reads all taps at another rate from now on.
     pub fn set_intervals(&mut self, intervals: Intervals) {
         self.intervals = intervals;
