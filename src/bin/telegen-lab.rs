@@ -2,12 +2,14 @@
 //! command line.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
+use telegen_sonic::lab::collector;
 use telegen_sonic::lab::control::{self, FaultName, FaultRequest};
 use telegen_sonic::lab::layout::PortCount;
 use telegen_sonic::lab::lifecycle;
@@ -53,6 +55,12 @@ enum Command {
         /// Only this mirror session; all without it.
         #[arg(long, global = true)]
         session: Option<String>,
+    },
+    /// Takes OTLP over HTTP and prints a line per metric, log record and span; run it on the switch.
+    Collect {
+        /// Where to listen.
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4318")]
+        listen: SocketAddr,
     },
 }
 
@@ -199,5 +207,6 @@ fn execute(command: Command) -> Result<()> {
             LabState::running(&lab.dir)?;
             control::request(&lab.dir, &FaultRequest { fault: fault.into(), session })
         }
+        Command::Collect { listen } => Ok(collector::print(listen)?),
     }
 }

@@ -3,6 +3,7 @@
 //! It stores nothing and speaks no gRPC: a gRPC server would put tonic's server side into the normal dependencies for the lab's sake alone.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -49,6 +50,28 @@ pub async fn serve(listener: TcpListener, deliver: mpsc::Sender<Received>) -> st
         .layer(DefaultBodyLimit::max(REQUEST_MAX_BYTES))
         .with_state(deliver);
     axum::serve(listener, routes).await
+}
+
+/// Serves on `listen` until the process ends, and prints every request's lines to stdout.
+///
+/// # Errors
+/// What the listener says.
+pub fn print(listen: SocketAddr) -> std::io::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let listener = TcpListener::bind(listen).await?;
+        let (deliver, mut delivered) = mpsc::channel(16);
+        let printing = async {
+            while let Some(received) = delivered.recv().await {
+                for line in lines(&received) {
+                    println!("{line}");
+                }
+            }
+        };
+        tokio::select! {
+            served = serve(listener, deliver) => served,
+            () = printing => Ok(()),
+        }
+    })
 }
 
 async fn take<M: Message + Default>(

@@ -1,1 +1,12 @@
+//! The supervisor event by event, with the contract as the oracle: a table of every phase against every event, and one
+//! scenario for each promise. `simulation` tries the orders that nobody thought of.
 
+mod bench;
+mod changes;
+mod endings;
+mod jobs_in_line;
+mod recovery;
+mod refusals;
+mod sessions;
+mod table;
+mod trouble;

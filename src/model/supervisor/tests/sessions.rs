@@ -1,0 +1,208 @@
+//! Mirror sessions while jobs run: lost, overrun by others, unconfirmed, left over; and what is worth a warning.
+
+use std::time::Duration;
+
+use super::bench::{Bench, Orchagent, secs, session};
+use crate::model::schema::{Source, Warning};
+use crate::model::supervisor::{Event, LOST_GRACE, SESSION_TIMEOUT, SWEEP_INTERVAL, SessionState};
+
+const MILLI: Duration = Duration::from_millis(1);
+const ROW: &str = "port=Ethernet0 duration=600 expires_at=2024-10-04T10:00:00Z";
+
+fn running() -> Bench {
+    let mut bench = Bench::new("");
+    bench.write("a", ROW);
+    assert_eq!(bench.said("a"), "running");
+    bench.trace.clear();
+    bench
+}
+
+#[test]
+fn a_session_that_stays_away_ends_the_job_with_mirror_lost() {
+    for (state, what) in [
+        (
+            SessionState::Absent,
+            "mirror session telegen_a disappeared from STATE_DB while the job ran; the counts stop there",
+        ),
+        (SessionState::Inactive, "mirror session telegen_a went inactive while the job ran; the counts stop there"),
+    ] {
+        let mut bench = running();
+        bench.session_state("a", state);
+        bench.pass(LOST_GRACE - MILLI);
+        assert_eq!(bench.said("a"), "running");
+        bench.pass(MILLI);
+        assert_eq!((bench.said("a").as_str(), bench.message("a").as_str()), ("failed mirror_lost", what));
+        assert_eq!(bench.asked(), "DeleteMirror a, CloseTap a, DeleteRow a");
+    }
+}
+
+#[test]
+fn a_session_that_comes_back_within_the_grace_was_not_lost() {
+    let mut bench = running();
+    for _ in 0..3 {
+        bench.session_state("a", SessionState::Absent);
+        bench.pass(LOST_GRACE - MILLI);
+        bench.session_state("a", SessionState::Active);
+        bench.pass(secs(1));
+    }
+    assert_eq!(bench.said("a"), "running");
+}
+
+#[test]
+fn the_grace_is_counted_from_the_first_word_of_trouble() {
+    let mut bench = running();
+    bench.session_state("a", SessionState::Inactive);
+    bench.pass(secs(1));
+    bench.session_state("a", SessionState::Absent);
+    bench.pass(secs(1));
+    assert_eq!(bench.said("a"), "failed mirror_lost");
+}
+
+#[test]
+fn a_session_that_went_while_the_tap_was_opened_is_lost_too() {
+    let mut bench = Bench::new("");
+    bench.held.insert("OpenTap");
+    bench.write("a", ROW);
+    bench.session_state("a", SessionState::Inactive);
+    bench.feed(Event::TapOpened { id: super::bench::id("a"), result: Ok(()) });
+    assert_eq!(bench.said("a"), "running");
+    bench.pass(LOST_GRACE);
+    assert_eq!(bench.said("a"), "failed mirror_lost");
+}
+
+#[test]
+fn a_job_without_a_session_cannot_lose_it() {
+    let mut bench = Bench::new("");
+    bench.write("a", "port=Ethernet0 span_method=none duration=600 expires_at=2024-10-04T10:00:00Z");
+    bench.session_state("a", SessionState::Absent);
+    bench.pass(secs(60));
+    assert_eq!(bench.said("a"), "running");
+}
+
+#[test]
+fn a_foreign_session_over_ours_ends_the_job_and_its_owner_is_told_to_add_it_again() {
+    for (src, dst) in [("Ethernet0", "Ethernet100"), ("Ethernet8", "Ethernet0"), ("Ethernet8", "Ethernet120")] {
+        let mut bench = running();
+        bench.world.sessions.insert("debug".to_owned(), session(src, dst));
+        bench.look_at_sessions();
+        assert_eq!(bench.said("a"), "failed mirror_conflict", "{src} to {dst}");
+        assert_eq!(
+            bench.message("a"),
+            "mirror session debug was added over this job's session; orchagent copies a port to one session only, so when ours is removed now, the owner of debug must remove it and add it again"
+        );
+        assert_eq!(bench.asked(), "DeleteMirror a, CloseTap a, DeleteRow a");
+        assert_eq!(bench.world.sessions.keys().collect::<Vec<_>>(), ["debug"], "theirs is not touched");
+    }
+}
+
+#[test]
+fn a_foreign_session_elsewhere_disturbs_nobody() {
+    let mut bench = running();
+    bench.world.sessions.insert("debug".to_owned(), session("Ethernet8", "Ethernet100"));
+    bench.look_at_sessions();
+    assert_eq!((bench.said("a").as_str(), bench.asked().as_str()), ("running", ""));
+}
+
+#[test]
+fn a_removal_that_orchagent_does_not_confirm_in_five_seconds_is_said_and_the_job_ends_all_the_same() {
+    let mut bench = running();
+    bench.orchagent = Orchagent::Dead;
+    bench.delete("a");
+    bench.pass(SESSION_TIMEOUT - MILLI);
+    assert_eq!(bench.said("a"), "stopping");
+    bench.pass(MILLI);
+    assert_eq!(bench.said("a"), "stopped +session_unconfirmed");
+    assert_eq!(bench.asked(), "DeleteMirror a, CloseTap a");
+}
+
+#[test]
+fn sessions_of_ours_that_nobody_owns_are_deleted_by_the_sweep_until_they_are_gone() {
+    let mut bench = running();
+    bench.orchagent = Orchagent::Dead;
+    bench.world.sessions.insert("telegen_old".to_owned(), session("Ethernet8", "Ethernet124"));
+    bench.world.known_states.insert("telegen_old".to_owned());
+    bench.world.known_states.insert("telegen_older".to_owned());
+    bench.pass(SWEEP_INTERVAL);
+    assert_eq!(bench.asked(), "DeleteOrphan telegen_old, DeleteOrphan telegen_older");
+    bench.orchagent = Orchagent::Works;
+    bench.pass(SWEEP_INTERVAL);
+    assert_eq!(bench.asked(), "DeleteOrphan telegen_old, DeleteOrphan telegen_older");
+    bench.pass(SWEEP_INTERVAL);
+    assert_eq!((bench.asked().as_str(), bench.said("a").as_str()), ("", "running"));
+}
+
+#[test]
+fn a_session_that_is_not_ours_is_never_deleted() {
+    let mut bench = running();
+    for name in ["everflow", "telegen", "Telegen_x", "my_telegen_x"] {
+        bench.world.sessions.insert(name.to_owned(), session("Ethernet8", "Ethernet100"));
+        bench.world.known_states.insert(name.to_owned());
+    }
+    bench.pass(secs(100));
+    assert_eq!(bench.asked(), "");
+}
+
+#[test]
+fn a_session_is_ours_from_before_it_is_written_until_after_it_is_gone() {
+    let mut bench = Bench::new("");
+    bench.orchagent = Orchagent::Dead;
+    bench.write("a", ROW);
+    bench.look_at_sessions();
+    assert!(!bench.trace.contains(&"DeleteOrphan telegen_a".to_owned()), "{:?}", bench.trace);
+    bench.held.insert("CloseTap");
+    bench.session_state("a", SessionState::Active);
+    bench.world.known_states.insert("telegen_a".to_owned());
+    bench.delete("a");
+    bench.look_at_sessions();
+    bench.pass(secs(5));
+    bench.look_at_sessions();
+    assert!(!bench.trace.contains(&"DeleteOrphan telegen_a".to_owned()), "{:?}", bench.trace);
+    bench.feed(Event::TapClosed { id: super::bench::id("a"), result: Ok(()) });
+    bench.trace.clear();
+    bench.look_at_sessions();
+    assert_eq!(bench.asked(), "DeleteOrphan telegen_a");
+}
+
+#[test]
+fn a_removal_confirmed_before_the_answer_of_redis_counts() {
+    let mut bench = running();
+    bench.held.insert("DeleteMirror");
+    bench.delete("a");
+    bench.session_state("a", SessionState::Absent);
+    assert_eq!(bench.asked(), "DeleteMirror a");
+    bench.feed(Event::MirrorDeleted { id: super::bench::id("a"), result: Ok(()) });
+    assert_eq!((bench.asked().as_str(), bench.said("a").as_str()), ("CloseTap a", "stopped"));
+}
+
+#[test]
+fn what_orchagent_said_of_an_earlier_session_of_the_name_does_not_count() {
+    let mut bench = Bench::new("");
+    bench.held.insert("Survey");
+    bench.write("a", ROW);
+    bench.session_state("a", SessionState::Inactive);
+    bench.held.clear();
+    bench.orchagent = Orchagent::Dead;
+    bench.pass(secs(10));
+    assert_eq!(bench.said("a"), "failed mirror_rejected");
+}
+
+#[test]
+fn what_is_known_from_the_start_is_warned_of_from_the_start() {
+    let mut bench = Bench::new("");
+    bench.world.ports.get_mut("Ethernet0").expect("a port").oper_up = Some(false);
+    bench.world.ports.get_mut("Ethernet120").expect("a port").speed_mbps = Some(10_000);
+    bench.write("a", ROW);
+    assert_eq!(bench.said("a"), "running +port_down +oversubscribed");
+    bench.world.port_channels.insert("PortChannel10".to_owned(), ["Ethernet4".to_owned()].into());
+    bench.write_through(Source::Appl, "b", "port=PortChannel10");
+    assert_eq!(bench.said("b"), "running +lag_prefix");
+}
+
+#[test]
+fn copies_that_do_not_come_are_warned_of_and_the_warning_stays_to_the_end() {
+    let mut bench = running();
+    bench.warn("a", Warning::NoCopies);
+    assert_eq!(bench.said("a"), "running +no_copies");
+    bench.delete("a");
+    assert_eq!(bench.said("a"), "stopped +no_copies");
+}

@@ -1,0 +1,346 @@
+//! `table.txt` against the supervisor: every phase, reached by real events, is fed every event. A pair that the table does not
+//! have, or has twice, fails too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::bench::{Bench, Orchagent, fields, id, render, secs, session, world};
+use crate::model::job::Fields;
+use crate::model::schema::{Reason, Source, Warning};
+use crate::model::settings::{AdminState, Settings};
+use crate::model::status::Ending;
+use crate::model::supervisor::{Deleted, Effect, Event, Phase, SessionState, TapOwned};
+
+const TABLE: &str = include_str!("table.txt");
+
+const EVENTS: [&str; 36] = [
+    "row same",
+    "row duration",
+    "row other",
+    "row unparsable",
+    "row gone",
+    "row other door",
+    "row other door gone",
+    "rows with",
+    "rows without",
+    "settings same",
+    "settings disabled",
+    "surveyed ok",
+    "surveyed err",
+    "surveyed refused",
+    "mirror set ok",
+    "mirror set err",
+    "mirror deleted ok",
+    "mirror deleted err",
+    "session absent",
+    "session inactive",
+    "session active",
+    "sessions own",
+    "sessions orphan",
+    "sessions intruder",
+    "tap opened ok",
+    "tap opened err",
+    "tap lost",
+    "tap closed ok",
+    "tap closed err",
+    "warned",
+    "published",
+    "row deleted ok",
+    "row deleted err",
+    "row deleted other door",
+    "shutdown",
+    "time",
+];
+
+const PHASES: [&str; 20] = [
+    "Unknown",
+    "Settling",
+    "Surveying",
+    "Queued",
+    "Surveying for a slot",
+    "Mirroring",
+    "Attaching",
+    "Attaching, to end",
+    "Running",
+    "Running, session missing",
+    "Running without session",
+    "Unmirroring with tap",
+    "Unmirroring with tap, deleted",
+    "Unmirroring with tap, refused",
+    "Unmirroring without tap",
+    "Closing",
+    "Publishing",
+    "Publishing, row gone",
+    "Removing",
+    "Removing, refused",
+];
+
+const ROW: &str = "port=Ethernet0 duration=120";
+
+/// What the table says of one pair.
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    phase: String,
+    said: String,
+    effects: String,
+}
+
+/// Job "a" in `phase`, by real events; nothing is answered from there on.
+fn bench_in(phase: &str) -> Bench {
+    let mut bench = Bench::new("max_jobs=1 max_queue=2");
+    let (row, hold, wait) = match phase {
+        "Unknown" => return bench,
+        "Settling" => (ROW, "", 0),
+        "Surveying" => (ROW, "Survey", 1),
+        "Queued" | "Surveying for a slot" => return bench_in_line(bench, phase),
+        "Mirroring" => {
+            bench.orchagent = Orchagent::Dead;
+            (ROW, "", 1)
+        }
+        "Unmirroring without tap" => {
+            bench.orchagent = Orchagent::Dead;
+            (ROW, "DeleteMirror", 6)
+        }
+        "Attaching" | "Attaching, to end" => (ROW, "OpenTap", 1),
+        "Running" | "Running, session missing" | "Unmirroring with tap, deleted" | "Unmirroring with tap, refused" => {
+            (ROW, "", 1)
+        }
+        "Running without session" => ("port=Ethernet0 duration=120 span_method=none", "", 1),
+        "Unmirroring with tap" => (ROW, "DeleteMirror", 121),
+        "Closing" => (ROW, "CloseTap", 121),
+        "Publishing" => (ROW, "Publish", 121),
+        "Publishing, row gone" => (ROW, "Publish", 1),
+        "Removing" => (ROW, "DeleteRow", 121),
+        "Removing, refused" => {
+            bench.refused.insert("DeleteRow");
+            (ROW, "", 121)
+        }
+        unknown => panic!("no way to {unknown}"),
+    };
+    bench.held.insert(hold);
+    bench.write("a", row);
+    bench.pass(secs(wait));
+    match phase {
+        "Attaching, to end" | "Publishing, row gone" => bench.delete("a"),
+        "Running, session missing" => bench.session_state("a", SessionState::Absent),
+        "Unmirroring with tap, deleted" => {
+            bench.orchagent = Orchagent::Dead;
+            bench.pass(secs(120));
+        }
+        "Unmirroring with tap, refused" => {
+            bench.refused.insert("DeleteMirror");
+            bench.pass(secs(120));
+        }
+        _ => {}
+    }
+    bench
+}
+
+fn bench_in_line(mut bench: Bench, phase: &str) -> Bench {
+    bench.write("b", "port=Ethernet4 duration=86400 span_method=none");
+    bench.pass(secs(1));
+    bench.write("a", ROW);
+    bench.pass(secs(1));
+    if phase == "Surveying for a slot" {
+        bench.held.insert("Survey");
+        bench.delete("b");
+    }
+    bench
+}
+
+fn event(name: &str, bench: &Bench) -> Event {
+    let id = id("a");
+    let row = |door, fields| Event::Row { door, key: "a".to_owned(), fields };
+    let written = bench.rows.get(&(Source::Config, "a".to_owned())).cloned().unwrap_or_else(|| fields(ROW));
+    let with = |field: &str, value: &str| -> Option<Fields> {
+        let mut fields = written.clone();
+        fields.insert(field.to_owned(), value.to_owned());
+        Some(fields)
+    };
+    let refused = || "the bench refused".to_owned();
+    let state = |state| Event::SessionState { id: id.clone(), state };
+    let row_deleted = |door, result| Event::RowDeleted { door, key: "a".to_owned(), result };
+    match name {
+        "row same" => row(Source::Config, Some(written)),
+        "row duration" => row(Source::Config, with("duration", "300")),
+        "row other" => row(Source::Config, with("sample_rate", "7")),
+        "row unparsable" => row(Source::Config, with("vlan", "x")),
+        "row gone" => row(Source::Config, None),
+        "row other door" => row(Source::Appl, Some(written)),
+        "row other door gone" => row(Source::Appl, None),
+        "rows with" | "rows without" => {
+            let mut rows = bench.rows_of(Source::Config);
+            rows.remove("a");
+            if name == "rows with" {
+                rows.insert("a".to_owned(), written);
+            }
+            Event::Rows { door: Source::Config, rows }
+        }
+        "settings same" => Event::Settings(Box::new(bench.supervisor.settings().clone())),
+        "settings disabled" => {
+            let settings = Settings { admin_state: AdminState::Disabled, ..bench.supervisor.settings().clone() };
+            Event::Settings(Box::new(settings))
+        }
+        "surveyed ok" => Event::Surveyed { id, world: Ok(Box::new(world())) },
+        "surveyed err" => Event::Surveyed { id, world: Err(refused()) },
+        "surveyed refused" => {
+            let mut world = Box::new(world());
+            world.ports.remove("Ethernet0");
+            Event::Surveyed { id, world: Ok(world) }
+        }
+        "mirror set ok" => Event::MirrorSet { id, result: Ok(()) },
+        "mirror set err" => Event::MirrorSet { id, result: Err(refused()) },
+        "mirror deleted ok" => Event::MirrorDeleted { id, result: Ok(()) },
+        "mirror deleted err" => Event::MirrorDeleted { id, result: Err(refused()) },
+        "session absent" => state(SessionState::Absent),
+        "session inactive" => state(SessionState::Inactive),
+        "session active" => state(SessionState::Active),
+        "sessions own" => sessions_event("telegen_a", "Ethernet120"),
+        "sessions orphan" => sessions_event("telegen_old", "Ethernet120"),
+        "sessions intruder" => sessions_event("everflow", "Ethernet100"),
+        "tap opened ok" => Event::TapOpened { id, result: Ok(()) },
+        "tap opened err" => Event::TapOpened { id, result: Err((Reason::AttachFailed, refused())) },
+        "tap lost" => Event::TapLost { id, message: "the device is gone".to_owned() },
+        "tap closed ok" => Event::TapClosed { id, result: Ok(()) },
+        "tap closed err" => Event::TapClosed { id, result: Err(refused()) },
+        "warned" => Event::Warned { id, warning: Warning::NoCopies },
+        "published" => Event::Published { key: "a".to_owned() },
+        "row deleted ok" => row_deleted(Source::Config, Ok(())),
+        "row deleted err" => row_deleted(Source::Config, Err(refused())),
+        "row deleted other door" => row_deleted(Source::Appl, Ok(())),
+        "shutdown" => Event::Shutdown,
+        unknown => panic!("no event {unknown}"),
+    }
+}
+
+fn sessions_event(name: &str, dst_port: &str) -> Event {
+    let mut world = Box::new(world());
+    world.sessions.insert(name.to_owned(), session("Ethernet0", dst_port));
+    Event::Sessions { world }
+}
+
+/// Feeds one event; what it causes is not carried out.
+fn feed(bench: &mut Bench, name: &str) -> String {
+    let effects = if name == "time" {
+        match bench.supervisor.deadline("a") {
+            Some(deadline) => {
+                // Sweeps that come before it are not its doing.
+                while bench.supervisor.next_deadline() < deadline {
+                    bench.mono = bench.supervisor.next_deadline();
+                    bench.supervisor.tick(bench.now());
+                }
+                bench.mono = deadline;
+                bench.supervisor.tick(bench.now())
+            }
+            None => Vec::new(),
+        }
+    } else {
+        let event = event(name, bench);
+        bench.supervisor.on(event, bench.now())
+    };
+    let about_a = |effect: &&Effect| !render(effect).ends_with(" b");
+    let rendered: Vec<String> = effects.iter().filter(about_a).map(render).collect();
+    if rendered.is_empty() { "-".to_owned() } else { rendered.join(", ") }
+}
+
+fn phase_of(bench: &Bench) -> String {
+    let Some(job) = bench.supervisor.jobs.get("a") else { return "Unknown".to_owned() };
+    match &job.phase {
+        Phase::Settling { .. } => "Settling".to_owned(),
+        Phase::Surveying { waiting: None, .. } => "Surveying".to_owned(),
+        Phase::Surveying { waiting: Some(_), .. } => "Surveying for a slot".to_owned(),
+        Phase::Queued { .. } => "Queued".to_owned(),
+        Phase::Mirroring { .. } => "Mirroring".to_owned(),
+        Phase::Attaching { then: None, .. } => "Attaching".to_owned(),
+        Phase::Attaching { then: Some(_), .. } => "Attaching, to end".to_owned(),
+        Phase::Running { missing_since: Some(_), .. } => "Running, session missing".to_owned(),
+        Phase::Running { plan, .. } if plan.mirror.is_none() => "Running without session".to_owned(),
+        Phase::Running { .. } => "Running".to_owned(),
+        Phase::Unmirroring { tap, deleted, .. } => {
+            let tap = if *tap == TapOwned::Yes { "with" } else { "without" };
+            let deleted = match deleted {
+                Deleted::Asked => "",
+                Deleted::RetryAt(_) => ", refused",
+                Deleted::Done => ", deleted",
+            };
+            format!("Unmirroring {tap} tap{deleted}")
+        }
+        Phase::Closing { .. } => "Closing".to_owned(),
+        Phase::Publishing { .. } if job.row.is_none() => "Publishing, row gone".to_owned(),
+        Phase::Publishing { .. } => "Publishing".to_owned(),
+        Phase::Removing { retry: None, .. } => "Removing".to_owned(),
+        Phase::Removing { retry: Some(_), .. } => "Removing, refused".to_owned(),
+    }
+}
+
+/// What is said, and of a job that is being stopped how it will end.
+fn said_of(bench: &Bench) -> String {
+    let job = bench.supervisor.jobs.get("a");
+    let pending = job.and_then(|job| match &job.phase {
+        Phase::Attaching { then: Some(ending), .. } | Phase::Unmirroring { ending, .. } | Phase::Closing { ending } => {
+            Some(ending)
+        }
+        _ => None,
+    });
+    let warnings = |job: &crate::model::supervisor::Job| -> String {
+        job.warnings.iter().map(|warning| format!(" +{warning}")).collect()
+    };
+    match (job, pending) {
+        (Some(job), Some(Ending { status, reason, .. })) => {
+            let reason = reason.map(|reason| format!(" {reason}")).unwrap_or_default();
+            format!("stopping ({status}{reason}){}", warnings(job))
+        }
+        (Some(job), None) if bench.said("a") == "-" => format!("-{}", warnings(job)),
+        _ => bench.said("a"),
+    }
+}
+
+/// The table: by phase and event.
+fn table() -> BTreeMap<(String, String), Outcome> {
+    let mut table = BTreeMap::new();
+    let mut phase = String::new();
+    for line in TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(heading) = line.strip_prefix('[') {
+            heading.split(']').next().expect("a heading").clone_into(&mut phase);
+            continue;
+        }
+        let columns: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [events, then, said, effects] = columns.as_slice() else { panic!("four columns: {line}") };
+        for event in events.split(", ") {
+            let outcome = Outcome { phase: (*then).into(), said: (*said).into(), effects: (*effects).into() };
+            let twice = table.insert((phase.clone(), event.to_owned()), outcome);
+            assert_eq!(twice, None, "{phase} has {event} twice");
+        }
+    }
+    table
+}
+
+#[test]
+fn the_table_has_every_phase_with_every_event_and_no_other() {
+    let all = PHASES.iter().flat_map(|phase| EVENTS.iter().map(|event| ((*phase).to_owned(), (*event).to_owned())));
+    let wanted: BTreeSet<(String, String)> = all.collect();
+    let known: BTreeSet<(String, String)> = table().into_keys().collect();
+    assert_eq!(wanted.difference(&known).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "missing");
+    assert_eq!(known.difference(&wanted).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "unknown");
+}
+
+#[test]
+fn every_phase_answers_every_event_as_the_table_says() {
+    let mut wrong = Vec::new();
+    for ((phase, event), expected) in table() {
+        let mut bench = bench_in(&phase);
+        assert_eq!(phase_of(&bench), phase, "the way to {phase}");
+        let said = said_of(&bench);
+        let effects = feed(&mut bench, &event);
+        let same = |word: &str, before: &str| if word == "=" { before.to_owned() } else { word.to_owned() };
+        let expected = Outcome {
+            phase: same(&expected.phase, &phase),
+            said: same(&expected.said, &said),
+            effects: expected.effects,
+        };
+        let outcome = Outcome { phase: phase_of(&bench), said: said_of(&bench), effects };
+        if outcome != expected {
+            wrong.push(format!("{phase}, {event}:\n  expected {expected:?}\n  but came {outcome:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} pairs differ:\n{}", wrong.len(), wrong.join("\n"));
+}
