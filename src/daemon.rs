@@ -66,6 +66,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 async fn serve(options: &Options) -> anyhow::Result<()> {
+    host::warn_of_old_variables();
     let _lock = host::lock(&options.state_dir)?;
     let databases = DatabaseConfig::load(&options.database_config)?;
     let mut stop = Stop::new()?;
@@ -149,10 +150,12 @@ impl Daemon {
             }
         };
         errors.extend(lasting_errors.iter().cloned());
-        let info = host::daemon_info(&config, errors).await?;
+        let tap_cost = taps::cost().context("find out how much memory a tap takes")?;
+        let mut surveyor = Surveyor::new(databases, tap_cost)?;
+        let world = surveyor.survey().await.context("read the switch's tables")?;
+        let info = host::daemon_info(&config, &world, errors).await?;
         let state = connect(databases, "STATE_DB").await?;
         let prior = state_db::read_prior(&state).await?;
-        let tap_cost = taps::cost().context("find out how much memory a tap takes")?;
 
         let (input_sender, inputs) = mpsc::channel(QUEUE);
         let (outcome_sender, outcomes) = mpsc::channel(QUEUE);
@@ -166,7 +169,6 @@ impl Daemon {
         let mut sinks = Sinks { closing: watch::channel(false).0, tasks: vec![tokio::spawn(sink.run())] };
         sinks.start_doors(databases, rest, snapshot)?;
 
-        let surveyor = Surveyor::new(databases, tap_cost)?;
         let executor = Executor::start(databases, surveyor, outcome_sender)?;
         let taps = Taps::new(host, tap_sender, intervals(&settings));
         let now = Now { mono: started.elapsed(), wall: Timestamp::now() };
@@ -272,6 +274,9 @@ impl Daemon {
     fn tap_event(&mut self, event: TapEvent) -> Option<Event> {
         match event {
             TapEvent::Opened { id, result } => {
+                if result.is_err() {
+                    self.taps.forget(&id);
+                }
                 let result = result.map(|sample| self.read(&id, sample));
                 Some(Event::TapOpened { id, result })
             }

@@ -37,6 +37,7 @@ fn snapshot(jobs: BTreeMap<String, Arc<Report>>) -> Arc<Snapshot> {
         started_at: "2026-01-31T03:00:00Z".parse().unwrap(),
         instance_id: "i".to_owned(),
         device: Device::default(),
+        capabilities: BTreeMap::new(),
         settings_errors: Vec::new(),
     };
     Arc::new(Snapshot { daemon: Arc::new(daemon), settings: Arc::new(Settings::default()), jobs })

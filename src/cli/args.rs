@@ -46,6 +46,7 @@ const EXIT_CODES: &str =
 pub enum Command {
     /// Run the daemon until SIGTERM
     Daemon(DaemonArgs),
+    /// Everything else
     #[command(flatten)]
     Tables(TableCommand),
 }

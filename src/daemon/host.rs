@@ -1,5 +1,6 @@
 //! What the daemon finds out of itself and its host at start: who it is, where it runs, and that it is the only one.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
@@ -10,6 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::model::report::{DaemonInfo, Device};
 use crate::model::schema::config_db;
+use crate::model::world::World;
 use crate::sonic::RedisConnection;
 
 /// Held as long as the daemon lives; the kernel releases it when the process ends, however it ends.
@@ -35,18 +37,60 @@ pub fn lock(state_dir: &Path) -> anyhow::Result<Lock> {
     }
 }
 
+/// Variables of the older seed: none is read, each has a field of `TELEGEN|global` that does its work, or none.
+const OLD_VARIABLES: [(&str, &str); 8] = [
+    ("TELEGEN_ERSPAN_NAME", "set erspan_netdev in TELEGEN|global"),
+    ("TELEGEN_ERSPAN_REMOTE", "set erspan_dst_ip in TELEGEN|global"),
+    ("TELEGEN_ERSPAN_LOCAL", "set erspan_src_ip in TELEGEN|global"),
+    ("TELEGEN_ERSPAN_TTL", "set erspan_ttl in TELEGEN|global"),
+    ("TELEGEN_ERSPAN_TOS", "set erspan_dscp in TELEGEN|global"),
+    ("TELEGEN_MIRROR_MODE", "set span_method in TELEGEN|global"),
+    ("TELEGEN_ERSPAN_DEV", "the port is the job's"),
+    ("TELEGEN_ERSPAN_KEY", "SONiC's mirror sessions have no key"),
+];
+
+/// Says of each of the older seed's variables that is set what to use instead.
+pub fn warn_of_old_variables() {
+    for (name, instead) in OLD_VARIABLES {
+        if std::env::var_os(name).is_some() {
+            tracing::warn!("{name} is set and not read: {instead}");
+        }
+    }
+}
+
+/// What this host and switch can do, for people and programs that ask before they start a job.
+pub fn capabilities(world: &World) -> BTreeMap<&'static str, String> {
+    let said = |capable: Option<bool>| capable.map_or("unknown".to_owned(), |capable| capable.to_string());
+    let pool: Vec<&str> = world.pool.keys().map(String::as_str).collect();
+    let kernel = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
+    BTreeMap::from([
+        ("kernel", kernel.unwrap_or_default()),
+        ("mirror_ingress", said(world.capability.ingress_mirror)),
+        ("mirror_egress", said(world.capability.egress_mirror)),
+        ("mirror_ports", pool.join(",")),
+        ("tap_bytes_summary", world.tap_cost.summary_bytes.to_string()),
+        ("tap_bytes_flows", world.tap_cost.flows_bytes.to_string()),
+    ])
+}
+
 /// Identity of this run.
-pub async fn daemon_info(config: &RedisConnection, settings_errors: Vec<String>) -> anyhow::Result<DaemonInfo> {
+pub async fn daemon_info(
+    config: &RedisConnection,
+    world: &World,
+    settings_errors: Vec<String>,
+) -> anyhow::Result<DaemonInfo> {
     let mut instance = [0_u8; 16];
     getrandom::fill(&mut instance).context("ask the kernel for random bytes")?;
+    let instance = u128::from_be_bytes(instance);
     Ok(DaemonInfo {
         version: env!("CARGO_PKG_VERSION"),
         commit: env!("TELEGEN_COMMIT"),
         built_at: env!("TELEGEN_BUILT_AT"),
         pid: std::process::id(),
         started_at: Timestamp::now(),
-        instance_id: instance.iter().map(|byte| format!("{byte:02x}")).collect(),
+        instance_id: format!("{instance:032x}"),
         device: device(config).await?,
+        capabilities: capabilities(world),
         settings_errors,
     })
 }

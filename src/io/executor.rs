@@ -114,7 +114,7 @@ impl Worker {
                 match self.mirrors.delete(&session).await {
                     Ok(()) => tracing::warn!(session, "deleted a mirror session of ours that no job owned"),
                     Err(error) => {
-                        tracing::warn!(session, %error, "a mirror session of ours that no job owns is still there")
+                        tracing::warn!(session, %error, "a mirror session of ours that no job owns is still there");
                     }
                 }
                 None

@@ -96,7 +96,7 @@ async fn watch_states(mut watch: TableWatch, inputs: mpsc::Sender<Input>) {
         let events = match watch.next().await {
             WatchEvent::Resynchronised { rows, .. } => {
                 let _ = inputs.send(Input::Reconnected).await;
-                all_states(&mut known, rows)
+                all_states(&mut known, &rows)
             }
             WatchEvent::Set { key, fields, .. } => {
                 known.insert(key.clone());
@@ -120,7 +120,7 @@ async fn watch_states(mut watch: TableWatch, inputs: mpsc::Sender<Input>) {
 }
 
 /// A listing says of every session that was known whether it is still there.
-fn all_states(known: &mut BTreeSet<String>, rows: BTreeMap<String, Fields>) -> Vec<Event> {
+fn all_states(known: &mut BTreeSet<String>, rows: &BTreeMap<String, Fields>) -> Vec<Event> {
     let before = std::mem::take(known);
     *known = rows.keys().filter(|name| name.starts_with(SESSION_PREFIX)).cloned().collect();
     let gone = before.difference(known).filter_map(|name| session_state(name, None));

@@ -87,7 +87,7 @@ impl Taps {
         let reader =
             Reader { id: id.clone(), host: self.host.clone(), events: self.events.clone(), intervals: self.intervals };
         let thread = std::thread::Builder::new().name(format!("tap-{id}"));
-        match thread.spawn(move || reader.run(plan, &receiver)) {
+        match thread.spawn(move || reader.run(&plan, &receiver)) {
             Ok(_) => {
                 self.running.insert(id.clone(), commands);
             }
@@ -104,6 +104,11 @@ impl Taps {
         if !told {
             self.say(TapEvent::Closed { id: id.clone(), result: Err("its thread had ended".to_owned()) });
         }
+    }
+
+    /// A tap that could not be opened has no thread any more.
+    pub fn forget(&mut self, id: &JobId) {
+        self.running.remove(id);
     }
 
     /// Reads all taps at another rate from now on.
@@ -171,9 +176,9 @@ struct Reader {
 }
 
 impl Reader {
-    fn run(mut self, plan: TapPlan, commands: &Receiver<Command>) {
+    fn run(mut self, plan: &TapPlan, commands: &Receiver<Command>) {
         let id = self.id.clone();
-        let tap = match Tap::open(&plan, &self.host) {
+        let tap = match Tap::open(plan, &self.host) {
             Ok(tap) => tap,
             Err(error) => {
                 let result = Err((error.reason(), error.to_string()));

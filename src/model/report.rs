@@ -144,6 +144,8 @@ pub struct DaemonInfo {
     pub instance_id: String,
     /// The switch.
     pub device: Device,
+    /// What this host and switch can do, by field name of TELEGEN_DAEMON_TABLE.
+    pub capabilities: BTreeMap<&'static str, String>,
     /// What of `TELEGEN|global` could not be taken.
     pub settings_errors: Vec<String>,
 }

@@ -204,8 +204,12 @@ impl Row<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AdminState, Settings};
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use super::{AdminState, OtlpProtocol, Settings};
     use crate::model::job::{Fields, SpanMethod};
+    use crate::model::limits::{self, Kind};
 
     fn fields(pairs: &[(&str, &str)]) -> Fields {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -239,5 +243,60 @@ mod tests {
         let (_, errors) = Settings::parse(&fields(&[("max_job", "1"), ("rest_cert", "/etc/x"), ("NULL", "NULL")]));
         let named: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
         assert_eq!(named, ["max_job", "rest_cert"]);
+    }
+
+    #[test]
+    fn every_number_is_taken_to_the_ends_of_its_range_and_keeps_its_default_beyond() {
+        let default = Settings::default();
+        for rule in &limits::SETTINGS {
+            let Kind::Integer { min, max } = rule.kind else { continue };
+            for value in [min, max] {
+                let (_, errors) = Settings::parse(&fields(&[(rule.field.as_str(), &value.to_string())]));
+                assert_eq!(errors, [], "{} {value}", rule.field);
+            }
+            let below = min.checked_sub(1).map(|value| value.to_string());
+            for value in below.into_iter().chain([(max + 1).to_string(), "x".to_owned()]) {
+                let (settings, errors) = Settings::parse(&fields(&[(rule.field.as_str(), &value)]));
+                assert_eq!(settings, default, "{} {value}", rule.field);
+                let message =
+                    format!("{}: \"{value}\" is not accepted; give an integer from {min} to {max}", rule.field);
+                assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), [message]);
+            }
+        }
+    }
+
+    #[test]
+    fn every_setting_changes_what_it_names_and_nothing_else() {
+        let cases: [(&str, &str, fn(&mut Settings)); 24] = [
+            ("admin_state", "disabled", |settings| settings.admin_state = AdminState::Disabled),
+            ("max_jobs", "1", |settings| settings.max_jobs = 1),
+            ("max_queue", "3", |settings| settings.max_queue = 3),
+            ("queue_ttl", "7", |settings| settings.queue_ttl = Duration::from_secs(7)),
+            ("settle_ms", "7", |settings| settings.settle = Duration::from_millis(7)),
+            ("run_saved_jobs", "true", |settings| settings.run_saved_jobs = true),
+            ("default_duration", "7", |settings| settings.default_duration = Duration::from_secs(7)),
+            ("default_sample_rate", "1", |settings| settings.default_sample_rate = NonZeroU32::MIN),
+            ("span_method", "none", |settings| settings.span_method = SpanMethod::None),
+            ("topk_flows", "7", |settings| settings.topk_flows = 7),
+            ("state_flows", "7", |settings| settings.state_flows = 7),
+            ("result_interval", "7", |settings| settings.result_interval = Duration::from_secs(7)),
+            ("flow_interval", "7", |settings| settings.flow_interval = Duration::from_secs(7)),
+            ("result_retention", "7", |settings| settings.result_retention = Duration::from_secs(7)),
+            ("cpu_limit", "7", |settings| settings.cpu_limit_percent = 7),
+            ("memory_limit", "7", |settings| settings.memory_limit_bytes = 7 << 20),
+            ("allow_unprobed", "true", |settings| settings.allow_unprobed = true),
+            ("erspan_netdev", "gre7", |settings| settings.erspan.netdev = Some("gre7".to_owned())),
+            ("erspan_gre_type", "7", |settings| settings.erspan.gre_type = 7),
+            ("erspan_dscp", "7", |settings| settings.erspan.dscp = 7),
+            ("erspan_ttl", "7", |settings| settings.erspan.ttl = 7),
+            ("otlp_endpoint", "h:7", |settings| settings.otlp_endpoint = Some("h:7".to_owned())),
+            ("otlp_protocol", "http/protobuf", |settings| settings.otlp_protocol = Some(OtlpProtocol::HttpProtobuf)),
+            ("rest_listen", "/x", |settings| settings.rest_listen = "/x".to_owned()),
+        ];
+        for (name, value, change) in cases {
+            let mut expected = Settings::default();
+            change(&mut expected);
+            assert_eq!(Settings::parse(&fields(&[(name, value)])), (expected, vec![]), "{name}");
+        }
     }
 }

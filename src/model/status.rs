@@ -134,3 +134,131 @@ impl JobStatus {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use jiff::Timestamp;
+
+    use super::JobStatus;
+    use crate::model::job::{Fields, JobSpec};
+    use crate::model::schema::{JobField, Reason, Source, Status, StatusField, Warning};
+    use crate::model::settings::Settings;
+
+    fn instant(text: &str) -> Timestamp {
+        text.parse().expect("an instant")
+    }
+
+    fn row(pairs: &[(&str, &str)]) -> Fields {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn status(raw: Fields, spec: Option<JobSpec>) -> JobStatus {
+        JobStatus {
+            key: "a".to_owned(),
+            spec,
+            raw,
+            status: Status::Failed,
+            reason: Some(Reason::MirrorLost),
+            message: "gone".to_owned(),
+            warnings: BTreeSet::from([Warning::PortDown, Warning::NoCopies]),
+            source: Source::Appl,
+            tap: Some("cpu120".to_owned()),
+            mirror_session: Some("telegen_a".to_owned()),
+            created_at: instant("2024-10-04T00:00:00.1234Z"),
+            started_at: Some(instant("2024-10-04T02:00:01+02:00")),
+            expires_at: Some(instant("2024-10-04T00:02:01Z")),
+            ended_at: Some(instant("2024-10-04T00:00:59.9999Z")),
+        }
+    }
+
+    fn shown(status: &JobStatus) -> Vec<String> {
+        status.to_fields().into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    #[test]
+    fn a_row_has_every_parsed_field_in_its_canonical_form_and_then_what_the_daemon_adds() {
+        let every = [
+            ("port", "Ethernet0"),
+            ("direction", "both"),
+            ("span_method", "none"),
+            ("duration", "060"),
+            ("sample_rate", "1"),
+            ("vlan", "7"),
+            ("ip_proto", "6, UDP"),
+            ("l4_sport@", "1-2"),
+            ("l4_dport", "443"),
+            ("src_cidr", "10.1.2.3/8"),
+            ("dst_cidr", "10.9.9.9"),
+            ("dscp", "46"),
+            ("result_detail", "summary"),
+            ("otlp_export", "false"),
+            ("anonymize", "true"),
+            ("expires_at", "2024-10-05T00:00:00Z"),
+            ("description", "why not"),
+            ("owner", "me"),
+        ];
+        assert_eq!(every.len(), JobField::COUNT);
+        let raw = row(&every);
+        let spec = JobSpec::parse(&raw, &Settings::default()).expect("a well-formed job");
+        let expected = [
+            "port=Ethernet0",
+            "direction=both",
+            "span_method=none",
+            "duration=60",
+            "sample_rate=1",
+            "vlan=7",
+            "ip_proto@=tcp,udp",
+            "l4_sport@=1-2",
+            "l4_dport@=443",
+            "src_cidr=10.0.0.0/8",
+            "dst_cidr=10.9.9.9/32",
+            "dscp@=46",
+            "result_detail=summary",
+            "otlp_export=false",
+            "anonymize=true",
+            "description=why not",
+            "owner=me",
+            "status=failed",
+            "reason=mirror_lost",
+            "message=gone",
+            "warning=no_copies,port_down",
+            "source=appl",
+            "tap=cpu120",
+            "mirror_session=telegen_a",
+            "created_at=2024-10-04T00:00:00.123Z",
+            "started_at=2024-10-04T00:00:01.000Z",
+            "expires_at=2024-10-04T00:02:01.000Z",
+            "ended_at=2024-10-04T00:00:59.999Z",
+        ];
+        // expires_at is in both lists and shown once: as the daemon computed it.
+        assert_eq!(expected.len(), JobField::COUNT + StatusField::COUNT - 1);
+        assert_eq!(shown(&status(raw, Some(spec))), expected);
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out_rather_than_empty() {
+        let bare = JobStatus {
+            status: Status::Queued,
+            reason: None,
+            message: String::new(),
+            warnings: BTreeSet::new(),
+            tap: None,
+            mirror_session: None,
+            started_at: None,
+            expires_at: None,
+            ended_at: None,
+            ..status(Fields::new(), None)
+        };
+        assert_eq!(shown(&bare), ["status=queued", "source=appl", "created_at=2024-10-04T00:00:00.123Z"]);
+    }
+
+    #[test]
+    fn a_row_that_could_not_be_parsed_shows_its_known_fields_and_no_control_characters() {
+        let raw =
+            row(&[("port", "Eth\u{1b}[2J"), ("dscp@", "64"), ("zzz", "1"), ("expires_at", "soon"), ("NULL", "NULL")]);
+        let shown = shown(&status(raw, None));
+        assert_eq!(shown[..3], ["dscp@=64", "port=Eth\u{fffd}[2J", "status=failed"]);
+    }
+}

@@ -285,3 +285,6 @@ fn is_endpoint(text: &str) -> bool {
     let host_ok = !host.is_empty() && !host.contains(char::is_whitespace) && (bracketed || !host.contains(':'));
     host_ok && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,7 @@ pub fn daemon() -> DaemonInfo {
             manufacturer: "accton".to_owned(),
             namespace: String::new(),
         },
+        capabilities: BTreeMap::new(),
         settings_errors: Vec::new(),
     }
 }

@@ -24,7 +24,8 @@ impl Response {
 
 async fn send(socket: &Path, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> BufReader<UnixStream> {
     let mut stream = UnixStream::connect(socket).await.unwrap();
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers = headers.concat();
     let head =
         format!("{method} {path} HTTP/1.1\r\nHost: telegen\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
     // A server that refuses a large body may close before it has read all of it.

@@ -1,1 +1,404 @@
+//! Every rule that a job must pass before it takes anything, on a switch of a few ports.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{MirrorPlan, Plan, check_port, conflict, intruder, plan};
+use crate::model::job::{Direction, Fields, JobId, JobSpec};
+use crate::model::schema::{Reason, Warning};
+use crate::model::settings::Settings;
+use crate::model::world::{Capability, Port, Session, TapCost, World};
+
+/// Ethernet0, 1, 4, 16, 40, 44, 120 and 124; PortChannel1 = {Ethernet40, Ethernet44}; the pool is 120 and 124.
+fn world() -> World {
+    let port = Port { oper_up: Some(true), speed_mbps: Some(100_000) };
+    let numbers = [0, 1, 4, 16, 40, 44, 120, 124];
+    World {
+        ports: numbers.map(|number| (format!("Ethernet{number}"), port.clone())).into(),
+        port_channels: BTreeMap::from([("PortChannel1".to_owned(), names(&["Ethernet40", "Ethernet44"]))]),
+        pool: [120, 124].map(|number| (format!("Ethernet{number}"), Some(format!("cpu{number}")))).into(),
+        netdevs: names(&["Ethernet0", "PortChannel1", "cpu4", "cpu16", "cpu120", "cpu124"]),
+        capability: Capability { ingress_mirror: Some(true), egress_mirror: Some(true) },
+        tap_cost: TapCost { summary_bytes: 1 << 20, flows_bytes: 4 << 20 },
+        ..World::default()
+    }
+}
+
+fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// `port=Ethernet0 direction=both`.
+fn spec(text: &str) -> JobSpec {
+    let pair = |item: &str| item.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let fields: Fields = text.split_whitespace().map(|item| pair(item).expect("name=value")).collect();
+    JobSpec::parse(&fields, &Settings::default()).expect("a well-formed job")
+}
+
+/// `Ethernet0,Ethernet4 RX Ethernet8`: sources (or -), direction (or -), destination (or -), as CONFIG_DB says them.
+fn session(text: &str) -> Session {
+    let words: Vec<&str> = text.split(' ').collect();
+    let given = ["src_port", "direction", "dst_port"].into_iter().zip(words).filter(|(_, value)| *value != "-");
+    Session::from_fields(&given.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+fn with_session(text: &str) -> World {
+    World { sessions: BTreeMap::from([("debug".to_owned(), session(text))]), ..world() }
+}
+
+fn admit(job: &str, world: &World) -> Result<Plan, (Reason, String)> {
+    admit_under(job, world, &Settings::default(), &BTreeMap::new(), 0)
+}
+
+fn admit_under(
+    job: &str,
+    world: &World,
+    settings: &Settings,
+    taken: &BTreeMap<String, Session>,
+    memory_used: u64,
+) -> Result<Plan, (Reason, String)> {
+    let id = JobId::parse("a").expect("an id");
+    plan(&id, &spec(job), world, settings, taken, memory_used).map_err(|refusal| (refusal.reason, refusal.message))
+}
+
+fn destination(plan: Result<Plan, (Reason, String)>) -> String {
+    plan.map(|plan| plan.mirror.expect("a session").dst_port)
+        .unwrap_or_else(|(reason, message)| format!("{reason}: {message}"))
+}
+
+fn reason(plan: Result<Plan, (Reason, String)>) -> Option<Reason> {
+    plan.err().map(|(reason, _)| reason)
+}
+
+#[test]
+fn a_plan_says_everything_that_the_job_takes() {
+    let plan = admit("port=Ethernet0 direction=egress", &world()).expect("admitted");
+    let mirror = plan.mirror.clone().expect("a session");
+    assert_eq!(mirror.session, "telegen_a");
+    let row = [("type", "SPAN"), ("src_port", "Ethernet0"), ("dst_port", "Ethernet120"), ("direction", "TX")];
+    assert_eq!(mirror.to_fields(), row.map(|(name, value)| (name, value.to_owned())));
+    assert_eq!((plan.netdev.as_str(), plan.hooks), ("cpu120", Direction::Ingress));
+    assert_eq!((plan.source_ports, plan.memory_bytes), (names(&["Ethernet0"]), 4 << 20));
+    assert_eq!(plan.warnings, BTreeSet::new());
+}
+
+#[test]
+fn directions_are_written_in_the_words_of_orchagent() {
+    for (direction, word) in [("ingress", "RX"), ("egress", "TX"), ("both", "BOTH")] {
+        let plan = admit(&format!("port=Ethernet0 direction={direction}"), &world()).expect("admitted");
+        assert_eq!(plan.mirror.expect("a session").to_fields()[3], ("direction", word.to_owned()));
+    }
+}
+
+#[test]
+fn without_a_session_the_ports_own_netdev_is_tapped_in_the_directions_asked_for() {
+    let mut world = with_session("Ethernet0 BOTH Ethernet120");
+    world.pool.clear();
+    world.capability = Capability::default();
+    let plan = admit("port=Ethernet0 direction=both span_method=none", &world).expect("admitted");
+    assert_eq!((plan.mirror, plan.netdev.as_str(), plan.hooks), (None, "Ethernet0", Direction::Both));
+    assert_eq!(reason(admit("port=Ethernet4 span_method=none", &world)), Some(Reason::TapMissing));
+}
+
+#[test]
+fn ports_and_port_channels_with_members_exist_and_nothing_else_does() {
+    let mut world = world();
+    world.port_channels.insert("PortChannel2".to_owned(), BTreeSet::new());
+    let check = |port: &str| check_port(&spec(&format!("port={port}")), &world).err();
+    assert_eq!((check("Ethernet1"), check("PortChannel1")), (None, None));
+    for unknown in ["Ethernet", "Ethernet10", "ethernet1", "PortChannel", "Vlan10", "CPU", "PortChannel2"] {
+        assert_eq!(check(unknown).map(|refusal| refusal.reason), Some(Reason::UnknownPort), "{unknown}");
+    }
+    assert_eq!(
+        check("PortChannel2").expect("refused").message,
+        "port: PortChannel2 has no members, so there is nothing to observe; add a member or name a port"
+    );
+    assert_eq!(
+        check("Ethernet10").expect("refused").message,
+        "port: \"Ethernet10\" is neither in PORT nor in PORTCHANNEL of CONFIG_DB; this switch has Ethernet0, Ethernet1, Ethernet4, Ethernet16 and 6 more"
+    );
+    let empty = check_port(&spec("port=Ethernet0"), &World::default()).expect_err("refused");
+    assert!(empty.message.ends_with("CONFIG_DB has no ports at all"), "{}", empty.message);
+}
+
+#[test]
+fn a_session_conflicts_if_it_shares_a_port_in_a_direction_or_has_our_port_as_its_destination() {
+    // job | somebody's session | the port they share
+    let cases = [
+        ("Ethernet1 ingress", "Ethernet1 RX Ethernet4", Some("Ethernet1")),
+        ("Ethernet1 ingress", "Ethernet1 TX Ethernet4", None),
+        ("Ethernet1 egress", "Ethernet1 RX Ethernet4", None),
+        ("Ethernet1 egress", "Ethernet1 TX Ethernet4", Some("Ethernet1")),
+        ("Ethernet1 both", "Ethernet1 RX Ethernet4", Some("Ethernet1")),
+        ("Ethernet1 both", "Ethernet1 TX Ethernet4", Some("Ethernet1")),
+        ("Ethernet1 ingress", "Ethernet1 BOTH Ethernet4", Some("Ethernet1")),
+        ("Ethernet1 egress", "Ethernet1 BOTH Ethernet4", Some("Ethernet1")),
+        // What says no direction, or one that nobody knows, counts as both; case does not matter.
+        ("Ethernet1 egress", "Ethernet1 - Ethernet4", Some("Ethernet1")),
+        ("Ethernet1 egress", "Ethernet1 SIDEWAYS Ethernet4", Some("Ethernet1")),
+        ("Ethernet1 egress", "Ethernet1 rx Ethernet4", None),
+        // Exact names: neither a prefix nor a longer name.
+        ("Ethernet1 ingress", "Ethernet16 RX Ethernet4", None),
+        ("Ethernet16 ingress", "Ethernet1 RX Ethernet4", None),
+        ("Ethernet4 ingress", "Ethernet40,Ethernet44 RX Ethernet0", None),
+        // Lists, with spaces as sonic-utilities tolerates them.
+        ("Ethernet1 ingress", "Ethernet4,Ethernet1 RX Ethernet0", Some("Ethernet1")),
+        ("Ethernet1 ingress", "Ethernet4,Ethernet16 RX Ethernet0", None),
+        // Its destination is our source, whatever the directions.
+        ("Ethernet4 egress", "Ethernet1 RX Ethernet4", Some("Ethernet4")),
+        ("Ethernet4 ingress", "- - Ethernet4", Some("Ethernet4")),
+        ("Ethernet1 ingress", "Ethernet16 RX Ethernet10", None),
+        // Port channels are their members, on both sides.
+        ("PortChannel1 ingress", "Ethernet44 RX Ethernet4", Some("Ethernet44")),
+        ("PortChannel1 ingress", "Ethernet44 TX Ethernet4", None),
+        ("PortChannel1 egress", "Ethernet1 RX Ethernet40", Some("Ethernet40")),
+        ("Ethernet40 ingress", "PortChannel1 RX Ethernet4", Some("Ethernet40")),
+        ("Ethernet40 ingress", "Ethernet1,PortChannel1 BOTH Ethernet4", Some("Ethernet40")),
+        ("PortChannel1 ingress", "PortChannel1 RX Ethernet4", Some("Ethernet40")),
+        ("PortChannel1 ingress", "PortChannel10 RX Ethernet4", None),
+        // Sessions that only ACL rules use, or that go to a collector.
+        ("Ethernet1 both", "- - -", None),
+        ("Ethernet1 both", "Ethernet1 RX -", Some("Ethernet1")),
+    ];
+    for (job, theirs, shared) in cases {
+        let (port, direction) = job.split_once(' ').expect("port and direction");
+        let world = with_session(theirs);
+        let direction = Direction::from_word(direction).expect("a direction");
+        let expected = shared.map(|port| ("debug".to_owned(), port.to_owned()));
+        assert_eq!(conflict(port, direction, &world.sessions, &world), expected, "{job} beside {theirs}");
+        let refused = reason(admit(&format!("port={port} direction={direction}"), &world));
+        assert_eq!(refused, shared.map(|_| Reason::MirrorConflict), "{job} beside {theirs}");
+    }
+}
+
+#[test]
+fn sessions_of_jobs_that_hold_resources_count_before_their_rows_are_seen() {
+    let other = MirrorPlan {
+        session: "telegen_b".to_owned(),
+        src_port: "Ethernet0".to_owned(),
+        dst_port: "Ethernet120".to_owned(),
+        direction: Direction::Ingress,
+    };
+    let taken = BTreeMap::from([(other.session.clone(), other.as_session())]);
+    let admit = |job: &str| admit_under(job, &world(), &Settings::default(), &taken, 0);
+    assert_eq!(
+        admit("port=Ethernet0").expect_err("taken"),
+        (
+            Reason::MirrorConflict,
+            "Ethernet0 is already used by mirror session telegen_b; remove that session or observe another port or direction".to_owned()
+        )
+    );
+    assert_eq!(destination(admit("port=Ethernet0 direction=egress")), "Ethernet124");
+    assert_eq!(reason(admit("port=Ethernet120")), Some(Reason::MirrorConflict));
+}
+
+#[test]
+fn a_session_of_our_own_name_must_be_gone_from_both_databases() {
+    let mut configured = world();
+    configured.sessions.insert("telegen_a".to_owned(), session("Ethernet16 RX Ethernet4"));
+    let mut known = world();
+    known.known_states.insert("telegen_a".to_owned());
+    for world in [configured, known] {
+        let (reason, message) = admit("port=Ethernet0", &world).expect_err("still there");
+        assert_eq!(reason, Reason::MirrorConflict);
+        assert!(message.starts_with("a mirror session telegen_a of an earlier job is still there"), "{message}");
+    }
+}
+
+#[test]
+fn the_pool_is_taken_in_natural_order_with_the_cpu_port_last() {
+    let mut world = world();
+    let pool = ["CPU", "Ethernet124", "Ethernet16", "Ethernet4"];
+    world.pool = pool.map(|port| (port.to_owned(), Some("cpu16".to_owned()))).into();
+    let mut order = Vec::new();
+    for _ in pool {
+        let port = destination(admit("port=Ethernet0", &world));
+        world.pool.remove(&port);
+        order.push(port);
+    }
+    assert_eq!(order, ["Ethernet4", "Ethernet16", "Ethernet124", "CPU"]);
+}
+
+#[test]
+fn a_pool_port_that_cannot_take_copies_is_skipped_and_the_reason_said() {
+    let skip = |change: &dyn Fn(&mut World)| {
+        let mut world = world();
+        world.pool.remove("Ethernet124");
+        change(&mut world);
+        admit("port=Ethernet0", &world).expect_err("nothing is free")
+    };
+    let cases: [(&str, &dyn Fn(&mut World)); 8] = [
+        ("Ethernet120 is not in PORT", &|world| drop(world.ports.remove("Ethernet120"))),
+        ("Ethernet120 is a VLAN member", &|world| world.vlan_members = names(&["Ethernet120"])),
+        ("Ethernet120 is a member of PortChannel9", &|world| {
+            world.port_channels.insert("PortChannel9".to_owned(), names(&["Ethernet120"]));
+        }),
+        ("Ethernet120 has an IP configuration", &|world| world.routed_ports = names(&["Ethernet120"])),
+        ("Ethernet120 is in mirror session debug", &|world| {
+            world.sessions.insert("debug".to_owned(), session("Ethernet16 RX Ethernet120"));
+        }),
+        ("Ethernet120 is in mirror session debug", &|world| {
+            world.sessions.insert("debug".to_owned(), session("Ethernet16,Ethernet120 TX Ethernet4"));
+        }),
+        ("Ethernet120 has no netdev", &|world| drop(world.pool.insert("Ethernet120".to_owned(), None))),
+        ("CPU is in mirror session debug", &|world| {
+            world.pool = BTreeMap::from([("CPU".to_owned(), Some("eth0".to_owned()))]);
+            world.sessions.insert("debug".to_owned(), session("Ethernet16 RX CPU"));
+        }),
+    ];
+    for (why, change) in cases {
+        let expected = format!("no port of TELEGEN_MIRROR_PORT is free: {why}");
+        assert_eq!(skip(change), (Reason::NoMirrorPort, expected));
+    }
+}
+
+#[test]
+fn a_skipped_port_leaves_the_job_to_the_next_and_all_reasons_are_said_if_there_is_none() {
+    let mut world = world();
+    world.vlan_members = names(&["Ethernet120"]);
+    assert_eq!(destination(admit("port=Ethernet0", &world)), "Ethernet124");
+    world.routed_ports = names(&["Ethernet124"]);
+    assert_eq!(
+        destination(admit("port=Ethernet0", &world)),
+        "no_mirror_port: no port of TELEGEN_MIRROR_PORT is free: Ethernet120 is a VLAN member; Ethernet124 has an IP configuration"
+    );
+}
+
+#[test]
+fn names_that_only_begin_alike_do_not_spoil_a_pool_port() {
+    let mut world = world();
+    world.vlan_members = names(&["Ethernet12", "Ethernet1200"]);
+    world.routed_ports = names(&["Ethernet1", "Ethernet1201"]);
+    world.sessions.insert("debug".to_owned(), session("Ethernet16 RX Ethernet12"));
+    assert_eq!(destination(admit("port=Ethernet0", &world)), "Ethernet120");
+}
+
+#[test]
+fn the_port_to_be_observed_is_never_its_own_destination() {
+    assert_eq!(destination(admit("port=Ethernet120", &world())), "Ethernet124");
+    let mut world = world();
+    world.pool.remove("Ethernet124");
+    assert_eq!(
+        destination(admit("port=Ethernet120", &world)),
+        "no_mirror_port: no port of TELEGEN_MIRROR_PORT is free: Ethernet120 is the port to be observed"
+    );
+}
+
+#[test]
+fn an_empty_pool_says_what_to_add() {
+    let world = World { pool: BTreeMap::new(), ..world() };
+    assert_eq!(
+        destination(admit("port=Ethernet0", &world)),
+        "no_mirror_port: TELEGEN_MIRROR_PORT is empty, so copies have nowhere to go; add a port with the netdev on which its copies arrive"
+    );
+}
+
+#[test]
+fn a_netdev_that_this_host_does_not_have_is_tap_missing() {
+    let mut world = world();
+    world.netdevs.remove("cpu120");
+    let (reason, message) = admit("port=Ethernet0", &world).expect_err("no netdev");
+    assert_eq!(reason, Reason::TapMissing);
+    assert_eq!(message, "the network device cpu120, to be tapped, is not on this host");
+}
+
+#[test]
+fn a_direction_is_tried_where_the_switch_confirms_it_or_the_user_insists() {
+    // direction | ingress capable | egress capable | admitted
+    let cases = [
+        ("ingress", None, None, true),
+        ("ingress", Some(true), Some(false), true),
+        ("ingress", Some(false), Some(true), false),
+        ("egress", Some(true), None, false),
+        ("egress", Some(true), Some(false), false),
+        ("egress", None, Some(true), true),
+        ("both", Some(true), Some(true), true),
+        ("both", None, Some(true), true),
+        ("both", Some(true), None, false),
+        ("both", Some(true), Some(false), false),
+        ("both", Some(false), Some(true), false),
+    ];
+    let insisting = Settings { allow_unprobed: true, ..Settings::default() };
+    for (direction, ingress_mirror, egress_mirror, admitted) in cases {
+        let world = World { capability: Capability { ingress_mirror, egress_mirror }, ..world() };
+        let job = format!("port=Ethernet0 direction={direction}");
+        let expected = (!admitted).then_some(Reason::MirrorUnsupported);
+        assert_eq!(reason(admit(&job, &world)), expected, "{job} {ingress_mirror:?} {egress_mirror:?}");
+        assert_eq!(reason(admit_under(&job, &world, &insisting, &BTreeMap::new(), 0)), None);
+    }
+}
+
+#[test]
+fn the_memory_of_all_jobs_together_is_limited_to_the_byte() {
+    let settings = Settings { memory_limit_bytes: 6 << 20, ..Settings::default() };
+    let admit = |job: &str, used| admit_under(job, &world(), &settings, &BTreeMap::new(), used);
+    assert_eq!(admit("port=Ethernet0", 2 << 20).expect("it fits").memory_bytes, 4 << 20);
+    assert_eq!(
+        admit("port=Ethernet0", (2 << 20) + 1).expect_err("a byte too much"),
+        (
+            Reason::MemoryLimit,
+            "the job's maps would take 4096 KiB beside the 2048 KiB in use, and memory_limit is 6 MiB; raise it or ask for result_detail summary".to_owned()
+        )
+    );
+    assert_eq!(admit("port=Ethernet0 result_detail=summary", 5 << 20).expect("it fits").memory_bytes, 1 << 20);
+}
+
+fn warnings(job: &str, world: &World) -> Vec<Warning> {
+    admit(job, world).expect("admitted").warnings.into_iter().collect()
+}
+
+#[test]
+fn a_port_that_is_down_is_warned_of_also_if_it_is_one_member_and_not_if_nobody_knows() {
+    let mut world = world();
+    world.ports.get_mut("Ethernet44").expect("a port").oper_up = Some(false);
+    world.ports.get_mut("Ethernet4").expect("a port").oper_up = None;
+    assert_eq!(warnings("port=Ethernet44", &world), [Warning::PortDown]);
+    assert_eq!(warnings("port=PortChannel1 span_method=none", &world), [Warning::PortDown]);
+    assert_eq!((warnings("port=Ethernet4", &world), warnings("port=Ethernet0", &world)), (vec![], vec![]));
+}
+
+#[test]
+fn a_source_faster_than_its_destination_is_oversubscribed_and_members_add_up() {
+    let mut world = world();
+    assert_eq!(warnings("port=Ethernet0", &world), [], "as fast is fast enough");
+    assert_eq!(warnings("port=PortChannel1", &world), [Warning::Oversubscribed]);
+    world.ports.get_mut("Ethernet120").expect("a port").speed_mbps = Some(99_999);
+    assert_eq!(warnings("port=Ethernet0", &world), [Warning::Oversubscribed]);
+    assert_eq!(warnings("port=Ethernet0 span_method=none", &world), [], "nothing is sent anywhere");
+    world.ports.get_mut("Ethernet120").expect("a port").speed_mbps = None;
+    assert_eq!(warnings("port=Ethernet0", &world), [], "what is not known is not said");
+}
+
+#[test]
+fn a_port_channel_whose_name_contains_anothers_is_warned_of_because_orchagent_confuses_them() {
+    let mut world = world();
+    for (name, member) in [("PortChannel10", "Ethernet0"), ("PortChannel2", "Ethernet4")] {
+        world.port_channels.insert(name.to_owned(), names(&[member]));
+    }
+    assert_eq!(warnings("port=PortChannel10", &world), [Warning::LagPrefix]);
+    assert_eq!(warnings("port=PortChannel2", &world), []);
+    // Members of PortChannel10 are not looked for in a session on PortChannel1; it is only faster than its destination.
+    assert_eq!(warnings("port=PortChannel1", &world), [Warning::Oversubscribed]);
+}
+
+#[test]
+fn an_intruder_takes_our_source_or_sends_to_our_destination() {
+    let mirror = MirrorPlan {
+        session: "telegen_a".to_owned(),
+        src_port: "Ethernet0".to_owned(),
+        dst_port: "Ethernet120".to_owned(),
+        direction: Direction::Ingress,
+    };
+    for (theirs, intrudes) in [
+        ("Ethernet0 RX Ethernet4", true),
+        ("Ethernet0 BOTH -", true),
+        ("Ethernet0 TX Ethernet4", false),
+        ("Ethernet4 RX Ethernet0", true),
+        ("Ethernet4 RX Ethernet120", true),
+        ("Ethernet120 RX Ethernet4", true),
+        ("Ethernet4 RX Ethernet124", false),
+        ("Ethernet4 RX Ethernet12", false),
+    ] {
+        let world = with_session(theirs);
+        assert_eq!(intruder(&mirror, &world.sessions, &world).is_some(), intrudes, "{theirs}");
+    }
+}

@@ -65,11 +65,11 @@ impl Supervisor {
         held.filter_map(|job| job.plan.as_ref()).map(|plan| plan.memory_bytes).sum()
     }
 
-    /// Whether all slots are taken, or somebody is in front.
+    /// Whether all slots are taken, those counted that belong to the jobs in front.
     pub(super) fn must_wait(&self, key: &str, waiting: Option<Duration>) -> bool {
         let Some(own) = self.jobs.get(key).map(|job| job.sequence) else { return false };
-        let in_front = self.jobs.values().any(|job| job.waits() && (waiting.is_none() || job.sequence < own));
-        in_front || self.active_jobs() >= self.slots()
+        let is_in_front = |job: &&Job| job.waits() && (waiting.is_none() || job.sequence < own);
+        self.active_jobs() + self.jobs.values().filter(is_in_front).count() >= self.slots()
     }
 
     /// Puts a job into the queue, or refuses it if the queue is full.

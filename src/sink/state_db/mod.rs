@@ -43,6 +43,8 @@ pub struct StateDb {
     written: BTreeMap<String, Written>,
     to_clear: BTreeSet<String>,
     heartbeat_due: Instant,
+    /// Our own row stands, unless somebody flushed the database.
+    daemon_written: bool,
 }
 
 /// What was written of one job.
@@ -75,6 +77,7 @@ impl StateDb {
             written: BTreeMap::new(),
             to_clear: BTreeSet::new(),
             heartbeat_due: Instant::now(),
+            daemon_written: false,
         })
     }
 
@@ -142,7 +145,7 @@ impl StateDb {
     /// Whether our own row, which was there, is not any more.
     async fn is_flushed(&self, connection: &RedisConnection) -> Result<bool, Error> {
         let key = connection.database().key(state_db::DAEMON, state_db::DAEMON_KEY);
-        Ok(!self.written.is_empty() && connection.hget(&key, "pid").await?.is_none())
+        Ok(self.daemon_written && connection.hget(&key, "pid").await?.is_none())
     }
 
     async fn write_daemon(&mut self, connection: &RedisConnection, snapshot: &Snapshot) -> Result<(), Error> {
@@ -153,6 +156,7 @@ impl StateDb {
         let fields = rows::daemon(snapshot, Timestamp::now());
         connection.write_together(&[Write::Replace { key, fields }]).await?;
         self.heartbeat_due = Instant::now() + HEARTBEAT;
+        self.daemon_written = true;
         Ok(())
     }
 

@@ -32,6 +32,7 @@ pub fn daemon(snapshot: &Snapshot, now: Timestamp) -> Fields {
         ("heartbeat", rfc3339(now)),
         ("active_jobs", active.count().to_string()),
     ];
+    row.extend(info.capabilities.iter().map(|(name, value)| (*name, value.clone())));
     if !info.settings_errors.is_empty() {
         row.push(("settings_errors", info.settings_errors.join("; ")));
     }

@@ -180,8 +180,10 @@ impl Bench {
 
     /// Carries effects out, and what follows from them, until nothing follows.
     fn answer(&mut self, effects: Vec<Effect>) {
+        /// More than any scenario needs in one moment: a supervisor that asks without end fails instead of hanging.
+        const ENDLESS: usize = 10_000;
         let mut effects = VecDeque::from(effects);
-        loop {
+        for _ in 0..ENDLESS {
             self.note_history();
             let events = match effects.pop_front() {
                 Some(effect) => self.carry_out(effect),
@@ -194,6 +196,7 @@ impl Bench {
                 effects.extend(self.supervisor.on(event, self.now()));
             }
         }
+        panic!("effects without end: {:?}", &self.trace[self.trace.len().saturating_sub(20)..]);
     }
 
     fn has_news(&self) -> bool {

@@ -262,6 +262,24 @@ fn sigterm_is_over_in_three_seconds_even_if_orchagent_is_dead_whenever_the_sessi
 }
 
 #[test]
+fn sigterm_is_over_in_three_seconds_after_a_tap_that_was_being_opened_is_open() {
+    let mut bench = Bench::new("");
+    bench.held.insert("OpenTap");
+    bench.write("a", ROW);
+    bench.pass(secs(1));
+    bench.feed(Event::Shutdown);
+    assert_eq!(
+        (bench.said("a").as_str(), bench.status("a").expect("a job").ended_at),
+        ("stopping daemon_stopped", None)
+    );
+    bench.orchagent = Orchagent::Dead;
+    bench.feed(Event::TapOpened { id: id("a"), result: Ok(()) });
+    bench.pass(SESSION_TIMEOUT_SHUTDOWN);
+    assert_eq!(bench.said("a"), "stopped daemon_stopped +session_unconfirmed");
+    assert!(bench.supervisor.is_idle());
+}
+
+#[test]
 fn sigterm_leaves_what_was_not_accepted_to_the_next_daemon() {
     let mut bench = Bench::new("");
     bench.write("a", ROW);

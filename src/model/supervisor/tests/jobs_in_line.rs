@@ -46,6 +46,26 @@ fn a_job_that_comes_while_others_wait_does_not_get_the_slot_that_is_free_for_the
 }
 
 #[test]
+fn a_waiting_job_is_looked_at_once_while_the_one_in_front_of_it_cannot_be() {
+    let mut bench = Bench::new("max_queue=2");
+    for key in ["a", "b", "c", "d"] {
+        write(&mut bench, key);
+    }
+    bench.held.insert("Survey");
+    bench.delete("a");
+    bench.delete("b");
+    assert_eq!(said(&bench, "cd"), "queued, queued");
+    bench.trace.clear();
+    let world = Box::new(bench.world.clone());
+    bench.feed(Event::Surveyed { id: super::bench::id("c"), world: Err("away".to_owned()) });
+    bench.feed(Event::Surveyed { id: super::bench::id("d"), world: Ok(world) });
+    assert_eq!((said(&bench, "cd").as_str(), bench.asked().as_str()), ("queued, running", "Log, OpenTap d"));
+    bench.held.clear();
+    bench.pass(secs(1));
+    assert_eq!(said(&bench, "cd"), "running, running");
+}
+
+#[test]
 fn the_queue_holds_max_queue_jobs_and_the_next_is_refused() {
     let mut bench = Bench::new("max_queue=1");
     for key in ["a", "b", "c", "d"] {

@@ -175,6 +175,18 @@ fn a_removal_confirmed_before_the_answer_of_redis_counts() {
 }
 
 #[test]
+fn what_orchagent_said_of_an_earlier_session_of_the_name_does_not_count() {
+    let mut bench = Bench::new("");
+    bench.held.insert("Survey");
+    bench.write("a", ROW);
+    bench.session_state("a", SessionState::Inactive);
+    bench.held.clear();
+    bench.orchagent = Orchagent::Dead;
+    bench.pass(secs(10));
+    assert_eq!(bench.said("a"), "failed mirror_rejected");
+}
+
+#[test]
 fn what_is_known_from_the_start_is_warned_of_from_the_start() {
     let mut bench = Bench::new("");
     bench.world.ports.get_mut("Ethernet0").expect("a port").oper_up = Some(false);

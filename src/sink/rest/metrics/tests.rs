@@ -80,6 +80,7 @@ fn snapshot() -> Snapshot {
         started_at: "2026-01-31T03:00:00Z".parse().unwrap(),
         instance_id: "i".to_owned(),
         device: Device::default(),
+        capabilities: BTreeMap::new(),
         settings_errors: vec!["max_jobs: …".to_owned()],
     };
     Snapshot {

@@ -1,0 +1,128 @@
+#!/bin/bash
+# A job on a switch in a box, from start to clean-up: what was sent beside what was counted, the same job through every door,
+# a refusal with its reason, and the proof that nothing is left. As root; about half a minute once built.
+#
+# It runs the release binaries (TELEGEN_BIN_DIR for others), keeps everything below target/demo, and ends what it started.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+BIN=$(realpath "${TELEGEN_BIN_DIR:-target/release}")
+DIR=target/demo
+PORT=Ethernet16
+PORTS=32
+
+title() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+# Shows a command as a user would type it on the switch, and runs it there.
+on_switch() { printf '\033[36mswitch# %s\033[0m\n' "${*//"$BIN/"/}"; run "$@"; }
+run() { "$BIN/telegen-lab" run --dir "$DIR" -- "$@"; }
+# Waits up to ten seconds until a command succeeds.
+until_true() {
+	for _ in {1..200}; do
+		if "$@" >/dev/null 2>&1; then return 0; fi
+		sleep 0.05
+	done
+	echo "demo: gave up waiting for: $*" >&2
+	return 1
+}
+
+pids=()
+finish() {
+	status=$?
+	for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+	for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+	"$BIN/telegen-lab" down --dir "$DIR" >/dev/null 2>&1 || true
+	if [[ $status -ne 0 ]]; then
+		echo "demo: failed; the daemon's log:" >&2
+		tail -n 20 "$DIR/daemon.log" >&2 || true
+	fi
+	exit "$status"
+}
+trap finish EXIT
+
+if [[ $EUID -ne 0 ]]; then
+	echo "make demo needs root: it makes network namespaces and loads BPF programs" >&2
+	exit 1
+fi
+rm -rf "$DIR"
+mkdir -p "$DIR"
+# What is there before, to compare with at the end.
+snapshot() {
+	ip netns list
+	tc qdisc show | grep clsact || true
+	bpftool prog show 2>/dev/null | grep -o 'name telegen[^ ]*' || true
+	bpftool map show 2>/dev/null | grep -o 'name telegen[^ ]*' || true
+	pgrep -a telegen || true
+	pgrep -a redis-server || true
+}
+before=$(snapshot)
+
+title "A SONiC switch in a box: $PORTS ports, its own Redis, a virtual orchagent, an ASIC that the host cannot see into"
+"$BIN/telegen-lab" up --dir "$DIR" --ports "$PORTS" --detach
+run redis-cli -n 4 HSET 'TELEGEN|global' otlp_endpoint localhost:4318 otlp_protocol http/protobuf export_interval 1 default_sample_rate 1 >/dev/null
+# Not through the function: `$!` shall be the program's own pid.
+"$BIN/telegen-lab" run --dir "$DIR" -- "$BIN/telegen-lab" collect >"$DIR/otlp.log" &
+pids+=($!)
+"$BIN/telegen-lab" run --dir "$DIR" -- "$BIN/telegen-sonic" daemon >"$DIR/daemon.log" 2>&1 &
+pids+=($!)
+until_true run redis-cli -n 6 HGET 'TELEGEN_DAEMON_TABLE|localhost' pid
+until_true run "$BIN/telegen-sonic" status
+
+title "What the switch's own Linux sees of 3,000 packets through $PORT without telegen: nothing"
+cpu_packets() { run cat /proc/net/dev | awk -v port="$PORT:" '$1 == port {print $3}'; }
+"$BIN/telegen-lab" send --dir "$DIR" --port "$PORT" --profile mixed --count 3000 --seed 7 >/dev/null
+echo "$PORT netdev: $(cpu_packets) packets received"
+# Port counters are polled every second; the job's coverage should not begin with these packets.
+port_counted() {
+	local oid
+	oid=$(run redis-cli -n 2 --raw HGET COUNTERS_PORT_NAME_MAP "$PORT")
+	[[ $(run redis-cli -n 2 --raw HGET "COUNTERS:$oid" SAI_PORT_STAT_IF_IN_OCTETS) -gt 0 ]]
+}
+until_true port_counted
+
+title "A job"
+on_switch "$BIN/telegen-sonic" start "$PORT" --duration 120 --id demo --description "why is this port busy"
+
+title "Mixed traffic, and the job's live status"
+"$BIN/telegen-lab" send --dir "$DIR" --port "$PORT" --profile mixed --count 20000 --pps 5000 --seed 42 >"$DIR/sent.json" &
+sender=$!
+on_switch timeout 4 "$BIN/telegen-sonic" watch demo || true
+wait "$sender"
+
+title "A third job is refused, and says why"
+run "$BIN/telegen-sonic" start Ethernet0 --id second >/dev/null
+on_switch "$BIN/telegen-sonic" start Ethernet8 --id third || echo "(exit code $?)"
+run "$BIN/telegen-sonic" stop second >/dev/null
+
+title "The same job through the other doors"
+on_switch redis-cli -n 6 HMGET 'TELEGEN_JOB_TABLE|demo' status port tap mirror_session
+on_switch curl -s --unix-socket /var/run/telegen/rest.sock http://localhost/v1/monitor/jobs/demo
+echo
+until_true grep -q 'network.packets .*telegen.job.id=demo' "$DIR/otlp.log"
+echo "at the collector (OTLP):"
+grep 'network.packets .*telegen.job.id=demo' "$DIR/otlp.log" | tail -n 1 | cut -c1-220
+
+title "The end: the session is deleted first, the tap is read last, so that the last packet counts"
+on_switch "$BIN/telegen-sonic" stop demo
+on_switch "$BIN/telegen-sonic" results demo
+
+title "What was sent beside what was counted"
+run "$BIN/telegen-sonic" results demo --json >"$DIR/counted.json"
+python3 scripts/compare.py "$DIR/sent.json" "$DIR/counted.json"
+
+title "Nothing is left"
+kill "${pids[1]}"
+wait "${pids[1]}" || true
+echo "rows of jobs in CONFIG_DB:            $(run redis-cli -n 4 --raw KEYS 'TELEGEN_JOB|*' | wc -w)"
+echo "mirror sessions in CONFIG_DB:         $(run redis-cli -n 4 --raw KEYS 'MIRROR_SESSION|*' | wc -w)"
+echo "mirror sessions known to orchagent:   $(run redis-cli -n 6 --raw KEYS 'MIRROR_SESSION_TABLE|*' | wc -w)"
+kill "${pids[0]}"
+wait "${pids[0]}" || true
+pids=()
+"$BIN/telegen-lab" down --dir "$DIR"
+after=$(snapshot)
+if [[ $before != "$after" ]]; then
+	echo "namespaces, qdiscs, BPF objects and processes differ:" >&2
+	diff <(echo "$before") <(echo "$after") >&2
+	exit 1
+fi
+echo "namespaces, qdiscs, BPF programs and maps, processes: as before"
