@@ -1,6 +1,5 @@
 //! A switch with the daemon on it: a virtual switch in a directory of its own and the real `telegen-sonic daemon` in it.
 
-use std::cell::RefCell;
 use std::num::NonZeroU32;
 use std::process::Output;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -50,7 +49,7 @@ pub struct Switch {
     home: TempDir,
     arguments: &'static [&'static str],
     /// What daemons that were killed held in the kernel.
-    orphaned: RefCell<BpfObjects>,
+    orphaned: BpfObjects,
     _place: Place,
 }
 
@@ -73,7 +72,7 @@ impl Switch {
             ..LabOptions::new(env!("CARGO_BIN_EXE_telegen-lab"))
         };
         let lab = Lab::start(home.path().join("lab"), &lab_options).unwrap();
-        let orphaned = RefCell::default();
+        let orphaned = BpfObjects::default();
         let mut switch = Switch { daemon: None, lab, home, arguments: options.arguments, orphaned, _place: place };
         if !options.settings.is_empty() {
             switch.settings(options.settings);
@@ -105,9 +104,10 @@ impl Switch {
     }
 
     /// SIGKILL; what the daemon held in the kernel is looked for by [`Switch::leftovers`] from now on.
-    pub fn kill9(&mut self) {
+    pub fn kill9(&mut self) -> BpfObjects {
         let held = self.take_daemon().kill();
-        self.orphaned.borrow_mut().extend(held);
+        self.orphaned.extend(held.clone());
+        held
     }
 
     pub fn redis(&self, db: Db) -> Redis {
@@ -216,7 +216,7 @@ impl Switch {
         found.extend(self.bindings());
         found.extend(kernel::tcx_on_switch(&self.lab));
         found.extend(kernel::tc_on_switch(&self.lab));
-        found.extend(self.orphaned.borrow().alive());
+        found.extend(self.orphaned.alive());
         if let Some(daemon) = &self.daemon {
             let held = daemon.bpf_objects();
             found.extend((!held.is_empty()).then(|| format!("held by the daemon: {held:?}")));

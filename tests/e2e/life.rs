@@ -21,6 +21,32 @@ fn assert_said(row: &Row, expected: &[(&str, &str)]) {
     }
 }
 
+/// The check that everything else relies on: what a job has is seen.
+#[test]
+fn all_that_a_running_job_has_counts_as_left_over_until_it_is_over() {
+    for (attach, held) in [("tcx", 1), ("clsact", 0)] {
+        let arguments: &[&str] = if attach == "tcx" { &["--attach", "tcx"] } else { &["--attach", "clsact"] };
+        let Some(switch) = Switch::with(&Options { arguments, ..Options::default() }) else { return };
+        assert_eq!(switch.leftovers(), Vec::<String>::new());
+        switch.run_job("here", "Ethernet0", &[("direction", "both")]);
+        let left = switch.leftovers();
+        let count = |part: &str| left.iter().filter(|line| line.contains(part)).count();
+        for row in
+            ["Config TELEGEN_JOB|here", "Config MIRROR_SESSION|telegen_here", "State MIRROR_SESSION_TABLE|telegen_here"]
+        {
+            assert_eq!(count(row), 1, "{row} in {left:#?}");
+        }
+        assert_eq!((count("Ethernet0 rx is copied to port 6"), count("Ethernet0 tx is copied to port 6")), (1, 1));
+        assert_eq!(count("TCX program"), held, "{left:#?}");
+        let by_clsact = 1 - held;
+        assert_eq!((count("qdisc clsact"), count("note clsact-")), (by_clsact, by_clsact), "{left:#?}");
+        assert_eq!(count("telegen_ingress"), by_clsact, "{left:#?}");
+        assert_eq!(count("held by the daemon"), 1, "{left:#?}");
+        switch.stop_job("here");
+        switch.assert_clean();
+    }
+}
+
 #[test]
 fn a_third_job_is_refused_with_what_is_running() {
     let Some(switch) = Switch::start() else { return };
