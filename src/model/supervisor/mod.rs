@@ -51,6 +51,10 @@ pub const MISSING_FIELD_QUIET: Duration = Duration::from_secs(10);
 pub const RETRY: Duration = Duration::from_millis(500);
 /// How long the world may take to be read before it is asked for again.
 pub const SURVEY_TIMEOUT: Duration = Duration::from_secs(5);
+/// After a start, how long a job waits for the sessions of an earlier daemon to go before it is refused: they hold ports and pool.
+pub const ORPHANS_GRACE: Duration = SESSION_TIMEOUT;
+/// Between two looks whether they are gone.
+pub const ORPHANS_RETRY: Duration = Duration::from_millis(50);
 /// Between two looks for sessions that nobody owns.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -356,6 +360,8 @@ pub struct Supervisor {
     listed: BTreeSet<Source>,
     next_sequence: u64,
     next_sweep: Duration,
+    /// Until then a job is not refused while there are sessions of ours that nobody owns: it waits for them to go.
+    orphans_until: Duration,
     draining: bool,
 }
 
@@ -371,6 +377,7 @@ impl Supervisor {
             listed: BTreeSet::new(),
             next_sequence: 0,
             next_sweep: now.mono,
+            orphans_until: now.mono + ORPHANS_GRACE,
             draining: false,
         }
     }

@@ -1,13 +1,13 @@
 //! What the world answers: snapshots, sessions, taps, deletions. Each handler names every phase; the ones in which an answer
 //! comes too late to matter are listed as such.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Deleted, Effect, Job, Now, Phase, RETRY, SESSION_TIMEOUT, SESSION_TIMEOUT_SHUTDOWN, SessionState, Supervisor,
-    TapOwned,
+    Deleted, Effect, Job, Now, ORPHANS_RETRY, Phase, RETRY, SESSION_TIMEOUT, SESSION_TIMEOUT_SHUTDOWN, SessionState,
+    Supervisor, TapOwned,
 };
 use crate::model::admission::{self, MirrorPlan, Plan};
 use crate::model::job::{JobId, JobSpec};
@@ -55,7 +55,15 @@ impl Supervisor {
         let (taken, memory_used) = (self.taken_sessions(), self.memory_bytes());
         match admission::plan(id, &spec, &world, &settings, &taken, memory_used) {
             Ok(plan) => self.start(id, spec, plan, now, effects),
+            Err(_) if now.mono < self.orphans_until && !self.orphans(&world).is_empty() => self.look_again(key, now),
             Err(refusal) => self.publish(key, Ending::rejected(refusal.reason, refusal.message), now),
+        }
+    }
+
+    /// What an earlier daemon left may be in the way, and is being removed.
+    fn look_again(&mut self, key: &str, now: Now) {
+        if let Some(Phase::Surveying { retry, .. }) = self.jobs.get_mut(key).map(|job| &mut job.phase) {
+            *retry = now.mono + ORPHANS_RETRY;
         }
     }
 
@@ -156,15 +164,16 @@ impl Supervisor {
         }
     }
 
-    /// Looks for sessions of ours that no job owns, and for sessions of others that came over ours.
-    pub(super) fn sessions(&mut self, world: &World, now: Now, effects: &mut Vec<Effect>) {
+    /// The sessions of ours that no job owns.
+    fn orphans(&self, world: &World) -> BTreeSet<String> {
         let owned = self.taken_sessions();
-        let ours = |name: &&String| name.starts_with(SESSION_PREFIX);
-        let present = world.sessions.keys().chain(&world.known_states).filter(ours);
-        let mut orphans: Vec<&String> = present.filter(|name| !owned.contains_key(*name)).collect();
-        orphans.sort();
-        orphans.dedup();
-        effects.extend(orphans.into_iter().map(|name| Effect::DeleteOrphan { session: name.clone() }));
+        let present = world.sessions.keys().chain(&world.known_states);
+        present.filter(|name| name.starts_with(SESSION_PREFIX) && !owned.contains_key(*name)).cloned().collect()
+    }
+
+    /// Deletes sessions of ours that no job owns, and looks for sessions of others that came over ours.
+    pub(super) fn sessions(&mut self, world: &World, now: Now, effects: &mut Vec<Effect>) {
+        effects.extend(self.orphans(world).into_iter().map(|session| Effect::DeleteOrphan { session }));
 
         let foreign: BTreeMap<String, Session> = world
             .sessions

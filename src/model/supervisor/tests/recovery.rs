@@ -1,6 +1,7 @@
 //! What a new daemon does with the rows and statuses that it finds.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -180,6 +181,29 @@ fn sessions_of_jobs_of_an_earlier_daemon_are_removed_at_once() {
     assert_eq!(bench.asked(), "DeleteOrphan telegen_a");
     assert_eq!((bench.world.sessions.len(), bench.world.known_states.len()), (0, 0));
     assert_eq!(bench.said("a"), "failed daemon_restarted");
+}
+
+#[test]
+fn a_job_waits_five_seconds_for_an_earlier_daemons_session_to_go_before_it_is_refused_for_it() {
+    for goes in [true, false] {
+        let mut bench = Bench::unlisted("", BTreeMap::new());
+        bench.world.sessions.insert("telegen_b".to_owned(), session("Ethernet0", "Ethernet120"));
+        bench.world.known_states.insert("telegen_b".to_owned());
+        bench.held.insert("DeleteOrphan");
+        bench.rows = BTreeMap::from([(
+            (Source::Config, "a".to_owned()),
+            fields("port=Ethernet0 duration=60 expires_at=2024-10-04T00:01:30Z"),
+        )]);
+        bench.list();
+        bench.pass(Duration::from_millis(4_900));
+        assert_eq!(bench.said("a"), "-");
+        if goes {
+            bench.world.sessions.clear();
+            bench.world.known_states.clear();
+        }
+        bench.pass(Duration::from_millis(150));
+        assert_eq!(bench.said("a"), if goes { "running" } else { "rejected mirror_conflict" });
+    }
 }
 
 #[test]

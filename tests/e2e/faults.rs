@@ -1,0 +1,166 @@
+//! An orchagent that misbehaves, somebody else's session, a netdev that goes: every trouble ends in a stated outcome.
+
+use std::num::NonZeroU32;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use telegen_sonic::lab::control::FaultName;
+use telegen_sonic::lab::profiles::Profile;
+use telegen_sonic::lab::send::{Pace, Source};
+
+use crate::fixture::{DEADLINE, RESYNC, Switch, millis_between, wait_for};
+use crate::redis_db::{Db, Row};
+
+/// How long orchagent has to make a session active, and to remove it (contract).
+const ORCHAGENT_MS: i64 = 5000;
+
+#[track_caller]
+fn assert_message(row: &Row, parts: &[&str]) {
+    for part in parts {
+        assert!(row["message"].contains(part), "{part} is not in the message of {row:?}");
+    }
+}
+
+/// The switch does as it should again.
+#[track_caller]
+fn assert_next_job_works(switch: &Switch) {
+    switch.run_job("next", "Ethernet0", &[("sample_rate", "1")]);
+    let sent = switch.send("Ethernet0", Profile::Mixed, 300, 9);
+    switch.stop_job("next");
+    assert_eq!(switch.results("next")["packets_total"], sent.packets.to_string());
+    switch.assert_clean();
+}
+
+#[test]
+fn a_session_that_orchagent_refuses_ends_in_mirror_rejected() {
+    let Some(switch) = Switch::start() else { return };
+    switch.lab.fault(FaultName::Reject, None).unwrap();
+    switch.start_job("refused", "Ethernet0", &[]);
+    switch.await_status("refused", "starting");
+    let row = switch.assert_ended("refused", "failed", "mirror_rejected", DEADLINE);
+    assert_message(&row, &["telegen_refused", "orchagent"]);
+    let waited = millis_between(&row, "created_at", "ended_at");
+    assert!((ORCHAGENT_MS..ORCHAGENT_MS + 3000).contains(&waited), "{waited} ms: {row:?}");
+    assert!(!row.contains_key("started_at"), "{row:?}");
+    switch.assert_clean();
+    switch.lab.fault(FaultName::Clear, None).unwrap();
+    assert_next_job_works(&switch);
+}
+
+#[test]
+fn a_session_that_stays_inactive_ends_in_mirror_inactive() {
+    let Some(switch) = Switch::start() else { return };
+    switch.lab.fault(FaultName::Inactive, None).unwrap();
+    switch.start_job("idle", "Ethernet0", &[]);
+    let row = switch.assert_ended("idle", "failed", "mirror_inactive", DEADLINE);
+    assert_message(&row, &["telegen_idle", "inactive"]);
+    switch.assert_clean();
+    switch.lab.fault(FaultName::Clear, None).unwrap();
+    assert_next_job_works(&switch);
+}
+
+#[test]
+fn a_session_that_goes_inactive_ends_the_job_in_mirror_lost_with_its_numbers() {
+    let Some(switch) = Switch::start() else { return };
+    switch.run_job("lost", "Ethernet0", &[("sample_rate", "1")]);
+    let sent = switch.send("Ethernet0", Profile::Mixed, 500, 1);
+    switch.lab.fault(FaultName::Lose, Some("telegen_lost")).unwrap();
+    switch.send("Ethernet0", Profile::Mixed, 500, 2);
+    let row = switch.assert_ended("lost", "failed", "mirror_lost", DEADLINE);
+    assert_message(&row, &["telegen_lost", "inactive"]);
+    assert_eq!(switch.results("lost")["packets_total"], sent.packets.to_string());
+    switch.assert_clean();
+    assert_next_job_works(&switch);
+}
+
+#[test]
+fn a_slow_orchagent_only_takes_longer() {
+    let Some(switch) = Switch::start() else { return };
+    switch.lab.fault(FaultName::Slow(700), None).unwrap();
+    let row = switch.run_job("slow", "Ethernet0", &[("sample_rate", "1")]);
+    assert!(millis_between(&row, "created_at", "started_at") >= 700, "{row:?}");
+    let sent = switch.send("Ethernet0", Profile::Mixed, 500, 1);
+    let row = switch.stop_job("slow");
+    assert!(!row.contains_key("warning"), "{row:?}");
+    assert_eq!(switch.results("slow")["packets_total"], sent.packets.to_string());
+    switch.assert_clean();
+}
+
+#[test]
+fn a_dead_orchagent_is_said_at_the_start_and_at_the_end_of_a_job() {
+    let Some(switch) = Switch::start() else { return };
+    switch.run_job("live", "Ethernet0", &[("sample_rate", "1")]);
+    switch.lab.fault(FaultName::Dead, None).unwrap();
+    switch.start_job("never", "Ethernet8", &[]);
+    switch.redis(Db::Config).delete("TELEGEN_JOB|live");
+    let live = switch.assert_ended("live", "stopped", "", DEADLINE);
+    assert_eq!(live.get("warning").map(String::as_str), Some("session_unconfirmed"), "{live:?}");
+    let never = switch.assert_ended("never", "failed", "mirror_rejected", DEADLINE);
+    assert_message(&never, &["not running"]);
+    // Its word on the first session stands until it lives again.
+    assert!(switch.redis(Db::State).exists("MIRROR_SESSION_TABLE|telegen_live"));
+    switch.lab.fault(FaultName::Clear, None).unwrap();
+    switch.assert_clean_within(RESYNC);
+    assert_next_job_works(&switch);
+}
+
+#[test]
+fn a_foreign_session_over_ours_ends_the_job_and_is_named() {
+    let Some(switch) = Switch::start() else { return };
+    switch.run_job("ours", "Ethernet0", &[]);
+    let theirs = [("type", "SPAN"), ("src_port", "Ethernet0"), ("dst_port", "Ethernet20"), ("direction", "RX")];
+    let mut config = switch.redis(Db::Config);
+    config.set("MIRROR_SESSION|mine", &theirs);
+    let row = switch.assert_ended("ours", "failed", "mirror_conflict", DEADLINE);
+    assert_message(&row, &["mirror session mine", "add it again"]);
+    let theirs: Row = theirs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    assert_eq!(config.row("MIRROR_SESSION|mine"), theirs);
+    switch.assert_clean_of_ours();
+
+    // And one that was there before is not started over.
+    switch.start_job("late", "Ethernet0", &[]);
+    let row = switch.assert_ended("late", "rejected", "mirror_conflict", DEADLINE);
+    assert_message(&row, &["Ethernet0", "mirror session mine"]);
+    assert_eq!(config.row("MIRROR_SESSION|mine"), theirs);
+}
+
+#[test]
+fn a_tapped_netdev_that_goes_ends_the_job_in_tap_missing_with_its_numbers() {
+    let Some(switch) = Switch::start() else { return };
+    let row = switch.run_job("tapped", "Ethernet0", &[("sample_rate", "1")]);
+    let sent = switch.send("Ethernet0", Profile::Mixed, 500, 1);
+    switch.run_ok(&["ip", "link", "del", &row["tap"]]);
+    let row = switch.assert_ended("tapped", "failed", "tap_missing", DEADLINE);
+    assert_message(&row, &["Ethernet24"]);
+    assert_eq!(switch.results("tapped")["packets_total"], sent.packets.to_string());
+    switch.assert_clean();
+    // Of the pool's two netdevs one is left; the job that would tap the other one is told.
+    switch.start_job("blind", "Ethernet0", &[]);
+    let row = switch.assert_ended("blind", "rejected", "tap_missing", DEADLINE);
+    assert_message(&row, &["Ethernet24"]);
+}
+
+#[test]
+fn copies_that_come_back_on_another_netdev_are_missed_within_seconds() {
+    let Some(switch) = Switch::start() else { return };
+    switch.redis(Db::Config).set("TELEGEN_MIRROR_PORT|Ethernet24", &[("netdev", "Ethernet28")]);
+    let begin = Instant::now();
+    switch.run_job("deaf", "Ethernet0", &[]);
+    let row = thread::scope(|scope| {
+        let lab = &switch.lab;
+        let pace = Pace { count: Some(2400), pps: NonZeroU32::new(200), seed: 1 };
+        let traffic = scope.spawn(move || lab.send("Ethernet0", &Source::Profile(Profile::Udp64), pace).unwrap());
+        let row = wait_for("a warning", DEADLINE, || {
+            let row = switch.status("deaf");
+            row.contains_key("warning").then_some(row)
+        });
+        traffic.join().unwrap();
+        row
+    });
+    assert_eq!((&*row["warning"], &*row["status"]), ("no_copies", "running"));
+    assert!(begin.elapsed() < DEADLINE + Duration::from_secs(5));
+    let row = switch.stop_job("deaf");
+    assert_eq!(row["warning"], "no_copies");
+    assert_eq!(switch.results("deaf")["packets_delivered"], "0");
+    switch.assert_clean();
+}

@@ -1,0 +1,20 @@
+//! The real daemon on the virtual switch, end to end and as root: rows in, mirrored packets counted, rows out, nothing left.
+//!
+//! Every test has a switch of its own; [`fixture`] lets no more than a few run at once. A test that cannot run here says
+//! `SKIPPED: <test>: <reason>` and returns.
+
+#![allow(clippy::unwrap_used)] // test code all through; clippy.toml's exception covers only what is inside a #[test]
+
+mod daemon;
+mod doors;
+mod exact;
+mod faults;
+mod filters;
+mod fixture;
+mod foreign;
+mod kernel;
+mod kills;
+mod latency;
+mod life;
+mod outages;
+mod redis_db;
