@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures the release build on a virtual switch: from HSET to running and from DEL to clean, idle CPU and memory, sizes.
+"""Measures the release build on a virtual switch: HSET to running, DEL to clean, idle CPU and memory, sizes.
 
 measure.py [--jobs N] [--idle SECONDS]       as root, with target/venv's python; `make build` first
 """
