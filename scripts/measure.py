@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures the release build on a virtual switch: latency from HSET to running and from DEL to clean, idle CPU and memory, sizes.
+"""Measures the release build on a virtual switch: HSET to running, DEL to clean, idle CPU and memory, sizes.
 
 measure.py [--jobs N] [--idle SECONDS]       as root, with target/venv's python; `make build` first
 """
@@ -34,24 +34,18 @@ def quantiles(milliseconds):
     return f"median {median:.1f} ms, p99 {p99:.1f} ms (n={len(ordered)})"
 
 
-def latencies(config, state, jobs):
+def start_and_stop(config, state, job):
     """Milliseconds from HSET to `running`, and from DEL to a final status with no session left."""
-    starts, stops = [], []
-    for number in range(jobs):
-        job = f"measure{number}"
-        began = time.monotonic()
-        config.hset(
-            f"TELEGEN_JOB|{job}", mapping={"port": "Ethernet0", "duration": "60", "expires_at": "2099-01-01T00:00:00Z"}
-        )
-        wait_for(lambda: state.hget(f"TELEGEN_JOB_TABLE|{job}", "status") == "running", f"{job} to run")
-        starts.append(1000 * (time.monotonic() - began))
-        began = time.monotonic()
-        config.delete(f"TELEGEN_JOB|{job}")
-        session = f"MIRROR_SESSION_TABLE|telegen_{job}"
-        wait_for(lambda: state.hget(f"TELEGEN_JOB_TABLE|{job}", "status") == "stopped", f"{job} to stop")
-        wait_for(lambda: not state.exists(session), f"{session} to go")
-        stops.append(1000 * (time.monotonic() - began))
-    return starts, stops
+    status, session = f"TELEGEN_JOB_TABLE|{job}", f"MIRROR_SESSION_TABLE|telegen_{job}"
+    row = {"port": "Ethernet0", "duration": "60", "expires_at": "2099-01-01T00:00:00Z"}
+    began = time.monotonic()
+    config.hset(f"TELEGEN_JOB|{job}", mapping=row)
+    wait_for(lambda: state.hget(status, "status") == "running", f"{job} to run")
+    running = time.monotonic()
+    config.delete(f"TELEGEN_JOB|{job}")
+    wait_for(lambda: state.hget(status, "status") == "stopped", f"{job} to stop")
+    wait_for(lambda: not state.exists(session), f"{session} to go")
+    return 1000 * (running - began), 1000 * (time.monotonic() - running)
 
 
 def cpu_ticks(pid):
@@ -89,7 +83,8 @@ def main():
             time.sleep(options.idle)
             idle = (cpu_ticks(daemon.pid) - before) / CLOCK_TICKS_PER_SEC / options.idle
             print(f"idle: {100 * idle:.2f} % of one core, RSS {memory_kib(daemon.pid, 'VmRSS')} KiB")
-            starts, stops = latencies(config, state, options.jobs)
+            measured = [start_and_stop(config, state, f"measure{number}") for number in range(options.jobs)]
+            starts, stops = zip(*measured, strict=True)
             print(f"HSET to running: {quantiles(starts)}")
             print(f"DEL to clean:    {quantiles(stops)}")
             print(f"after {options.jobs} jobs: peak RSS {memory_kib(daemon.pid, 'VmHWM')} KiB")

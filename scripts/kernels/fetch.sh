@@ -51,9 +51,14 @@ private() {
 		-o Acquire::Retries=2 -o Acquire::http::Timeout="$CONNECT_SEC" -o Acquire::https::Timeout="$CONNECT_SEC" "$@"
 }
 
-# A field of a package's record: field PACKAGE[=VERSION] NAME
+# A field of a package's record, nothing if there is no such package: field PACKAGE[=VERSION] NAME
 field() {
-	private apt-cache show --no-all-versions "$1" 2>/dev/null | awk -v name="$2:" '$1 == name && !seen++ {print $2}'
+	{ private apt-cache show --no-all-versions "$1" 2>/dev/null || true; } | awk -v name="$2:" '$1 == name && !seen++ {print $2}'
+}
+
+# What linux-image-amd64 depends on: the kernel that the suite recommends.
+recommended() {
+	{ private apt-cache depends --no-recommends linux-image-amd64 2>/dev/null || true; } | awk '$1 == "Depends:" && !seen++ {print $2}'
 }
 
 prepare_apt() {
@@ -64,7 +69,7 @@ prepare_apt() {
 	mkdir -p "$APT/state/lists/partial" "$APT/cache/archives/partial"
 	: >"$APT/status"
 	echo "deb [signed-by=$KEYRING] $address $SUITE main" >"$APT/sources.list"
-	private apt-get update >"$DIR/apt.log" 2>&1 || fail "apt cannot read the suite $SUITE: $(grep -m1 '^[EW]:' "$DIR/apt.log")"
+	private apt-get -o APT::Update::Error-Mode=any update >"$DIR/apt.log" 2>&1 || fail "apt cannot read the suite $SUITE: $(grep -m1 '^[EW]:' "$DIR/apt.log")"
 }
 
 if is_there; then
@@ -78,7 +83,7 @@ package=$PACKAGE version=$VERSION sha256=$(field "$PACKAGE=$VERSION" SHA256)
 if [[ -n $sha256 ]]; then
 	[[ $sha256 == "$SHA256" ]] || fail "$SUITE has $PACKAGE $VERSION with sha256 $sha256, recorded is $SHA256"
 else
-	package=$(private apt-cache depends --no-recommends linux-image-amd64 2>/dev/null | awk '$1 == "Depends:" && !seen++ {print $2}')
+	package=$(recommended)
 	[[ -n $package ]] || fail "$SUITE has neither $PACKAGE $VERSION nor any linux-image-amd64"
 	version=$(field "$package" Version)
 	sha256=$(field "$package" SHA256)

@@ -4,9 +4,9 @@
 report.py binaries CARGO_JSON          prints "<target> <path>" of each test binary
 report.py table FOLDER NAME=ATTACH…    prints the table of the runs in FOLDER/NAME; exit 1 if any failed
 
-A run is a folder with what test_kernels.sh left: suites.log (see suites.sh), console.log (the kernel's messages), boot_seconds,
-or one line of reason in `skipped` or `failed`. Tests are counted as scripts/run_tests.py counts them. ATTACH is how a tap
-must attach by itself: tcx, clsact, or any.
+A run is a folder with what test_kernels.sh left: suites.log (see suites.sh), console.log (the kernel's messages) and
+boot_seconds, or one line of reason in `skipped` or `failed`. Tests are counted as scripts/run_tests.py counts them.
+ATTACH is how a tap must attach by itself: tcx, clsact, or any.
 """
 
 import json
@@ -15,8 +15,9 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# A script is no package.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from run_tests import Outcome, read_cargo  # noqa: E402 (a script is no package)
+from run_tests import Outcome, read_cargo
 
 HEADINGS = ("kernel", "release", "attached by", "passed", "failed", "skipped", "boot s", "tests s", "remarks")
 # The kernel's own complaints. Not the lockup detectors': an emulated CPU on a busy machine is slow, not stuck.
@@ -46,15 +47,8 @@ class Row:
             numbers = ["-", "-", "-"]
         else:
             numbers = [str(counts.passed), str(counts.failed), str(len(counts.skipped))]
-        return [
-            self.name,
-            self.release,
-            self.attached_by,
-            *numbers,
-            self.boot_sec,
-            self.tests_sec,
-            "; ".join(self.remarks),
-        ]
+        times = [self.boot_sec, self.tests_sec]
+        return [self.name, self.release, self.attached_by, *numbers, *times, "; ".join(self.remarks)]
 
 
 def read(path):
