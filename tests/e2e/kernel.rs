@@ -116,7 +116,7 @@ pub fn tcx_programs(netdev: &str, hook: libbpf_sys::bpf_attach_type) -> Vec<u32>
 pub fn tcx_on_switch(lab: &Lab) -> Vec<String> {
     in_network(lab, || {
         let mut found = Vec::new();
-        for netdev in nix::net::if_::if_nameindex().unwrap().iter() {
+        for netdev in &nix::net::if_::if_nameindex().unwrap() {
             let name = netdev.name().to_string_lossy();
             for (side, hook) in [("ingress", libbpf_sys::BPF_TCX_INGRESS), ("egress", libbpf_sys::BPF_TCX_EGRESS)] {
                 let programs = tcx_programs(&name, hook);
