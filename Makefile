@@ -1,15 +1,15 @@
 # Every target first makes sure that what it needs is there (scripts/setup.sh); nothing else uses the network.
 
 PYTHON_SOURCES := sonic tests scripts
-SHELL_SCRIPTS = $(wildcard scripts/*.sh) .ci/run
+SHELL_SCRIPTS = $(wildcard scripts/*.sh scripts/kernels/*.sh) .ci/run
 BPF_SOURCES = $(wildcard bpf/*.c bpf/*.h)
 VENV := target/venv/bin
 
-.PHONY: help setup build demo test check clean
+.PHONY: help setup build demo test test-kernels check clean
 .DEFAULT_GOAL := help
 
 help: ## show this
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: ## install all that build, demo, test and check need
 	@scripts/setup.sh all
@@ -25,6 +25,10 @@ demo: ## watch a job on a switch in a box, from start to clean-up (as root)
 test: ## run every test (as root); TELEGEN_CAPTURES=DIR replays captures, too
 	@scripts/setup.sh test
 	@python3 scripts/run_tests.py
+
+test-kernels: ## run the tap's tests (as root) on the kernels of SONiC's releases, under qemu
+	@scripts/setup.sh kernels
+	@scripts/test_kernels.sh
 
 check: ## formats, lints, docs, licences
 	@scripts/setup.sh check

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes sure that everything is there to build, run, test or check the project, and installs what is missing.
 #
-#   scripts/setup.sh [build|demo|test|check|all]     default: all
+#   scripts/setup.sh [build|demo|test|check|kernels|all]     default: all, which is without kernels
 #
 # What is missing comes from apt (Debian 12 or later, Ubuntu; as root), from PyPI into target/venv, and from crates.io
 # into target/tools. If nothing is missing it uses no network, no root and no apt. It starts and enables no service.
@@ -39,6 +39,17 @@ check shellcheck shellcheck
 check yanglint libyang-tools|libyang2-tools
 check python3 python3
 check @venv python3-venv
+kernels qemu-system-x86_64 qemu-system-x86
+kernels busybox busybox-static|busybox
+kernels cpio cpio
+kernels xz xz-utils
+kernels zstd zstd
+kernels objcopy binutils
+kernels dpkg-deb dpkg
+kernels ip iproute2
+kernels tc iproute2
+kernels python3 python3
+kernels /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
 '
 
 fail() {
@@ -57,8 +68,9 @@ steps_of() {
 	demo) echo build demo ;;
 	test) echo build demo test ;;
 	check) echo build check ;;
+	kernels) echo build kernels ;;
 	all) echo build demo test check ;;
-	*) fail "unknown goal '$1': give build, demo, test, check or all" ;;
+	*) fail "unknown goal '$1': give build, demo, test, check, kernels or all" ;;
 	esac
 }
 

@@ -254,7 +254,7 @@ async fn status_and_list_tell_of_jobs_and_of_the_daemon() {
     let daemon = switch.run(&["status", "--json"]).await.succeeded().json();
     assert_eq!((&daemon["daemon"]["alive"], &daemon["daemon"]["pid"]), (&json!(true), &json!(42)));
     let one = switch.run(&["status", "old"]).await.succeeded().stdout;
-    assert!(one.starts_with("job old: done\n  time          2 min 0 s\n  port          Ethernet16\n"), "{one}");
+    assert!(one.starts_with("job old: done\n  time           2 min 0 s\n  port           Ethernet16\n"), "{one}");
     assert_eq!(switch.run(&["status", "old", "--json"]).await.succeeded().json()["interface"], "Ethernet120");
     let listed = switch.run(&["list"]).await.succeeded().stdout;
     assert_eq!(listed.lines().nth(1), Some("old  done    Ethernet16  ingress    2 min 0 s"));
@@ -382,4 +382,22 @@ async fn nothing_in_a_table_reaches_the_terminal_as_an_escape_code() {
         assert!(!ran.stdout.contains('\x1b') && !ran.stderr.contains('\x1b'), "{arguments:?}: {:?}", ran.stdout);
         assert!(!ran.stdout.is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_daemon_that_dies_while_a_job_is_being_stopped_is_not_taken_for_a_slow_one() {
+    let switch = Switch::start();
+    let state = switch.redis.connect("STATE_DB").await;
+    let config = switch.redis.connect("CONFIG_DB").await;
+    config.hset_whole("TELEGEN_JOB|a", &row([("port", "Ethernet0")])).await.unwrap();
+    state.hset_whole("TELEGEN_JOB_TABLE|a", &row([("status", "running"), ("source", "config")])).await.unwrap();
+    // Alive by the rule of 15 s when the wait begins, silent for two heartbeats when it ends.
+    heartbeat(&state).await;
+    let ran = switch.run(&["stop", "a"]).await;
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.stderr.starts_with("telegen-sonic: no_daemon: job a: the row is deleted, but STATE_DB still says running"),
+        "{}",
+        ran.stderr
+    );
 }

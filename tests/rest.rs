@@ -5,6 +5,10 @@
 mod doors_common;
 #[path = "rest/http.rs"]
 mod http;
+#[path = "rest/listening.rs"]
+mod listening;
+#[path = "rest/memory.rs"]
+mod memory;
 mod redis_common;
 
 use std::collections::BTreeMap;
@@ -14,34 +18,16 @@ use std::sync::Arc;
 
 use doors_common::{FakeDaemon, heartbeat, row, write_finished_job};
 use http::{Response, Stream, request};
+use memory::{in_memory, snapshot};
 use redis_common::{Redis, within};
 use serde_json::{Value, json};
 use telegen_sonic::io::tables::JobTables;
-use telegen_sonic::model::report::{DaemonInfo, Detail, Device, ExportState, FlowRow, Flows, Report, Snapshot};
-use telegen_sonic::model::sample::{Counter, Histogram};
-use telegen_sonic::model::schema::{HistogramName, Source, Status};
-use telegen_sonic::model::settings::Settings;
-use telegen_sonic::model::status::JobStatus;
+use telegen_sonic::model::report::{ExportState, Snapshot};
 use telegen_sonic::sink::rest::routes::ROUTES;
-use telegen_sonic::sink::rest::{ListenError, bind, serve, serve_on};
+use telegen_sonic::sink::rest::{bind, serve_on};
 use tokio::sync::{oneshot, watch};
 
 const JOBS: &str = "/v1/monitor/jobs";
-
-fn snapshot(jobs: BTreeMap<String, Arc<Report>>) -> Arc<Snapshot> {
-    let daemon = DaemonInfo {
-        version: "0.1.0",
-        commit: "abc",
-        built_at: "2026-01-01T00:00:00Z",
-        pid: 42,
-        started_at: "2026-01-31T03:00:00Z".parse().unwrap(),
-        instance_id: "i".to_owned(),
-        device: Device::default(),
-        capabilities: BTreeMap::new(),
-        settings_errors: Vec::new(),
-    };
-    Arc::new(Snapshot { daemon: Arc::new(daemon), settings: Arc::new(Settings::default()), jobs })
-}
 
 /// A shim that serves until it is dropped or closed.
 struct Shim {
@@ -320,50 +306,6 @@ async fn jobs_of_an_earlier_daemon_are_answered_from_their_rows() {
     }
 }
 
-fn in_memory(id: &str, flows: u16) -> Report {
-    let at = "2026-01-31T03:00:01Z".parse().unwrap();
-    let flow = |sport| FlowRow {
-        src: "10.0.0.1".to_owned(),
-        dst: "10.0.0.2".to_owned(),
-        is_ipv6: false,
-        l4_sport: sport,
-        l4_dport: 80,
-        ip_proto: 6,
-        vlan: 0,
-        analysed: Counter { packets: 1, bytes: 64 },
-        estimated: Counter { packets: 1, bytes: 64 },
-        packets_err95: 0,
-        first_seen: at,
-        last_seen: at,
-    };
-    let none = Counter::default();
-    let top = (1..=flows).map(flow).collect();
-    let histogram = Histogram { bounds: &[64], counts: vec![3, 0], sum: 192, count: 3 };
-    let detail = Detail {
-        updated_at: at,
-        sample_rate: 1,
-        flows: Some(Flows { top, below_top: none, other: none, non_ip: none, seen: 3, evicted: 0 }),
-        histograms: vec![(HistogramName::PacketSize, histogram)],
-    };
-    let status = JobStatus {
-        key: id.to_owned(),
-        spec: None,
-        raw: telegen_sonic::model::job::Fields::new(),
-        status: Status::Running,
-        reason: None,
-        message: String::new(),
-        warnings: std::collections::BTreeSet::new(),
-        source: Source::Config,
-        tap: None,
-        mirror_session: None,
-        created_at: at,
-        started_at: None,
-        expires_at: None,
-        ended_at: None,
-    };
-    Report { status, results: None, detail: Some(Arc::new(detail)) }
-}
-
 #[tokio::test]
 async fn all_of_top_k_comes_from_memory_where_the_table_holds_only_its_beginning() {
     let redis = Redis::start();
@@ -479,39 +421,4 @@ async fn the_socket_is_for_owner_and_group_and_gone_at_the_end() {
     shim.close.send(()).unwrap();
     within("the end", shim.served).await.unwrap();
     assert!(!shim.socket.exists());
-}
-
-#[tokio::test]
-async fn a_stale_socket_is_replaced_and_one_that_answers_is_not() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("rest.sock");
-    let listen = path.to_str().unwrap();
-    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    assert!(path.exists());
-    let bound = bind(listen).await.unwrap();
-    assert!(matches!(bind(listen).await, Err(ListenError::InUse { .. })));
-    drop(bound);
-    assert!(!path.exists());
-    std::fs::write(&path, "mine").unwrap();
-    assert!(matches!(bind(listen).await, Err(ListenError::NotASocket { .. })));
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
-}
-
-#[tokio::test]
-async fn tcp_is_for_loopback_only() {
-    let bound = bind("127.0.0.1:0").await.unwrap();
-    assert!(bound.tcp_address().unwrap().ip().is_loopback());
-    for refused in ["0.0.0.0:8080", "192.0.2.1:8080", "rest.sock", ""] {
-        assert!(matches!(bind(refused).await, Err(ListenError::NotAccepted { .. })), "{refused}");
-    }
-}
-
-#[tokio::test]
-async fn an_address_that_cannot_be_listened_on_is_an_error() {
-    let redis = Redis::start();
-    let tables = Arc::new(JobTables::new(&redis.config).unwrap());
-    let (_snapshot, snapshots) = watch::channel(snapshot(BTreeMap::new()));
-    let (_export, exports) = watch::channel(ExportState::default());
-    let served = serve("0.0.0.0:1", tables, snapshots, exports, std::future::pending()).await;
-    assert!(served.unwrap_err().to_string().contains("mutual TLS"));
 }

@@ -5,6 +5,7 @@
 
 #[path = "common/packets.rs"]
 mod packets;
+#[macro_use]
 #[path = "common/veth.rs"]
 mod veth;
 
@@ -18,7 +19,7 @@ use std::time::Instant;
 use packets::ethernet;
 use telegen_sonic::io::tap::{Attach, Hooks, Swept, Tap, TapError, TapPlan};
 use telegen_sonic::model::schema::Reason;
-use veth::{DEADLINE, EXPERIMENTAL, Wire, close_after, host, open, plan, run, with_veth};
+use veth::{DEADLINE, EXPERIMENTAL, Wire, close_after, host, lacks_tcx, open, plan, run, with_veth};
 
 fn filters_on_tap() -> String {
     ["qdisc show dev tap", "filter show dev tap ingress", "filter show dev tap egress"]
@@ -26,27 +27,26 @@ fn filters_on_tap() -> String {
         .join("--\n")
 }
 
-#[test]
-fn other_peoples_filters_are_bit_identical_before_and_after() {
-    for attach in [Attach::Tcx, Attach::Clsact] {
-        with_veth(move || {
-            run("tc qdisc add dev tap clsact");
-            run("tc filter add dev tap ingress prio 5 protocol ip u32 match u32 0 0 classid 1:1");
-            run("tc filter add dev tap egress prio 9 handle 0x10 protocol all u32 match u32 0 0 classid 1:2");
-            let before = filters_on_tap();
-            // A filter of another kind at our priority on egress: there we may fail, but must not harm.
-            let (tap, dir) = open(&plan(Hooks::Ingress), attach);
-            assert_eq!(filters_on_tap() == before, attach == Attach::Tcx);
-            tap.close().unwrap();
-            assert_eq!(filters_on_tap(), before);
-            let refused = Tap::open(&plan(Hooks::Both), &host(Attach::Clsact, dir.path())).unwrap_err();
-            assert_eq!(refused.reason(), Reason::AttachFailed, "{refused}");
-            assert_eq!(filters_on_tap(), before);
-            assert_eq!(host(attach, dir.path()).sweep().unwrap(), Swept::default());
-            assert_eq!(filters_on_tap(), before);
-        });
-    }
+fn other_peoples_filters_are_bit_identical_before_and_after(attach: Attach) {
+    with_veth(move || {
+        run("tc qdisc add dev tap clsact");
+        run("tc filter add dev tap ingress prio 5 protocol ip u32 match u32 0 0 classid 1:1");
+        run("tc filter add dev tap egress prio 9 handle 0x10 protocol all u32 match u32 0 0 classid 1:2");
+        let before = filters_on_tap();
+        // A filter of another kind at our priority on egress: there we may fail, but must not harm.
+        let (tap, dir) = open(&plan(Hooks::Ingress), attach);
+        assert_eq!(filters_on_tap() == before, attach == Attach::Tcx);
+        tap.close().unwrap();
+        assert_eq!(filters_on_tap(), before);
+        let refused = Tap::open(&plan(Hooks::Both), &host(Attach::Clsact, dir.path())).unwrap_err();
+        assert_eq!(refused.reason(), Reason::AttachFailed, "{refused}");
+        assert_eq!(filters_on_tap(), before);
+        assert_eq!(host(attach, dir.path()).sweep().unwrap(), Swept::default());
+        assert_eq!(filters_on_tap(), before);
+    });
 }
+
+by_each_attach!(other_peoples_filters_are_bit_identical_before_and_after);
 
 #[test]
 fn a_qdisc_that_we_made_goes_with_the_last_filter_on_it_whoevers_it_is() {
@@ -77,6 +77,25 @@ fn a_qdisc_that_we_made_goes_with_the_last_filter_on_it_whoevers_it_is() {
     });
 }
 
+/// `scripts/test_kernels.sh` reads what this prints.
+#[test]
+fn a_tap_that_may_choose_takes_tcx_where_the_kernel_has_it_and_clsact_elsewhere() {
+    let by = with_veth(|| {
+        let before = filters_on_tap();
+        let (tap, _dir) = open(&plan(Hooks::Both), Attach::Auto);
+        let by = tap.attached_by();
+        assert_eq!(
+            (veth::tcx_programs("tap").unwrap_or(0), filters_on_tap() != before),
+            if by == "tcx" { (1, false) } else { (0, true) }
+        );
+        tap.close().unwrap();
+        assert_eq!((veth::tcx_programs("tap").unwrap_or(0), filters_on_tap()), (0, before));
+        by
+    });
+    println!("ATTACHED BY: {by}");
+    assert_eq!(by, if veth::has_tcx() { "tcx" } else { "clsact" });
+}
+
 #[test]
 fn a_tap_on_a_netdev_that_is_not_there_says_so() {
     with_veth(|| {
@@ -88,38 +107,28 @@ fn a_tap_on_a_netdev_that_is_not_there_says_so() {
     });
 }
 
-#[test]
-fn a_tap_survives_its_netdev_and_keeps_what_it_counted() {
-    for attach in [Attach::Tcx, Attach::Clsact] {
-        let (sample, left) = with_veth(move || {
-            let (tap, dir) = open(&plan(Hooks::Both), attach);
-            let far = Wire::on("tap", EXPERIMENTAL);
-            Wire::on("wire", 0).send(&ethernet(&[], EXPERIMENTAL, &[]));
-            assert_eq!(far.received(1), 1);
-            run("ip link del tap");
-            (tap.close().unwrap(), fs::read_dir(dir.path()).unwrap().count())
-        });
-        assert_eq!((sample.total.packets, left), (1, 0), "{attach:?}");
-    }
+fn a_tap_survives_its_netdev_and_keeps_what_it_counted(attach: Attach) {
+    let (sample, left) = with_veth(move || {
+        let (tap, dir) = open(&plan(Hooks::Both), attach);
+        let far = Wire::on("tap", EXPERIMENTAL);
+        Wire::on("wire", 0).send(&ethernet(&[], EXPERIMENTAL, &[]));
+        assert_eq!(far.received(1), 1);
+        run("ip link del tap");
+        (tap.close().unwrap(), fs::read_dir(dir.path()).unwrap().count())
+    });
+    assert_eq!((sample.total.packets, left), (1, 0), "{attach:?}");
 }
+
+by_each_attach!(a_tap_survives_its_netdev_and_keeps_what_it_counted);
 
 /// How many TCX programs hang on the ingress of `tap`.
 fn tcx_programs() -> u32 {
-    let index = i32::try_from(nix::net::if_::if_nametoindex("tap").unwrap()).unwrap();
-    let mut options = libbpf_sys::bpf_prog_query_opts {
-        sz: size_of::<libbpf_sys::bpf_prog_query_opts>() as libbpf_sys::size_t,
-        ..Default::default()
-    };
-    // SAFETY: options lives through the call, and its sz is right.
-    let result = unsafe { libbpf_sys::bpf_prog_query_opts(index, libbpf_sys::BPF_TCX_INGRESS, &raw mut options) };
-    assert_eq!(result, 0);
-    // SAFETY: the kernel fills count, the only member of its union that this query has.
-    unsafe { options.__bindgen_anon_1.count }
+    veth::tcx_programs("tap").unwrap()
 }
 
 const CHILD: &str = "TELEGEN_TEST_TAP_CHILD";
 
-/// Not a test: what [`a_killed_process_leaves_nothing_that_is_not_swept`] runs as a child.
+/// Not a test: what [`hold_and_kill`] runs as a child.
 #[test]
 fn child_that_holds_a_tap() {
     let Ok(state_dir) = std::env::var(CHILD) else { return };
@@ -148,7 +157,10 @@ fn hold_and_kill(state_dir: &Path, look: impl FnOnce()) {
 }
 
 #[test]
-fn a_killed_process_leaves_nothing_that_is_not_swept() {
+fn a_killed_process_leaves_no_tcx_program() {
+    if lacks_tcx("a_killed_process_leaves_no_tcx_program") {
+        return;
+    }
     with_veth(|| {
         let dir = tempfile::tempdir().unwrap();
         let before = filters_on_tap();
@@ -157,8 +169,15 @@ fn a_killed_process_leaves_nothing_that_is_not_swept() {
         while tcx_programs() > 0 && Instant::now() < deadline {
             thread::yield_now();
         }
-        assert_eq!((tcx_programs(), filters_on_tap()), (0, before.clone()));
+        assert_eq!((tcx_programs(), filters_on_tap()), (0, before));
+    });
+}
 
+#[test]
+fn a_killed_process_leaves_no_clsact_filter_that_is_not_swept() {
+    with_veth(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let before = filters_on_tap();
         let state_dir = dir.path().join("clsact");
         let host = host(Attach::Clsact, &state_dir);
         hold_and_kill(&state_dir, || ());

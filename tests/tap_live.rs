@@ -6,6 +6,7 @@
 
 #[path = "common/packets.rs"]
 mod packets;
+#[macro_use]
 #[path = "common/veth.rs"]
 mod veth;
 
@@ -27,8 +28,7 @@ fn counter(packets: u64, bytes: usize) -> Counter {
     Counter { packets, bytes: bytes as u64 }
 }
 
-#[test]
-fn frames_of_every_shape_are_counted_with_their_bytes_and_class() {
+fn frames_of_every_shape_are_counted_with_their_bytes_and_class(attach: Attach) {
     let frames = [
         (ethernet(&[], EXPERIMENTAL, &[]), EthClass::Other, None),
         (ethernet(&[], IPV4, &Ipv4::new(UDP).around(&udp(1, 2, b""))), EthClass::Ipv4, Some(IpClass::Udp)),
@@ -57,24 +57,24 @@ fn frames_of_every_shape_are_counted_with_their_bytes_and_class() {
         (ethernet(&[], IPV4, &[]), EthClass::Ipv4, Some(IpClass::Truncated)),
         (ethernet(&[], IPV6, &[0x60; 39]), EthClass::Ipv6, Some(IpClass::Truncated)),
     ];
-    for attach in [Attach::Tcx, Attach::Clsact] {
-        for (frame, eth, ip) in frames.clone() {
-            let sample = with_veth({
-                let frame = frame.clone();
-                move || {
-                    let (tap, _dir) = open(&plan(Hooks::Ingress), attach);
-                    Wire::on("wire", 0).send(&frame);
-                    close_after(tap, 1)
-                }
-            });
-            let one = counter(1, frame.len());
-            let name = format!("{attach:?}, {eth}, {} bytes", frame.len());
-            assert_eq!([sample.delivered, sample.total, sample.analysed, sample.eth[eth as usize]], [one; 4], "{name}");
-            let known = ip.map_or(Counter::default(), |ip| sample.ip[ip as usize]);
-            assert_eq!(known, if ip.is_some() { one } else { Counter::default() }, "{name}");
-        }
+    for (frame, eth, ip) in frames.clone() {
+        let sample = with_veth({
+            let frame = frame.clone();
+            move || {
+                let (tap, _dir) = open(&plan(Hooks::Ingress), attach);
+                Wire::on("wire", 0).send(&frame);
+                close_after(tap, 1)
+            }
+        });
+        let one = counter(1, frame.len());
+        let name = format!("{attach:?}, {eth}, {} bytes", frame.len());
+        assert_eq!([sample.delivered, sample.total, sample.analysed, sample.eth[eth as usize]], [one; 4], "{name}");
+        let known = ip.map_or(Counter::default(), |ip| sample.ip[ip as usize]);
+        assert_eq!(known, if ip.is_some() { one } else { Counter::default() }, "{name}");
     }
 }
+
+by_each_attach!(frames_of_every_shape_are_counted_with_their_bytes_and_class);
 
 #[test]
 fn a_non_linear_packet_is_the_flow_that_it_says() {
@@ -89,50 +89,48 @@ fn a_non_linear_packet_is_the_flow_that_it_says() {
     assert_eq!((key.ip_proto, key.sport, key.dport, key.vlan), (UDP, 7, 8, 9));
 }
 
-#[test]
-fn all_frames_arrive_as_if_no_tap_were_there() {
+fn all_frames_arrive_as_if_no_tap_were_there(attach: Attach) {
     const FRAMES: usize = 5000;
-    for attach in [Attach::Tcx, Attach::Clsact] {
-        let (received, sample) = with_veth(move || {
-            let (tap, _dir) = open(&plan(Hooks::Both), attach);
-            let (near, far) = (Wire::on("wire", EXPERIMENTAL), Wire::on("tap", EXPERIMENTAL));
-            let mut received = [0; 2];
-            // In batches that fit a socket's buffer.
-            for _ in 0..FRAMES / 50 {
-                for _ in 0..50 {
-                    near.send(&ethernet(&[], EXPERIMENTAL, &[0; 100]));
-                    far.send(&ethernet(&[], EXPERIMENTAL, &[0; 200]));
-                }
-                received[0] += far.received(50);
-                received[1] += near.received(50);
+    let (received, sample) = with_veth(move || {
+        let (tap, _dir) = open(&plan(Hooks::Both), attach);
+        let (near, far) = (Wire::on("wire", EXPERIMENTAL), Wire::on("tap", EXPERIMENTAL));
+        let mut received = [0; 2];
+        // In batches that fit a socket's buffer.
+        for _ in 0..FRAMES / 50 {
+            for _ in 0..50 {
+                near.send(&ethernet(&[], EXPERIMENTAL, &[0; 100]));
+                far.send(&ethernet(&[], EXPERIMENTAL, &[0; 200]));
             }
-            (received, close_after(tap, 2 * FRAMES as u64))
-        });
-        assert_eq!(received, [FRAMES; 2], "{attach:?}");
-        assert_eq!(sample.total, counter(2 * FRAMES as u64, FRAMES * (114 + 214)), "{attach:?}");
-    }
+            received[0] += far.received(50);
+            received[1] += near.received(50);
+        }
+        (received, close_after(tap, 2 * FRAMES as u64))
+    });
+    assert_eq!(received, [FRAMES; 2], "{attach:?}");
+    assert_eq!(sample.total, counter(2 * FRAMES as u64, FRAMES * (114 + 214)), "{attach:?}");
 }
 
-#[test]
-fn each_hook_sees_its_own_direction() {
+by_each_attach!(all_frames_arrive_as_if_no_tap_were_there);
+
+fn each_hook_sees_its_own_direction(attach: Attach) {
     for (hooks, expected) in [
         (Hooks::Ingress, counter(3, 3 * 114)),
         (Hooks::Egress, counter(5, 5 * 214)),
         (Hooks::Both, counter(8, 3 * 114 + 5 * 214)),
     ] {
-        for attach in [Attach::Tcx, Attach::Clsact] {
-            let sample = with_veth(move || {
-                let (tap, _dir) = open(&plan(hooks), attach);
-                let (near, far) = (Wire::on("wire", EXPERIMENTAL), Wire::on("tap", EXPERIMENTAL));
-                (0..3).for_each(|_| near.send(&ethernet(&[], EXPERIMENTAL, &[0; 100])));
-                (0..5).for_each(|_| far.send(&ethernet(&[], EXPERIMENTAL, &[0; 200])));
-                assert_eq!((far.received(3), near.received(5)), (3, 5));
-                tap.close().unwrap()
-            });
-            assert_eq!(sample.total, expected, "{hooks:?} by {attach:?}");
-        }
+        let sample = with_veth(move || {
+            let (tap, _dir) = open(&plan(hooks), attach);
+            let (near, far) = (Wire::on("wire", EXPERIMENTAL), Wire::on("tap", EXPERIMENTAL));
+            (0..3).for_each(|_| near.send(&ethernet(&[], EXPERIMENTAL, &[0; 100])));
+            (0..5).for_each(|_| far.send(&ethernet(&[], EXPERIMENTAL, &[0; 200])));
+            assert_eq!((far.received(3), near.received(5)), (3, 5));
+            tap.close().unwrap()
+        });
+        assert_eq!(sample.total, expected, "{hooks:?} by {attach:?}");
     }
 }
+
+by_each_attach!(each_hook_sees_its_own_direction);
 
 /// Segments and payload bytes that this socket has sent, those of a GSO buffer and of retransmissions one by one.
 fn tcp_sent(stream: &TcpStream) -> (u64, usize) {
@@ -154,64 +152,63 @@ fn tcp_sent(stream: &TcpStream) -> (u64, usize) {
     (u32::from_ne_bytes(*segments.first_chunk().unwrap()).into(), usize::from_ne_bytes(bytes))
 }
 
-#[test]
-fn gso_tcp_is_counted_as_the_segments_on_the_wire() {
+fn gso_tcp_is_counted_as_the_segments_on_the_wire(attach: Attach) {
     const BYTES: usize = 20_000_000;
-    for attach in [Attach::Tcx, Attach::Clsact] {
-        let (tid_sender, tid) = mpsc::channel();
-        let (port_sender, port) = mpsc::channel();
-        let (ready_sender, ready) = mpsc::channel::<()>();
-        let listening = thread::spawn(move || {
-            enter_netns();
-            tid_sender.send(nix::unistd::gettid()).unwrap();
-            ready.recv().unwrap();
-            run("ip address add 192.0.2.2/24 dev tap");
-            run("ip link set tap up");
-            let (tap, _dir) = open(&plan(Hooks::Ingress), attach);
-            let listener = TcpListener::bind("192.0.2.2:0").unwrap();
-            port_sender.send(listener.local_addr().unwrap().port()).unwrap();
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut received = 0;
-            let mut buffer = vec![0; 1 << 16];
-            loop {
-                match stream.read(&mut buffer).unwrap() {
-                    0 => break,
-                    bytes => received += bytes,
-                }
+    let (tid_sender, tid) = mpsc::channel();
+    let (port_sender, port) = mpsc::channel();
+    let (ready_sender, ready) = mpsc::channel::<()>();
+    let listening = thread::spawn(move || {
+        enter_netns();
+        tid_sender.send(nix::unistd::gettid()).unwrap();
+        ready.recv().unwrap();
+        run("ip address add 192.0.2.2/24 dev tap");
+        run("ip link set tap up");
+        let (tap, _dir) = open(&plan(Hooks::Ingress), attach);
+        let listener = TcpListener::bind("192.0.2.2:0").unwrap();
+        port_sender.send(listener.local_addr().unwrap().port()).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut received = 0;
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match stream.read(&mut buffer).unwrap() {
+                0 => break,
+                bytes => received += bytes,
             }
-            (received, tap)
-        });
-        let tid = tid.recv().unwrap();
-        let ((segments, payload), received, sample) = thread::spawn(move || {
-            enter_netns();
-            run(&format!("ip link add wire type veth peer name tap netns {tid}"));
-            run("ip address add 192.0.2.1/24 dev wire");
-            run("ip link set wire up");
-            ready_sender.send(()).unwrap();
-            let mut stream = TcpStream::connect(("192.0.2.2", port.recv().unwrap())).unwrap();
-            stream.write_all(&vec![0; BYTES]).unwrap();
-            stream.shutdown(std::net::Shutdown::Write).unwrap();
-            let (received, tap) = listening.join().unwrap();
-            // The receiver has seen the end, so all that the sender sent but its last acknowledgement is there.
-            assert_eq!(stream.read(&mut [0]).unwrap(), 0);
-            let deadline = Instant::now() + DEADLINE;
-            let (sample, sent) = loop {
-                let (sample, sent) = (tap.read(false), tcp_sent(&stream));
-                if sample.ip[IpClass::Tcp as usize].packets == sent.0 || Instant::now() > deadline {
-                    break (sample, sent);
-                }
-            };
-            (sent, received, sample)
-        })
-        .join()
-        .unwrap();
-        assert_eq!(received, BYTES);
-        // Ethernet, IPv4, TCP with its timestamp option; the SYN has 8 bytes of options more.
-        let tcp = sample.ip[IpClass::Tcp as usize];
-        assert_eq!(tcp, counter(segments, payload + 66 * usize::try_from(segments).unwrap() + 8), "{attach:?}");
-        // It did come in buffers of many segments: each is one arrival.
-        assert!(sample.interarrival.count * 4 < sample.analysed.packets, "{:?}", sample.interarrival.count);
-        assert_eq!(sample.packet_size.count, sample.analysed.packets);
-        assert_eq!(sample.packet_size.sum, sample.analysed.bytes);
-    }
+        }
+        (received, tap)
+    });
+    let tid = tid.recv().unwrap();
+    let ((segments, payload), received, sample) = thread::spawn(move || {
+        enter_netns();
+        run(&format!("ip link add wire type veth peer name tap netns {tid}"));
+        run("ip address add 192.0.2.1/24 dev wire");
+        run("ip link set wire up");
+        ready_sender.send(()).unwrap();
+        let mut stream = TcpStream::connect(("192.0.2.2", port.recv().unwrap())).unwrap();
+        stream.write_all(&vec![0; BYTES]).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let (received, tap) = listening.join().unwrap();
+        // The receiver has seen the end, so all that the sender sent but its last acknowledgement is there.
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+        let deadline = Instant::now() + DEADLINE;
+        let (sample, sent) = loop {
+            let (sample, sent) = (tap.read(false), tcp_sent(&stream));
+            if sample.ip[IpClass::Tcp as usize].packets == sent.0 || Instant::now() > deadline {
+                break (sample, sent);
+            }
+        };
+        (sent, received, sample)
+    })
+    .join()
+    .unwrap();
+    assert_eq!(received, BYTES);
+    // Ethernet, IPv4, TCP with its timestamp option; the SYN has 8 bytes of options more.
+    let tcp = sample.ip[IpClass::Tcp as usize];
+    assert_eq!(tcp, counter(segments, payload + 66 * usize::try_from(segments).unwrap() + 8), "{attach:?}");
+    // It did come in buffers of many segments: each is one arrival.
+    assert!(sample.interarrival.count * 4 < sample.analysed.packets, "{:?}", sample.interarrival.count);
+    assert_eq!(sample.packet_size.count, sample.analysed.packets);
+    assert_eq!(sample.packet_size.sum, sample.analysed.bytes);
 }
+
+by_each_attach!(gso_tcp_is_counted_as_the_segments_on_the_wire);

@@ -51,7 +51,7 @@ fn said(id: &str, outcome: &StopOutcome) -> Result<&'static str, Failure> {
         StopOutcome::Late(row) => Err(Failure::trouble(
             "not_over",
             format!(
-                "job {id} is still {} after {} s; its row is deleted, so it will end",
+                "job {id} is still {} after {} s; its row is deleted, so the daemon will end it",
                 row.status,
                 STOP_TIMEOUT.as_secs()
             ),

@@ -267,7 +267,8 @@ mod tests {
 
     #[test]
     fn every_setting_changes_what_it_names_and_nothing_else() {
-        let cases: [(&str, &str, fn(&mut Settings)); 24] = [
+        type Change = fn(&mut Settings);
+        let cases: [(&str, &str, Change); 24] = [
             ("admin_state", "disabled", |settings| settings.admin_state = AdminState::Disabled),
             ("max_jobs", "1", |settings| settings.max_jobs = 1),
             ("max_queue", "3", |settings| settings.max_queue = 3),

@@ -19,6 +19,65 @@ use telegen_sonic::model::sample::Sample;
 /// Nothing here takes this long.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Makes two tests of `fn name(attach: Attach)`: `name::by_tcx`, skipped where the kernel has no TCX, and `name::by_clsact`.
+#[allow(unused_macros)]
+macro_rules! by_each_attach {
+    ($name:ident) => {
+        mod $name {
+            use telegen_sonic::io::tap::Attach;
+
+            #[test]
+            fn by_tcx() {
+                if !crate::veth::lacks_tcx(concat!(stringify!($name), "::by_tcx")) {
+                    super::$name(Attach::Tcx);
+                }
+            }
+
+            #[test]
+            fn by_clsact() {
+                super::$name(Attach::Clsact);
+            }
+        }
+    };
+}
+
+/// How many TCX programs hang on the ingress of a netdev of this namespace.
+///
+/// # Errors
+/// `EINVAL` from a kernel without TCX (it came with Linux 6.6).
+pub fn tcx_programs(netdev: &str) -> nix::Result<u32> {
+    let index = i32::try_from(nix::net::if_::if_nametoindex(netdev)?).unwrap();
+    let mut options = libbpf_sys::bpf_prog_query_opts {
+        sz: size_of::<libbpf_sys::bpf_prog_query_opts>() as libbpf_sys::size_t,
+        ..Default::default()
+    };
+    // SAFETY: options lives through the call, and its sz is right.
+    let result = unsafe { libbpf_sys::bpf_prog_query_opts(index, libbpf_sys::BPF_TCX_INGRESS, &raw mut options) };
+    if result < 0 {
+        return Err(nix::errno::Errno::from_raw(-result));
+    }
+    // SAFETY: the kernel fills count, the only member of its union that this query has.
+    Ok(unsafe { options.__bindgen_anon_1.count })
+}
+
+/// Whether the kernel can attach by TCX, asked in another way than the product does.
+pub fn has_tcx() -> bool {
+    match tcx_programs("lo") {
+        Ok(_) => true,
+        Err(nix::errno::Errno::EINVAL) => false,
+        Err(error) => panic!("BPF_PROG_QUERY: {error}"),
+    }
+}
+
+/// Whether this test must be skipped for want of TCX; then says so, in the words that `scripts/run_tests.py` counts.
+pub fn lacks_tcx(test: &str) -> bool {
+    let lacks = !has_tcx();
+    if lacks {
+        println!("SKIPPED: {test}: this kernel has no TCX");
+    }
+    lacks
+}
+
 /// Ours alone among `EtherTypes` (IEEE 802, local experimental).
 pub const EXPERIMENTAL: u16 = 0x88b5;
 

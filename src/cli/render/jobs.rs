@@ -56,7 +56,7 @@ pub fn job(job: &JobRow, now: Timestamp) -> String {
     }
     let mut line = |name: &str, value: String| {
         if !value.is_empty() {
-            let _ = writeln!(text, "  {name:14}{value}");
+            let _ = writeln!(text, "  {name:15}{value}");
         }
     };
     line("time", time(job, now));

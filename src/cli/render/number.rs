@@ -44,10 +44,15 @@ fn scaled(number: f64, units: [&str; 5]) -> String {
     format!("{number:.digits$} {}", units[index])
 }
 
-/// `part` of `whole` as `45.2 %`; empty without a whole.
+/// `part` of `whole` as `45.2 %`; what is there at all is never `0.0 %`. Empty without a whole.
 #[expect(clippy::cast_precision_loss, reason = "one digit behind the point is shown")]
 pub fn share(part: u64, whole: u64) -> String {
-    if whole == 0 { String::new() } else { format!("{:.1} %", 100.0 * part as f64 / whole as f64) }
+    let percent = 100.0 * part as f64 / whole as f64;
+    match (part, whole) {
+        (_, 0) => String::new(),
+        (1.., _) if percent < 0.05 => "<0.1 %".to_owned(),
+        _ => format!("{percent:.1} %"),
+    }
 }
 
 /// `12 %`, with a digit more where that would hide a loss or a presence.
@@ -80,6 +85,12 @@ mod tests {
     fn units_scale_by_1000() {
         assert_eq!([0, 999, 1000, 1_250_000].map(bytes), ["0 bytes", "999 bytes", "1.0 kB", "1.2 MB"]);
         assert_eq!([640.0, 999_960.0, 2.5e9].map(bit_rate), ["640 bit/s", "1.0 Mbit/s", "2.5 Gbit/s"]);
+    }
+
+    #[test]
+    fn a_share_of_nothing_is_not_said_and_a_small_one_is_not_nothing() {
+        let shown = [(0, 0), (0, 5), (1, 3), (1, 9_999)].map(|(part, whole)| share(part, whole));
+        assert_eq!(shown, ["", "0.0 %", "33.3 %", "<0.1 %"]);
     }
 
     #[test]

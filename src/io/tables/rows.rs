@@ -6,7 +6,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::error::RowError;
 use crate::model::job::Fields;
@@ -250,8 +250,13 @@ impl DaemonRow {
     /// set back, and a living daemon would have written again.
     #[must_use]
     pub fn is_alive(&self, now: Timestamp) -> bool {
-        let limit = SignedDuration::try_from(HEARTBEAT_LIMIT).unwrap_or(SignedDuration::MAX);
-        self.heartbeat().is_some_and(|heartbeat| now.duration_since(heartbeat).abs() < limit)
+        self.silence(now).is_some_and(|silence| silence < HEARTBEAT_LIMIT)
+    }
+
+    /// How far from `now` the last heartbeat is, in either direction; `None` if there never was one.
+    #[must_use]
+    pub fn silence(&self, now: Timestamp) -> Option<Duration> {
+        Some(now.duration_since(self.heartbeat()?).unsigned_abs())
     }
 }
 

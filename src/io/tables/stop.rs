@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::JobTables;
@@ -90,9 +91,16 @@ impl JobTables {
         let waited = watch.until(Instant::now() + STOP_TIMEOUT, is_over).await?;
         Ok(match waited {
             Waited::Met(Some(row)) => StopOutcome::Over(row),
+            Waited::TimedOut(Some(row)) if self.has_fallen_silent().await? => StopOutcome::NoDaemon(row),
             Waited::TimedOut(Some(row)) => StopOutcome::Late(row),
             Waited::Met(None) | Waited::TimedOut(None) => StopOutcome::Withdrawn,
         })
+    }
+
+    /// Whether the daemon gave no sign of life while a job should have ended: two heartbeats are missing.
+    async fn has_fallen_silent(&self) -> Result<bool, TablesError> {
+        let silence = self.daemon().await?.silence(Timestamp::now());
+        Ok(silence.is_none_or(|silence| silence >= STOP_TIMEOUT))
     }
 
     /// Every job that is not over: those with a row, and those of which STATE_DB says so.

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{MirrorPlan, Plan, check_port, conflict, intruder, plan};
+use super::{Plan, check_port, plan};
 use crate::model::job::{Direction, Fields, JobId, JobSpec};
 use crate::model::schema::{Reason, Warning};
 use crate::model::settings::Settings;
 use crate::model::world::{Capability, Port, Session, TapCost, World};
+
+mod overlaps;
 
 /// Ethernet0, 1, 4, 16, 40, 44, 120 and 124; PortChannel1 = {Ethernet40, Ethernet44}; the pool is 120 and 124.
 fn world() -> World {
@@ -22,6 +24,8 @@ fn world() -> World {
         ..World::default()
     }
 }
+
+type Change = fn(&mut World);
 
 fn names(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
@@ -61,8 +65,10 @@ fn admit_under(
 }
 
 fn destination(plan: Result<Plan, (Reason, String)>) -> String {
-    plan.map(|plan| plan.mirror.expect("a session").dst_port)
-        .unwrap_or_else(|(reason, message)| format!("{reason}: {message}"))
+    match plan {
+        Ok(plan) => plan.mirror.expect("a session").dst_port,
+        Err((reason, message)) => format!("{reason}: {message}"),
+    }
 }
 
 fn reason(plan: Result<Plan, (Reason, String)>) -> Option<Reason> {
@@ -121,90 +127,6 @@ fn ports_and_port_channels_with_members_exist_and_nothing_else_does() {
 }
 
 #[test]
-fn a_session_conflicts_if_it_shares_a_port_in_a_direction_or_has_our_port_as_its_destination() {
-    // job | somebody's session | the port they share
-    let cases = [
-        ("Ethernet1 ingress", "Ethernet1 RX Ethernet4", Some("Ethernet1")),
-        ("Ethernet1 ingress", "Ethernet1 TX Ethernet4", None),
-        ("Ethernet1 egress", "Ethernet1 RX Ethernet4", None),
-        ("Ethernet1 egress", "Ethernet1 TX Ethernet4", Some("Ethernet1")),
-        ("Ethernet1 both", "Ethernet1 RX Ethernet4", Some("Ethernet1")),
-        ("Ethernet1 both", "Ethernet1 TX Ethernet4", Some("Ethernet1")),
-        ("Ethernet1 ingress", "Ethernet1 BOTH Ethernet4", Some("Ethernet1")),
-        ("Ethernet1 egress", "Ethernet1 BOTH Ethernet4", Some("Ethernet1")),
-        // What says no direction, or one that nobody knows, counts as both; case does not matter.
-        ("Ethernet1 egress", "Ethernet1 - Ethernet4", Some("Ethernet1")),
-        ("Ethernet1 egress", "Ethernet1 SIDEWAYS Ethernet4", Some("Ethernet1")),
-        ("Ethernet1 egress", "Ethernet1 rx Ethernet4", None),
-        // Exact names: neither a prefix nor a longer name.
-        ("Ethernet1 ingress", "Ethernet16 RX Ethernet4", None),
-        ("Ethernet16 ingress", "Ethernet1 RX Ethernet4", None),
-        ("Ethernet4 ingress", "Ethernet40,Ethernet44 RX Ethernet0", None),
-        // Lists, with spaces as sonic-utilities tolerates them.
-        ("Ethernet1 ingress", "Ethernet4,Ethernet1 RX Ethernet0", Some("Ethernet1")),
-        ("Ethernet1 ingress", "Ethernet4,Ethernet16 RX Ethernet0", None),
-        // Its destination is our source, whatever the directions.
-        ("Ethernet4 egress", "Ethernet1 RX Ethernet4", Some("Ethernet4")),
-        ("Ethernet4 ingress", "- - Ethernet4", Some("Ethernet4")),
-        ("Ethernet1 ingress", "Ethernet16 RX Ethernet10", None),
-        // Port channels are their members, on both sides.
-        ("PortChannel1 ingress", "Ethernet44 RX Ethernet4", Some("Ethernet44")),
-        ("PortChannel1 ingress", "Ethernet44 TX Ethernet4", None),
-        ("PortChannel1 egress", "Ethernet1 RX Ethernet40", Some("Ethernet40")),
-        ("Ethernet40 ingress", "PortChannel1 RX Ethernet4", Some("Ethernet40")),
-        ("Ethernet40 ingress", "Ethernet1,PortChannel1 BOTH Ethernet4", Some("Ethernet40")),
-        ("PortChannel1 ingress", "PortChannel1 RX Ethernet4", Some("Ethernet40")),
-        ("PortChannel1 ingress", "PortChannel10 RX Ethernet4", None),
-        // Sessions that only ACL rules use, or that go to a collector.
-        ("Ethernet1 both", "- - -", None),
-        ("Ethernet1 both", "Ethernet1 RX -", Some("Ethernet1")),
-    ];
-    for (job, theirs, shared) in cases {
-        let (port, direction) = job.split_once(' ').expect("port and direction");
-        let world = with_session(theirs);
-        let direction = Direction::from_word(direction).expect("a direction");
-        let expected = shared.map(|port| ("debug".to_owned(), port.to_owned()));
-        assert_eq!(conflict(port, direction, &world.sessions, &world), expected, "{job} beside {theirs}");
-        let refused = reason(admit(&format!("port={port} direction={direction}"), &world));
-        assert_eq!(refused, shared.map(|_| Reason::MirrorConflict), "{job} beside {theirs}");
-    }
-}
-
-#[test]
-fn sessions_of_jobs_that_hold_resources_count_before_their_rows_are_seen() {
-    let other = MirrorPlan {
-        session: "telegen_b".to_owned(),
-        src_port: "Ethernet0".to_owned(),
-        dst_port: "Ethernet120".to_owned(),
-        direction: Direction::Ingress,
-    };
-    let taken = BTreeMap::from([(other.session.clone(), other.as_session())]);
-    let admit = |job: &str| admit_under(job, &world(), &Settings::default(), &taken, 0);
-    assert_eq!(
-        admit("port=Ethernet0").expect_err("taken"),
-        (
-            Reason::MirrorConflict,
-            "Ethernet0 is already used by mirror session telegen_b; remove that session or observe another port or direction".to_owned()
-        )
-    );
-    assert_eq!(destination(admit("port=Ethernet0 direction=egress")), "Ethernet124");
-    assert_eq!(reason(admit("port=Ethernet120")), Some(Reason::MirrorConflict));
-}
-
-#[test]
-fn a_session_of_our_own_name_must_be_gone_from_both_databases() {
-    let mut configured = world();
-    configured.sessions.insert("telegen_a".to_owned(), session("Ethernet16 RX Ethernet4"));
-    let mut known = world();
-    known.known_states.insert("telegen_a".to_owned());
-    for world in [configured, known] {
-        let (reason, message) = admit("port=Ethernet0", &world).expect_err("still there");
-        assert_eq!(reason, Reason::MirrorConflict);
-        assert!(message.starts_with("a mirror session telegen_a of an earlier job is still there"), "{message}");
-    }
-}
-
-#[test]
 fn the_pool_is_taken_in_natural_order_with_the_cpu_port_last() {
     let mut world = world();
     let pool = ["CPU", "Ethernet124", "Ethernet16", "Ethernet4"];
@@ -220,27 +142,27 @@ fn the_pool_is_taken_in_natural_order_with_the_cpu_port_last() {
 
 #[test]
 fn a_pool_port_that_cannot_take_copies_is_skipped_and_the_reason_said() {
-    let skip = |change: &dyn Fn(&mut World)| {
+    let skip = |change: Change| {
         let mut world = world();
         world.pool.remove("Ethernet124");
         change(&mut world);
         admit("port=Ethernet0", &world).expect_err("nothing is free")
     };
-    let cases: [(&str, &dyn Fn(&mut World)); 8] = [
-        ("Ethernet120 is not in PORT", &|world| drop(world.ports.remove("Ethernet120"))),
-        ("Ethernet120 is a VLAN member", &|world| world.vlan_members = names(&["Ethernet120"])),
-        ("Ethernet120 is a member of PortChannel9", &|world| {
+    let cases: [(&str, Change); 8] = [
+        ("Ethernet120 is not in PORT", |world| world.ports.retain(|port, _| port != "Ethernet120")),
+        ("Ethernet120 is a VLAN member", |world| world.vlan_members = names(&["Ethernet120"])),
+        ("Ethernet120 is a member of PortChannel9", |world| {
             world.port_channels.insert("PortChannel9".to_owned(), names(&["Ethernet120"]));
         }),
-        ("Ethernet120 has an IP configuration", &|world| world.routed_ports = names(&["Ethernet120"])),
-        ("Ethernet120 is in mirror session debug", &|world| {
+        ("Ethernet120 has an IP configuration", |world| world.routed_ports = names(&["Ethernet120"])),
+        ("Ethernet120 is in mirror session debug", |world| {
             world.sessions.insert("debug".to_owned(), session("Ethernet16 RX Ethernet120"));
         }),
-        ("Ethernet120 is in mirror session debug", &|world| {
+        ("Ethernet120 is in mirror session debug", |world| {
             world.sessions.insert("debug".to_owned(), session("Ethernet16,Ethernet120 TX Ethernet4"));
         }),
-        ("Ethernet120 has no netdev", &|world| drop(world.pool.insert("Ethernet120".to_owned(), None))),
-        ("CPU is in mirror session debug", &|world| {
+        ("Ethernet120 has no netdev", |world| world.pool = BTreeMap::from([("Ethernet120".to_owned(), None)])),
+        ("CPU is in mirror session debug", |world| {
             world.pool = BTreeMap::from([("CPU".to_owned(), Some("eth0".to_owned()))]);
             world.sessions.insert("debug".to_owned(), session("Ethernet16 RX CPU"));
         }),
@@ -378,27 +300,4 @@ fn a_port_channel_whose_name_contains_anothers_is_warned_of_because_orchagent_co
     assert_eq!(warnings("port=PortChannel2", &world), []);
     // Members of PortChannel10 are not looked for in a session on PortChannel1; it is only faster than its destination.
     assert_eq!(warnings("port=PortChannel1", &world), [Warning::Oversubscribed]);
-}
-
-#[test]
-fn an_intruder_takes_our_source_or_sends_to_our_destination() {
-    let mirror = MirrorPlan {
-        session: "telegen_a".to_owned(),
-        src_port: "Ethernet0".to_owned(),
-        dst_port: "Ethernet120".to_owned(),
-        direction: Direction::Ingress,
-    };
-    for (theirs, intrudes) in [
-        ("Ethernet0 RX Ethernet4", true),
-        ("Ethernet0 BOTH -", true),
-        ("Ethernet0 TX Ethernet4", false),
-        ("Ethernet4 RX Ethernet0", true),
-        ("Ethernet4 RX Ethernet120", true),
-        ("Ethernet120 RX Ethernet4", true),
-        ("Ethernet4 RX Ethernet124", false),
-        ("Ethernet4 RX Ethernet12", false),
-    ] {
-        let world = with_session(theirs);
-        assert_eq!(intruder(&mirror, &world.sessions, &world).is_some(), intrudes, "{theirs}");
-    }
 }

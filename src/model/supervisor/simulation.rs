@@ -36,6 +36,8 @@ struct Simulation {
     /// Keys of which STATE_DB has ever said something since their row was last written.
     accepted: BTreeSet<String>,
     names_used: u64,
+    /// Something happened since the sink last looked.
+    unpublished: bool,
 }
 
 impl Simulation {
@@ -51,6 +53,7 @@ impl Simulation {
             finals: BTreeMap::new(),
             accepted: BTreeSet::new(),
             names_used: 0,
+            unpublished: false,
         };
         simulation.list_rows();
         simulation
@@ -166,19 +169,21 @@ impl Simulation {
 
     fn run_until(&mut self, end: Duration) {
         loop {
-            let wake = self.supervisor.next_deadline().min(self.switch.next_pending()).min(end);
+            let deadline = self.supervisor.next_deadline();
+            let wake = deadline.min(self.switch.next_pending()).min(end);
             self.switch.mono = self.switch.mono.max(wake);
-            let effects = self.supervisor.tick(self.switch.now());
-            self.switch.submit(effects, &mut self.random);
-            if self.switch.redis_up
-                && (!self.switch.clears.is_empty() || self.supervisor.statuses().any(|status| self.is_news(&status)))
-            {
+            if deadline <= self.switch.mono {
+                let effects = self.supervisor.tick(self.switch.now());
+                self.switch.submit(effects, &mut self.random);
+                self.check();
+            }
+            // The sink is woken by whatever happened, and by Redis coming back.
+            if self.switch.redis_up && (self.unpublished || !self.switch.clears.is_empty()) {
                 self.switch.wake_sink(&mut self.random);
             }
             while let Some(pending) = self.switch.take_due() {
                 self.carry_out(pending);
             }
-            self.check();
             let now = self.switch.mono;
             assert!(self.supervisor.next_deadline() > now, "seed {}: a deadline that is never met", self.seed);
             if now >= end {
@@ -208,6 +213,7 @@ impl Simulation {
             self.switch.state.remove(&key);
         }
         let mut published = Vec::new();
+        self.unpublished = false;
         let news: Vec<JobStatus> = self.supervisor.statuses().filter(|status| self.is_news(status)).collect();
         for status in news {
             self.accepted.insert(status.key.clone());
@@ -232,6 +238,7 @@ impl Simulation {
     /// What holds at every moment.
     fn check(&mut self) {
         let seed = self.seed;
+        self.unpublished = true;
         assert!(self.supervisor.active_jobs() <= JOBS_MAX, "seed {seed}: too many jobs hold resources");
         assert!(self.switch.taps.len() <= JOBS_MAX, "seed {seed}: too many taps: {:?}", self.switch.taps);
         assert_eq!(self.switch.foreign_seen(), self.switch.foreign, "seed {seed}: a session of others was touched");

@@ -58,6 +58,13 @@ pub(super) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+pub(super) const MILLI: Duration = Duration::from_millis(1);
+
+/// A millisecond before `time` is over.
+pub(super) fn almost(time: Duration) -> Duration {
+    time.saturating_sub(MILLI)
+}
+
 pub(super) fn session(src_port: &str, dst_port: &str) -> Session {
     Session { src_ports: vec![src_port.to_owned()], dst_port: Some(dst_port.to_owned()), direction: None }
 }
@@ -316,8 +323,12 @@ impl Bench {
 
 fn words(status: &JobStatus) -> String {
     let reason = status.reason.map(|reason| format!(" {reason}")).unwrap_or_default();
-    let warnings: String = status.warnings.iter().map(|warning| format!(" +{warning}")).collect();
-    format!("{}{reason}{warnings}", status.status)
+    format!("{}{reason}{}", status.status, plus(&status.warnings))
+}
+
+/// ` +no_copies +port_down`.
+pub(super) fn plus(warnings: &BTreeSet<Warning>) -> String {
+    warnings.iter().flat_map(|warning| [" +", warning.as_str()]).collect()
 }
 
 fn name_of(effect: &Effect) -> &'static str {

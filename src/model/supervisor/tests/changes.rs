@@ -1,13 +1,9 @@
 //! Rows: when they are taken up, what may change while their job runs, and whose a name is.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use super::bench::{Bench, Orchagent, fields, secs};
+use super::bench::{Bench, MILLI, Orchagent, almost, fields, secs};
 use crate::model::schema::{Source, Warning};
 use crate::model::supervisor::{Event, SessionState};
-
-const MILLI: Duration = Duration::from_millis(1);
+use std::collections::BTreeMap;
 
 fn ends(bench: &Bench, key: &str) -> String {
     bench.status(key).and_then(|status| status.expires_at).expect("a job with an end").to_string()
@@ -18,7 +14,7 @@ fn a_row_written_field_by_field_is_taken_up_after_settle_ms_of_quiet() {
     let mut bench = Bench::new("settle_ms=2000");
     for row in ["duration=60", "duration=60 port=Ethernet0", "duration=60 port=Ethernet0 vlan=7"] {
         bench.write("a", row);
-        bench.pass(secs(2) - MILLI);
+        bench.pass(almost(secs(2)));
         assert_eq!(bench.asked(), "");
     }
     bench.pass(MILLI);
@@ -30,7 +26,7 @@ fn a_row_written_field_by_field_is_taken_up_after_settle_ms_of_quiet() {
 fn saying_the_same_row_again_does_not_make_it_settle_anew() {
     let mut bench = Bench::new("");
     bench.write("a", "port=Ethernet0");
-    bench.pass(secs(1) - MILLI);
+    bench.pass(almost(secs(1)));
     bench.write("a", "port=Ethernet0");
     bench.list();
     bench.pass(MILLI);
@@ -53,7 +49,7 @@ fn the_end_follows_a_changed_duration_counted_from_the_start() {
     bench.pass(secs(31));
     bench.write("a", "port=Ethernet0 duration=100");
     assert_eq!((bench.said("a").as_str(), ends(&bench, "a").as_str()), ("running", "2024-10-04T00:01:41Z"));
-    bench.pass(secs(70) - MILLI);
+    bench.pass(almost(secs(70)));
     assert_eq!(bench.said("a"), "running");
     bench.pass(MILLI);
     assert_eq!(bench.said("a"), "done");

@@ -1,8 +1,6 @@
 //! How jobs end, and what is left to say of them.
 
-use std::time::Duration;
-
-use super::bench::{Bench, Orchagent, id, secs};
+use super::bench::{Bench, MILLI, Orchagent, almost, id, secs};
 use crate::model::schema::{Reason, StatusField};
 use crate::model::supervisor::timers::FINISHED_MAX;
 use crate::model::supervisor::{Event, SESSION_TIMEOUT_SHUTDOWN, SessionState};
@@ -111,9 +109,9 @@ fn a_session_that_orchagent_does_not_take_is_mirror_rejected() {
         let mut bench = Bench::new("");
         bench.orchagent = orchagent;
         bench.write("a", ROW);
-        bench.pass(Duration::from_millis(5_999));
+        bench.pass(almost(secs(6)));
         assert_eq!(bench.said("a"), "starting");
-        bench.pass(Duration::from_millis(1));
+        bench.pass(MILLI);
         assert_eq!(bench.said("a"), "failed mirror_rejected");
         assert_eq!(bench.asked(), "Survey a, SetMirror a, DeleteMirror a, DeleteRow a");
         assert!(bench.message("a").contains("did not take mirror session telegen_a"), "{}", bench.message("a"));
@@ -203,9 +201,9 @@ fn expires_at_ends_a_job_that_is_still_starting() {
         bench.orchagent = orchagent;
         bench.held.insert(held);
         bench.write("a", "port=Ethernet0 expires_at=2024-10-04T00:00:03Z");
-        bench.pass(Duration::from_millis(2_999));
+        bench.pass(almost(secs(3)));
         assert_eq!(bench.said("a"), "starting");
-        bench.pass(Duration::from_millis(1));
+        bench.pass(MILLI);
         if held == "OpenTap" {
             // Only the tap's answer can be waited for.
             assert_eq!(bench.said("a"), "stopping");
@@ -252,9 +250,9 @@ fn sigterm_is_over_in_three_seconds_even_if_orchagent_is_dead_whenever_the_sessi
             bench.pass(secs(1));
         }
         bench.feed(Event::Shutdown);
-        bench.pass(SESSION_TIMEOUT_SHUTDOWN.checked_sub(Duration::from_millis(1)).expect("longer"));
+        bench.pass(almost(SESSION_TIMEOUT_SHUTDOWN));
         assert!(!bench.supervisor.is_idle());
-        bench.pass(Duration::from_millis(1));
+        bench.pass(MILLI);
         assert!(bench.supervisor.is_idle());
         let word = if deleted_before { "stopped" } else { "stopped daemon_stopped" };
         assert_eq!(bench.said("a"), format!("{word} +session_unconfirmed"));
@@ -315,7 +313,7 @@ fn a_flood_of_refused_jobs_pushes_the_oldest_outcomes_out() {
     let mut bench = Bench::new("");
     for number in 0..=FINISHED_MAX {
         bench.write(&format!("job{number:03}"), "port=Ethernet0 direction=up expires_at=2024-10-05T00:00:00Z");
-        bench.pass(Duration::from_millis(1));
+        bench.pass(MILLI);
     }
     assert_eq!(bench.supervisor.statuses().count(), FINISHED_MAX);
     assert_eq!((bench.said("job000").as_str(), bench.said("job001").as_str()), ("-", "rejected invalid_field"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, secs};
+use super::bench::{Bench, MILLI, almost, secs};
 use crate::model::supervisor::Event;
 
 const LATER: &str = "expires_at=2024-10-04T10:00:00Z";
@@ -92,9 +92,9 @@ fn a_job_that_waited_queue_ttl_is_refused_with_queue_timeout() {
     let mut bench = Bench::new("max_jobs=1 max_queue=1 queue_ttl=30");
     write(&mut bench, "a");
     write(&mut bench, "b");
-    bench.pass(Duration::from_millis(29_999));
+    bench.pass(almost(secs(30)));
     assert_eq!(bench.said("b"), "queued");
-    bench.pass(Duration::from_millis(1));
+    bench.pass(MILLI);
     assert_eq!(bench.said("b"), "rejected queue_timeout");
     assert_eq!(bench.message("b"), "no slot became free within queue_ttl, 30 s");
     assert_eq!(bench.said("a"), "running");
@@ -111,9 +111,9 @@ fn waiting_again_after_a_lost_slot_does_not_begin_queue_ttl_anew() {
     bench.delete("a");
     bench.set("max_jobs=1 max_queue=2 queue_ttl=30");
     bench.held.clear();
-    bench.pass(Duration::from_millis(9_999));
+    bench.pass(almost(secs(10)));
     assert_eq!(said(&bench, "bc"), "running, queued");
-    bench.pass(Duration::from_millis(1));
+    bench.pass(MILLI);
     assert_eq!(bench.said("c"), "rejected queue_timeout");
 }
 
@@ -135,9 +135,9 @@ fn a_waiting_job_whose_expires_at_passes_is_expired() {
     let mut bench = Bench::new("max_jobs=1 max_queue=1");
     write(&mut bench, "a");
     bench.write("b", "port=Ethernet4 expires_at=2024-10-04T00:00:05Z");
-    bench.pass(Duration::from_millis(4_999));
+    bench.pass(almost(secs(5)));
     assert_eq!(bench.said("b"), "queued");
-    bench.pass(Duration::from_millis(1));
+    bench.pass(MILLI);
     assert_eq!(bench.said("b"), "expired");
 }
 

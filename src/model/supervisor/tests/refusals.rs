@@ -1,8 +1,6 @@
 //! Why a job is refused, and that a refused one took nothing.
 
-use std::time::Duration;
-
-use super::bench::{Bench, secs, session};
+use super::bench::{Bench, MILLI, almost, secs, session};
 use crate::model::schema::Source;
 
 /// Writes one job, whole, and says what became of it; whatever it was, it must have taken nothing.
@@ -50,9 +48,9 @@ fn a_row_without_a_port_is_missing_field_only_after_ten_seconds_of_quiet() {
     bench.write("a", "duration=60");
     bench.pass(secs(9));
     bench.write("a", "duration=60 vlan=7");
-    bench.pass(Duration::from_millis(9_999));
+    bench.pass(almost(secs(10)));
     assert_eq!(bench.said("a"), "-");
-    bench.pass(Duration::from_millis(1));
+    bench.pass(MILLI);
     assert_eq!(bench.said("a"), "rejected missing_field");
 }
 

@@ -1,12 +1,9 @@
 //! Mirror sessions while jobs run: lost, overrun by others, unconfirmed, left over; and what is worth a warning.
 
-use std::time::Duration;
-
-use super::bench::{Bench, Orchagent, secs, session};
+use super::bench::{Bench, MILLI, Orchagent, almost, secs, session};
 use crate::model::schema::{Source, Warning};
 use crate::model::supervisor::{Event, LOST_GRACE, SESSION_TIMEOUT, SWEEP_INTERVAL, SessionState};
 
-const MILLI: Duration = Duration::from_millis(1);
 const ROW: &str = "port=Ethernet0 duration=600 expires_at=2024-10-04T10:00:00Z";
 
 fn running() -> Bench {
@@ -28,7 +25,7 @@ fn a_session_that_stays_away_ends_the_job_with_mirror_lost() {
     ] {
         let mut bench = running();
         bench.session_state("a", state);
-        bench.pass(LOST_GRACE - MILLI);
+        bench.pass(almost(LOST_GRACE));
         assert_eq!(bench.said("a"), "running");
         bench.pass(MILLI);
         assert_eq!((bench.said("a").as_str(), bench.message("a").as_str()), ("failed mirror_lost", what));
@@ -41,7 +38,7 @@ fn a_session_that_comes_back_within_the_grace_was_not_lost() {
     let mut bench = running();
     for _ in 0..3 {
         bench.session_state("a", SessionState::Absent);
-        bench.pass(LOST_GRACE - MILLI);
+        bench.pass(almost(LOST_GRACE));
         bench.session_state("a", SessionState::Active);
         bench.pass(secs(1));
     }
@@ -108,7 +105,7 @@ fn a_removal_that_orchagent_does_not_confirm_in_five_seconds_is_said_and_the_job
     let mut bench = running();
     bench.orchagent = Orchagent::Dead;
     bench.delete("a");
-    bench.pass(SESSION_TIMEOUT - MILLI);
+    bench.pass(almost(SESSION_TIMEOUT));
     assert_eq!(bench.said("a"), "stopping");
     bench.pass(MILLI);
     assert_eq!(bench.said("a"), "stopped +session_unconfirmed");

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::bench::{Bench, Orchagent, fields, id, render, secs, session, world};
+use super::bench::{Bench, Orchagent, fields, id, plus, render, secs, session, world};
 use crate::model::job::Fields;
 use crate::model::schema::{Reason, Source, Warning};
 use crate::model::settings::{AdminState, Settings};
@@ -281,15 +281,12 @@ fn said_of(bench: &Bench) -> String {
         }
         _ => None,
     });
-    let warnings = |job: &crate::model::supervisor::Job| -> String {
-        job.warnings.iter().map(|warning| format!(" +{warning}")).collect()
-    };
     match (job, pending) {
         (Some(job), Some(Ending { status, reason, .. })) => {
             let reason = reason.map(|reason| format!(" {reason}")).unwrap_or_default();
-            format!("stopping ({status}{reason}){}", warnings(job))
+            format!("stopping ({status}{reason}){}", plus(&job.warnings))
         }
-        (Some(job), None) if bench.said("a") == "-" => format!("-{}", warnings(job)),
+        (Some(job), None) if bench.said("a") == "-" => format!("-{}", plus(&job.warnings)),
         _ => bench.said("a"),
     }
 }

@@ -1,8 +1,6 @@
 //! Redis away at each step of a job: nothing is forgotten, nothing runs too long.
 
-use std::time::Duration;
-
-use super::bench::{Bench, secs};
+use super::bench::{Bench, MILLI, almost, secs};
 use crate::model::supervisor::{Event, RETRY, SESSION_TIMEOUT, SURVEY_TIMEOUT, SWEEP_INTERVAL};
 
 const ROW: &str = "port=Ethernet0 duration=60 expires_at=2024-10-04T10:00:00Z";
@@ -28,9 +26,9 @@ fn a_question_that_is_never_answered_is_asked_again_after_five_seconds() {
     let mut bench = Bench::new("");
     bench.held.insert("Survey");
     bench.write("a", ROW);
-    bench.pass(SURVEY_TIMEOUT - Duration::from_millis(1));
+    bench.pass(almost(SURVEY_TIMEOUT));
     assert_eq!(times(&bench, "Survey a"), 1);
-    bench.pass(Duration::from_millis(1));
+    bench.pass(MILLI);
     assert_eq!(times(&bench, "Survey a"), 2);
 }
 
@@ -51,9 +49,9 @@ fn orchagents_time_begins_when_the_session_is_written() {
     bench.write("a", ROW);
     bench.pass(secs(4));
     bench.feed(Event::MirrorSet { id: super::bench::id("a"), result: Ok(()) });
-    bench.pass(SESSION_TIMEOUT - Duration::from_millis(1));
+    bench.pass(almost(SESSION_TIMEOUT));
     assert_eq!(bench.said("a"), "starting");
-    bench.pass(Duration::from_millis(1));
+    bench.pass(MILLI);
     assert_eq!(bench.said("a"), "failed mirror_rejected");
 }
 
