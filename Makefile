@@ -5,7 +5,7 @@ SHELL_SCRIPTS = $(wildcard scripts/*.sh scripts/kernels/*.sh) .ci/run
 BPF_SOURCES = $(wildcard bpf/*.c bpf/*.h)
 VENV := target/venv/bin
 
-.PHONY: help setup build demo test test-kernels check clean
+.PHONY: help setup build demo test test-kernels check clean measure
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -44,3 +44,8 @@ check: ## formats, lints, docs, licences
 
 clean: ## remove target/, with the tools that setup put there
 	cargo clean
+
+measure: ## latency, idle cost and size of the release build on a virtual switch (as root)
+	@scripts/setup.sh test
+	cargo build --release
+	$(VENV)/python -B scripts/measure.py

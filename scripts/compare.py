@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Puts what `telegen-lab send` says it sent beside what a job counted; exit 1 if they differ.
 
-    compare.py SENT.json RESULTS.json
+compare.py SENT.json RESULTS.json
 """
 
 import json

@@ -46,7 +46,15 @@ class Row:
             numbers = ["-", "-", "-"]
         else:
             numbers = [str(counts.passed), str(counts.failed), str(len(counts.skipped))]
-        return [self.name, self.release, self.attached_by, *numbers, self.boot_sec, self.tests_sec, "; ".join(self.remarks)]
+        return [
+            self.name,
+            self.release,
+            self.attached_by,
+            *numbers,
+            self.boot_sec,
+            self.tests_sec,
+            "; ".join(self.remarks),
+        ]
 
 
 def read(path):

@@ -65,8 +65,10 @@ pub struct Observed {
 impl Switch {
     pub fn start() -> Switch {
         let home = tempfile::tempdir().unwrap();
-        let options =
-            LabOptions { ports: PortCount::try_from(12).unwrap(), ..LabOptions::new(env!("CARGO_BIN_EXE_telegen-lab")) };
+        let options = LabOptions {
+            ports: PortCount::try_from(12).unwrap(),
+            ..LabOptions::new(env!("CARGO_BIN_EXE_telegen-lab"))
+        };
         let lab = Lab::start(home.path().join("lab"), &options).unwrap();
         let settings = [("state_flows", STATE_FLOWS.to_string()), ("topk_flows", "4096".to_owned())];
         let _: () = connect(&lab, CONFIG_DB).hset_multiple("TELEGEN|global", &settings).unwrap();

@@ -4,11 +4,12 @@
 //! it gave them to nobody (a fragment, a cut header: `data`, or nothing), it is by the number that tshark read. The other rules:
 //! - Bytes are `frame.cap_len`: what the file has of a frame is what is sent.
 //! - What `send` skips is skipped by the same limits (`frames::Skip`).
-//! - Tags are 802.1Q and 802.1ad right behind the addresses. Without an EtherType it is a length, and the frame `llc`. tshark takes 0 for
-//!   an EtherType, because some devices send it; IEEE 802.3, 3.2.6, has everything up to 1500 as a length.
+//! - Tags are 802.1Q and 802.1ad right behind the addresses. Without an EtherType it is a length, and the frame `llc`. tshark takes 0, and
+//!   anything behind a service tag, for an EtherType; IEEE 802.3, 3.2.6, has everything up to 1500 as a length.
 //! - IP without a destination address is `truncated`: tshark shows none where the fixed header is cut or contradicts itself.
-//! - The protocol of IPv6 is behind hop-by-hop, routing, fragment, destination options and mobility headers. One at which
-//!   tshark ends, with "malformed packet", is cut: the packet is `truncated`, its flow has the last number before.
+//! - The protocol of IPv6 is behind hop-by-hop, routing, fragment and destination options headers. Where those, as long as tshark says
+//!   they are, do not fit the packet, it is `truncated`, and its flow has the last number before. That tshark gives up on an option
+//!   inside of one does not make it so: the next number is known.
 //! - A flow has the ports of the protocol in its class, never those of a packet inside.
 //!
 //! Nothing is reassembled, and a length of 0 is not taken for segmentation offload: these are frames on a wire.
@@ -26,10 +27,9 @@ use crate::view::View;
 
 const PREFERENCES: [&str; 3] = ["ip.defragment:FALSE", "ipv6.defragment:FALSE", "ip.tso_support:FALSE"];
 
-const FIELDS: [&str; 30] = [
+const FIELDS: [&str; 32] = [
     "frame.cap_len",
     "frame.protocols",
-    "_ws.malformed",
     "eth.type",
     "eth.len",
     "eth.invalid_lentype",
@@ -43,12 +43,15 @@ const FIELDS: [&str; 30] = [
     "ip.proto",
     "ipv6.src",
     "ipv6.dst",
+    "ipv6.plen",
     "ipv6.nxt",
     "ipv6.hopopts.nxt",
+    "ipv6.hopopts.len_oct",
     "ipv6.routing.nxt",
+    "ipv6.routing.len_oct",
     "ipv6.fraghdr.nxt",
     "ipv6.dstopts.nxt",
-    "mip6.proto",
+    "ipv6.dstopts.len_oct",
     "tcp.srcport",
     "tcp.dstport",
     "udp.srcport",
@@ -58,6 +61,11 @@ const FIELDS: [&str; 30] = [
     "dccp.srcport",
     "dccp.dstport",
 ];
+
+/// Bytes of addresses and EtherType.
+const HEADER: usize = 14;
+/// Bytes of a VLAN tag.
+const TAG: usize = 4;
 
 /// What tshark says of a capture.
 pub struct Dissected {
@@ -140,10 +148,10 @@ impl<'line> Frame<'line> {
         if self.is_skipped(bytes)? {
             return Ok(());
         }
-        let Ethernet { class, vlan, layers } = self.ethernet()?;
+        let Ethernet { class, vlan, length, layers } = self.ethernet()?;
         let (ip_class, flow) = match (class, layers.as_slice()) {
             (EthClass::Ipv4, ["ip", layers @ ..]) => self.ipv4(vlan, layers)?,
-            (EthClass::Ipv6, ["ipv6", layers @ ..]) => self.ipv6(vlan, layers)?,
+            (EthClass::Ipv6, ["ipv6", layers @ ..]) => self.ipv6(vlan, bytes.saturating_sub(length), layers)?,
             // The version contradicts the EtherType, so tshark does not begin.
             (EthClass::Ipv4 | EthClass::Ipv6, _) => (Some(IpClass::Truncated), None),
             _ => (None, None),
@@ -154,9 +162,7 @@ impl<'line> Frame<'line> {
     }
 
     fn is_skipped(&self, bytes: usize) -> Result<bool, String> {
-        const HEADER: usize = 14;
         const LONGEST: usize = 9300 + HEADER;
-        const TAG: usize = 4;
         Ok(match self.number("eth.type", 0)? {
             Some(0x8100) => !(HEADER + TAG + 2..=LONGEST + TAG).contains(&bytes),
             Some(0x88a8) => !(HEADER + TAG + 2..=LONGEST).contains(&bytes),
@@ -187,7 +193,8 @@ impl<'line> Frame<'line> {
             ([], None) if !is_length => EthClass::Truncated,
             _ => EthClass::Llc,
         };
-        Ok(Ethernet { class, vlan: vlan.unwrap_or(0), layers: layers.get(1..).unwrap_or_default().to_vec() })
+        let length = HEADER + TAG * (customer_tags + service_tags);
+        Ok(Ethernet { class, vlan: vlan.unwrap_or(0), length, layers: layers.get(1..).unwrap_or_default().to_vec() })
     }
 
     fn ipv4(&self, vlan: u16, layers: &[&str]) -> Result<Ip, String> {
@@ -198,44 +205,52 @@ impl<'line> Frame<'line> {
         self.transport(layers, FlowKey { src, dst, ip_proto, l4_sport: 0, l4_dport: 0, vlan })
     }
 
-    fn ipv6(&self, vlan: u16, mut layers: &[&str]) -> Result<Ip, String> {
-        const MOBILITY: u8 = 135;
+    /// `room`: bytes that the frame has for the packet.
+    fn ipv6(&self, vlan: u16, room: usize, mut layers: &[&str]) -> Result<Ip, String> {
+        const FIXED: usize = 40;
         let (Some(src), Some(dst)) = (self.address("ipv6.src")?, self.address("ipv6.dst")?) else {
             return Ok((Some(IpClass::Truncated), None));
         };
         let ip_proto = self.protocol("ipv6.nxt", 0)?.ok_or("no ipv6.nxt")?;
         let mut flow = FlowKey { src, dst, ip_proto, l4_sport: 0, l4_dport: 0, vlan };
+        let stated = usize::from(self.number("ipv6.plen", 0)?.ok_or("no ipv6.plen")?);
+        let room = room.checked_sub(FIXED).ok_or("addresses, but no room for them")?;
+        // A jumbogram (RFC 2675) has its length in the hop-by-hop header.
+        let mut room = if stated == 0 && ip_proto == 0 { room } else { room.min(stated) };
         let mut met: HashMap<&str, usize> = HashMap::new();
-        while let Some((&name, rest)) = layers.split_first() {
-            let field = match name {
-                "ipv6.hopopts" | "ipv6.routing" | "ipv6.fraghdr" | "ipv6.dstopts" => format!("{name}.nxt"),
-                // Its dissector takes protocol 62, too, which mobility had in drafts.
-                "mipv6" if flow.ip_proto == MOBILITY => "mip6.proto".to_owned(),
-                _ => break,
-            };
+        while let Some((&name @ ("ipv6.hopopts" | "ipv6.routing" | "ipv6.fraghdr" | "ipv6.dstopts"), rest)) =
+            layers.split_first()
+        {
             let nth = met.entry(name).or_default();
-            match self.protocol(&field, *nth)? {
-                Some(next) if !(rest.is_empty() && self.0.contains_key("_ws.malformed")) => flow.ip_proto = next,
-                _ => return Ok((Some(IpClass::Truncated), Some(flow))),
-            }
+            let length = match name {
+                "ipv6.fraghdr" => Some(8),
+                _ => self.number(&format!("{name}.len_oct"), *nth)?.map(usize::from),
+            };
+            let left = length.and_then(|length| room.checked_sub(length));
+            let (Some(left), Some(next)) = (left, self.protocol(&format!("{name}.nxt"), *nth)?) else {
+                return Ok((Some(IpClass::Truncated), Some(flow)));
+            };
+            (room, flow.ip_proto, layers) = (left, next, rest);
             *nth += 1;
-            layers = rest;
         }
-        self.transport(layers, flow)
+        match flow.ip_proto {
+            // Announced, and nothing of it is there.
+            0 | 43 | 44 | 60 if layers.is_empty() => Ok((Some(IpClass::Truncated), Some(flow))),
+            _ => self.transport(layers, flow),
+        }
     }
 
-    fn transport(&self, layers: &[&str], flow: FlowKey) -> Result<Ip, String> {
+    fn transport(&self, layers: &[&str], mut flow: FlowKey) -> Result<Ip, String> {
         let name = layers.first().copied().unwrap_or_default();
-        let ports = match name {
-            "tcp" | "udp" | "sctp" | "dccp" => {
-                let port = |side: &str| self.number(&format!("{name}.{side}port"), 0);
-                port("src")?.zip(port("dst")?)
+        if let "tcp" | "udp" | "sctp" | "dccp" = name {
+            let port = |side: &str| self.number(&format!("{name}.{side}port"), 0);
+            // Both, or none: a header that is cut between them has no ports.
+            if let (Some(source), Some(destination)) = (port("src")?, port("dst")?) {
+                (flow.l4_sport, flow.l4_dport) = (source, destination);
             }
-            _ => None,
-        };
-        let (l4_sport, l4_dport) = ports.unwrap_or_default();
+        }
         let class = ip_by_name(name).unwrap_or_else(|| ip_by_number(flow.ip_proto));
-        Ok((Some(class), Some(FlowKey { l4_sport, l4_dport, ..flow })))
+        Ok((Some(class), Some(flow)))
     }
 }
 
@@ -243,6 +258,8 @@ impl<'line> Frame<'line> {
 struct Ethernet<'line> {
     class: EthClass,
     vlan: u16,
+    /// Its bytes, tags included.
+    length: usize,
     /// Dissectors from IP on.
     layers: Vec<&'line str>,
 }
@@ -270,7 +287,7 @@ fn ethernet_by_name(name: &str, ethertype: u16) -> EthClass {
 /// IANA ieee-802-numbers, for frames that no dissector took.
 fn ethernet_by_number(ethertype: u16) -> EthClass {
     match ethertype {
-        0 => EthClass::Llc,
+        0..=1500 => EthClass::Llc,
         0x0800 => EthClass::Ipv4,
         0x0806 => EthClass::Arp,
         0x86dd => EthClass::Ipv6,

@@ -63,7 +63,10 @@ impl From<&Sent> for View {
         });
         View {
             total: Count { packets: sent.packets, bytes: sent.bytes },
-            classes: [named("eth", &sent.protocols.ethernet), named("ip", &sent.protocols.ip)].concat().into_iter().collect(),
+            classes: [named("eth", &sent.protocols.ethernet), named("ip", &sent.protocols.ip)]
+                .concat()
+                .into_iter()
+                .collect(),
             flows: flows.collect(),
         }
     }
