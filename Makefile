@@ -20,6 +20,7 @@ build: ## build the release binaries
 
 demo: ## watch a job on a switch in a box, from start to clean-up (as root)
 	@scripts/setup.sh demo
+	cargo build --release
 	@scripts/demo.sh
 
 test: ## run every test (as root); TELEGEN_CAPTURES=DIR replays captures, too
