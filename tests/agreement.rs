@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Map, Value, json};
+use telegen_sonic::io::tables::members::REST_MEMBERS;
 use telegen_sonic::model::job::{Fields, JobId, JobSpec};
 use telegen_sonic::model::limits::{self, Default, Kind, Rule};
 use telegen_sonic::model::schema::{JobField, SettingField, config_db};
@@ -142,6 +143,24 @@ fn yang_has_the_models_fields_ranges_words_and_defaults() {
 fn the_plugin_has_the_models_fields_ranges_words_and_defaults() {
     let Some(plugin) = plugin_table("the_plugin_has_the_models_fields_ranges_words_and_defaults") else { return };
     assert_eq!(differences(&model_table(), &plugin), Vec::<String>::new());
+}
+
+/// REST's ranges, words and defaults are made from `limits` (its OpenAPI document is tested for that); its names are its own.
+#[test]
+fn rest_has_a_member_for_every_field_but_expires_at_which_it_computes() {
+    let mut fields: Vec<JobField> = REST_MEMBERS.iter().map(|(_, field)| *field).collect();
+    fields.sort_unstable();
+    let mut expected = JobField::ALL.to_vec();
+    expected.retain(|field| *field != JobField::ExpiresAt);
+    expected.sort_unstable();
+    assert_eq!(fields, expected);
+    for (member, field) in REST_MEMBERS {
+        let bare = member.strip_prefix("filters.").unwrap_or(member);
+        assert!(
+            bare == field.as_str() || (member, field) == ("duration_sec", JobField::Duration),
+            "{member} is {field}"
+        );
+    }
 }
 
 #[test]
