@@ -23,10 +23,10 @@ static __always_inline struct weight weigh(const struct frame *frame)
 }
 
 /*
- * Any buffer. A GSO buffer is gso_segs packets, each with
- * its own copy of the headers up to TCP's or UDP's, the outer ones if there are inner ones. Where
- * that header is not known (another protocol, or cut), the bytes are the buffer's. A buffer from a
- * guest can come without gso_segs: it follows from gso_size.
+ * Any buffer. A GSO buffer is gso_segs packets, each with its own copy of the headers up to TCP's
+ * or UDP's, the outer ones if there are inner ones. Where that header is not known (another
+ * protocol, or cut), the bytes are the buffer's. A buffer from a guest can come without gso_segs:
+ * it follows from gso_size.
  */
 static __always_inline struct weight weigh_gso(const struct frame *frame,
 					       const struct packet *packet)
