@@ -5,7 +5,7 @@ SHELL_SCRIPTS = $(wildcard scripts/*.sh scripts/kernels/*.sh) .ci/run
 BPF_SOURCES = $(wildcard bpf/*.c bpf/*.h)
 VENV := target/venv/bin
 
-.PHONY: help setup build demo test test-kernels check clean measure
+.PHONY: help setup build demo test test-kernels bench check clean measure
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -42,6 +42,10 @@ check: ## formats, lints, docs, licences
 	$(VENV)/ruff format --check $(PYTHON_SOURCES)
 	shellcheck $(SHELL_SCRIPTS)
 	yanglint -p tests/yang/modules yang/sonic-telegen.yang
+
+bench: ## measure what the tap costs (as root): a table, and target/bench/tap.json
+	@scripts/setup.sh build
+	cargo bench --bench tap --profile dev
 
 clean: ## remove target/, with the tools that setup put there
 	cargo clean

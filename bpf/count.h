@@ -14,41 +14,36 @@ struct weight {
 	__u64 packet_size; /* of each packet but the last; of the packet, if it is one */
 };
 
-/*
- * The frame's bytes, with a tag that is in vlan_tci. A GSO buffer is gso_segs packets, each with
- * its own copy of the headers up to TCP's or UDP's, the outer ones if there are inner ones. Where
- * that header is not known (another protocol, or cut), the bytes are the buffer's. A buffer from a
- * guest can come without gso_segs: it follows from gso_size.
- */
-static __always_inline struct weight weigh(const struct frame *frame, const struct packet *packet)
+/* One packet: the frame's bytes, with a tag that is in vlan_tci. */
+static __always_inline struct weight weigh(const struct frame *frame)
 {
-	__u64 tag = frame->skb->vlan_present ? sizeof(struct vlan_tag) : 0;
-	__u64 len = frame->len + tag, header, segments, payload;
+	__u64 len = frame->len + (frame->skb->vlan_present ? sizeof(struct vlan_tag) : 0);
+
+	return (struct weight){1, len, len};
+}
+
+/*
+ * Any buffer. A GSO buffer is gso_segs packets, each with its own copy of the headers up to TCP's
+ * or UDP's, the outer ones if there are inner ones. Where that header is not known (another
+ * protocol, or cut), the bytes are the buffer's. A buffer from a guest can come without gso_segs:
+ * it follows from gso_size.
+ */
+static __always_inline struct weight weigh_gso(const struct frame *frame,
+					       const struct packet *packet)
+{
+	struct weight one = weigh(frame);
+	__u64 tag = one.bytes - frame->len, header, segments, payload;
 
 	if (!packet->gso_size)
-		return (struct weight){1, len, len};
+		return one;
 	header = packet->l4_payload ? packet->l4_payload + tag : 0;
 	payload = packet->gso_size;
 	segments = frame->skb->gso_segs;
 	if (!segments && header)
-		segments = (len - header + payload - 1) / payload;
+		segments = (one.bytes - header + payload - 1) / payload;
 	if (segments <= 1)
-		return (struct weight){1, len, len};
-	return (struct weight){segments, len + (segments - 1) * header, header + payload};
-}
-
-static __always_inline __u64 cell_of(const struct packet *packet)
-{
-	__u64 cell;
-
-	if (packet->eth_class > ETH_IPV6)
-		return packet->eth_class;
-	cell = CELL_IP | packet->ip_class;
-	if (packet->eth_class == ETH_IPV6)
-		cell |= CELL_IPV6;
-	if (packet->fragment)
-		cell |= CELL_FRAGMENT;
-	return cell;
+		return one;
+	return (struct weight){segments, one.bytes + (segments - 1) * header, header + payload};
 }
 
 static __always_inline void counter_add(struct counter *counter, const struct weight *weight)

@@ -6,27 +6,23 @@
 #define TELEGEN_FILTER_H
 
 #include "config.h"
-#include "parse.h"
+#include "facts.h"
 
 static __always_inline bool in_cidr(const volatile struct cidr *cidr, __u8 version,
-				    const __u32 addr[4])
+				    const __u64 address[2])
 {
-	if (cidr->version != version)
-		return false;
-	for (int i = 0; i < 4; i++)
-		if ((addr[i] & cidr->mask[i]) != cidr->net[i])
-			return false;
-	return true;
+	return cidr->version == version && (address[0] & cidr->mask[0]) == cidr->net[0] &&
+	       (address[1] & cidr->mask[1]) == cidr->net[1];
 }
 
-static __always_inline bool filter_addresses(const struct frame *frame, const struct packet *packet)
+static __always_inline bool filter_addresses(const struct frame *frame, const struct facts *facts)
 {
-	__u32 src[4], dst[4];
+	struct addresses addresses = addresses_of(frame, facts);
+	__u8 version = ip_version_of(facts);
 
-	parse_addresses(frame, packet, src, dst);
-	if (config.filter.src.version && !in_cidr(&config.filter.src, packet->ip_version, src))
+	if (config.filter.src.version && !in_cidr(&config.filter.src, version, addresses.src))
 		return false;
-	return !config.filter.dst.version || in_cidr(&config.filter.dst, packet->ip_version, dst);
+	return !config.filter.dst.version || in_cidr(&config.filter.dst, version, addresses.dst);
 }
 
 static __always_inline bool in_ranges(const volatile struct port_range *ranges, __u32 count,
@@ -39,36 +35,44 @@ static __always_inline bool in_ranges(const volatile struct port_range *ranges, 
 	return false;
 }
 
-static __always_inline bool filter_ip(const struct frame *frame, const struct packet *packet)
+static __always_inline bool filter_ports(const struct frame *frame, const struct facts *facts)
 {
-	if (!packet->ip_version)
+	__u32 ports;
+
+	if (!facts->ports_offset)
+		return false;
+	ports = ports_of(frame, facts);
+	if (config.filter.sport_count &&
+	    !in_ranges(config.filter.sports, config.filter.sport_count, bpf_ntohs((__u16)ports)))
+		return false;
+	return !config.filter.dport_count ||
+	       in_ranges(config.filter.dports, config.filter.dport_count, bpf_ntohs(ports >> 16));
+}
+
+static __always_inline bool filter_ip(const struct frame *frame, const struct facts *facts)
+{
+	if (!facts->ip_offset)
 		return false;
 	if (config.filter.any_proto) {
-		if (packet->ip_class == IP_TRUNCATED)
+		if (!proto_known(facts))
 			return false;
-		if (!(config.filter.protos[packet->proto >> 6] >> (packet->proto & 63) & 1))
+		if (!(config.filter.protos[facts->proto >> 6] >> (facts->proto & 63) & 1))
 			return false;
 	}
-	if (config.filter.any_dscp && !(config.filter.dscps >> (packet->dscp & 63) & 1))
+	if (config.filter.any_dscp && !(config.filter.dscps >> dscp_of(frame, facts) & 1))
 		return false;
-	if ((config.filter.sport_count || config.filter.dport_count) && !packet->has_ports)
-		return false;
-	if (config.filter.sport_count &&
-	    !in_ranges(config.filter.sports, config.filter.sport_count, packet->sport))
-		return false;
-	if (config.filter.dport_count &&
-	    !in_ranges(config.filter.dports, config.filter.dport_count, packet->dport))
+	if ((config.filter.sport_count || config.filter.dport_count) && !filter_ports(frame, facts))
 		return false;
 	if (config.filter.src.version || config.filter.dst.version)
-		return filter_addresses(frame, packet);
+		return filter_addresses(frame, facts);
 	return true;
 }
 
-static __always_inline bool filter_passes(const struct frame *frame, const struct packet *packet)
+static __always_inline bool filter_passes(const struct frame *frame, const struct facts *facts)
 {
-	if (config.filter.vlan && !(packet->tagged && packet->vlan == config.filter.vlan))
+	if (config.filter.vlan && outer_vlan(frame) != config.filter.vlan)
 		return false;
-	return !config.filter.any_ip || filter_ip(frame, packet);
+	return !config.filter.any_ip || filter_ip(frame, facts);
 }
 
 #endif

@@ -14,44 +14,78 @@
 
 #include "config.h"
 #include "count.h"
+#include "facts.h"
 #include "maps.h"
 
-union flow_words {
-	struct flow_key key;
-	__u32 u32[HASH_WORDS];
-	__u64 u64[HASH_WORDS / 2];
+/* struct flow_key, in registers. */
+struct flow_words {
+	__u64 words[FLOW_WORDS];
 };
 
-/*
- * Multilinear-HM (Lemire, Kaser, "Strongly universal string hashing is fast", 2014): the upper 32
- * bits are strongly universal under random keys, so that nobody can aim flows at one set.
+/* The two ports are swapped into host order at once: the key has the source's first, as the packet.
  */
-static __always_inline __u64 flow_hash(const union flow_words *words)
+static __always_inline __u64 last_word(__u32 ports, int vlan, __u8 proto, __u8 version)
 {
-	__u64 hash = config.hash_keys[HASH_WORDS];
+	ports = bpf_ntohl(ports);
+	ports = ports << 16 | ports >> 16;
+	return ports | (__u64)(vlan == UNTAGGED ? 0 : vlan) << 32 | (__u64)proto << 48 |
+	       (__u64)version << 56;
+}
+
+static __always_inline struct flow_words flow_of(const struct frame *frame,
+						 const struct facts *facts)
+{
+	struct addresses addresses = addresses_of(frame, facts);
+	__u32 ports = facts->ports_offset ? ports_of(frame, facts) : 0;
+
+	return (struct flow_words){
+		{addresses.src[0], addresses.src[1], addresses.dst[0], addresses.dst[1],
+		 last_word(ports, outer_vlan(frame), facts->proto, ip_version_of(facts))}};
+}
+
+/*
+ * Multilinear-HM (Lemire, Kaser, "Strongly universal string hashing is fast", 2014) over the key's
+ * 32-bit halves: the upper 32 bits are strongly universal under random keys, so that nobody can aim
+ * flows at one set.
+ */
+static __always_inline __u64 flow_hash(const struct flow_words *flow)
+{
+	__u64 hash = config.hash_keys[2 * FLOW_WORDS];
 
 #pragma unroll
-	for (__u32 i = 0; i < HASH_WORDS; i += 2)
-		hash += (config.hash_keys[i] + words->u32[i]) *
-			(config.hash_keys[i + 1] + words->u32[i + 1]);
+	for (__u32 i = 0; i < FLOW_WORDS; i++)
+		hash += (config.hash_keys[2 * i] + (__u32)flow->words[i]) *
+			(config.hash_keys[2 * i + 1] + (flow->words[i] >> 32));
 	return hash;
 }
 
-static __always_inline bool flow_equal(const struct flow *flow, const union flow_words *words)
+/*
+ * A permutation (that of MurmurHash3's end, Appleby, but for its last step, which the highest bits
+ * do not see), so that what is strongly universal stays so. Strongly universal is about pairs only:
+ * without it, flows of neighbouring addresses are evenly spaced in the table, and in one of 250
+ * tables five of sixteen share a set.
+ */
+static __always_inline __u32 scatter(__u32 hash)
 {
-	const union flow_words *other = (const union flow_words *)&flow->key;
+	hash = (hash ^ hash >> 16) * 0x85ebca6b;
+	return (hash ^ hash >> 13) * 0xc2b2ae35;
+}
+
+static __always_inline bool flow_equal(const struct flow *flow, const struct flow_words *other)
+{
+	const __u64 *words = (const __u64 *)&flow->key;
+	__u64 difference = 0;
 
 #pragma unroll
-	for (__u32 i = 0; i < HASH_WORDS / 2; i++)
-		if (other->u64[i] != words->u64[i])
-			return false;
-	return true;
+	for (__u32 i = 0; i < FLOW_WORDS; i++)
+		difference |= words[i] ^ other->words[i];
+	return !difference;
 }
 
 /* Gives way to a flow that begins with this packet. The order of the stores is the reader's, see
  * struct flow_set. */
 static __always_inline void flow_admit(struct flow_set *set, __u64 way,
-				       const union flow_words *words, __u32 tag, __u64 base,
+				       const struct flow_words *words, __u32 tag, __u64 base,
 				       const struct weight *weight, __u32 tick)
 {
 	struct flow *flow;
@@ -60,7 +94,7 @@ static __always_inline void flow_admit(struct flow_set *set, __u64 way,
 	flow = &set->flows[way];
 	set->version[way]++;
 	asm volatile("" ::: "memory");
-	flow->key = words->key;
+	*(struct flow_words *)&flow->key = *words;
 	flow->bytes = weight->bytes;
 	flow->base = base;
 	flow->first = tick;
@@ -71,8 +105,8 @@ static __always_inline void flow_admit(struct flow_set *set, __u64 way,
 	set->version[way]++;
 }
 
-static __always_inline bool flow_hit(struct flow_set *set, const union flow_words *words, __u32 tag,
-				     const struct weight *weight, __u32 tick)
+static __always_inline bool flow_hit(struct flow_set *set, const struct flow_words *words,
+				     __u32 tag, const struct weight *weight, __u32 tick)
 {
 #pragma unroll
 	for (int way = 0; way < FLOW_WAYS; way++) {
@@ -99,7 +133,7 @@ static __always_inline bool flow_wins(__u64 rank, __u64 packets)
 }
 
 static __always_inline void flow_miss(struct cpu *cpu, struct flow_set *set,
-				      const union flow_words *words, __u32 tag,
+				      const struct flow_words *words, __u32 tag,
 				      const struct weight *weight, __u32 tick)
 {
 	__u64 smallest = set->rank[0], way = 0;
@@ -130,28 +164,24 @@ static __always_inline void flow_miss(struct cpu *cpu, struct flow_set *set,
 }
 
 static __always_inline void count_flow(struct cpu *cpu, __u32 cpu_id, const struct frame *frame,
-				       const struct packet *packet, const struct weight *weight,
+				       const struct facts *facts, const struct weight *weight,
 				       __u64 now)
 {
 	__u32 tick = (now - config.opened_ns) >> FLOW_TICK_SHIFT;
-	union flow_words words = {};
+	struct flow_words words;
 	struct flow_set *set;
 	__u32 index, tag;
 	__u64 hash;
 
-	if (!packet->ip_version) {
+	if (!facts->ip_offset) {
 		counter_add(&cpu->non_ip, weight);
 		return;
 	}
-	parse_addresses(frame, packet, words.key.src, words.key.dst);
-	words.key.sport = packet->sport;
-	words.key.dport = packet->dport;
-	words.key.vlan = packet->vlan;
-	words.key.proto = packet->proto;
-	words.key.version = packet->ip_version;
+	words = flow_of(frame, facts);
 	hash = flow_hash(&words);
 	tag = hash >> 8 | 1; /* the index takes the highest bits; 0 is a free way's */
-	index = cpu_id * config.sets_per_cpu + ((hash >> 32) * config.sets_per_cpu >> 32);
+	index = cpu_id * config.sets_per_cpu +
+		((__u64)scatter(hash >> 32) * config.sets_per_cpu >> 32);
 	set = bpf_map_lookup_elem(&telegen_flows, &index);
 	if (!set) {
 		counter_add(&cpu->other, weight); /* cannot happen, and would still reconcile */

@@ -36,6 +36,16 @@ static __always_inline struct frame frame_of(struct __sk_buff *skb)
 }
 
 /*
+ * The same, read once more: the verifier then need not remember what was found out about the
+ * pointers so far, and what follows is the same to it for all packets.
+ */
+static __always_inline struct frame frame_again(struct __sk_buff *skb)
+{
+	asm volatile("" : "+r"(skb));
+	return frame_of(skb);
+}
+
+/*
  * len bytes at offset: a pointer into the packet or, where it is not linear, to a copy in scratch.
  * NULL exactly if the frame ends before them. A second call invalidates what the first returned.
  */

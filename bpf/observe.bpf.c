@@ -9,7 +9,7 @@
 #include "config.h"
 #include "maps.h"
 #include "frame.h"
-#include "parse.h"
+#include "parse_fast.h"
 #include "filter.h"
 #include "count.h"
 #include "histogram.h"
@@ -37,16 +37,30 @@ static __always_inline bool sampled(struct cpu *cpu)
 	return true;
 }
 
-static __always_inline void analyse(struct cpu *cpu, __u32 cpu_id, const struct frame *frame,
-				    const struct packet *packet, const struct weight *weight)
+/* A function of its own, so that the packets that are only counted do not pay for its registers. */
+static __noinline int analyse(struct __sk_buff *skb, struct cpu *cpu, __u32 cpu_id,
+			      const struct facts *facts, const struct weight *weight)
 {
-	__u64 now = bpf_ktime_get_ns();
+	struct frame frame = frame_of(skb);
+	__u64 now = config.untimed ? 0 : bpf_ktime_get_ns();
 
 	counter_add(&cpu->analysed, weight);
-	count_gap(cpu, now);
+	if (!config.untimed)
+		count_gap(cpu, now);
 	count_size(cpu, weight);
 	if (config.sets_per_cpu)
-		count_flow(cpu, cpu_id, frame, packet, weight, now);
+		count_flow(cpu, cpu_id, &frame, facts, weight, now);
+	return 0;
+}
+
+/* For the packets that the fast parser leaves to the parsers of the layers. */
+static __noinline int parse_layers(struct __sk_buff *skb, struct packet *packet)
+{
+	struct frame frame = frame_of(skb);
+
+	*packet = (struct packet){.gso_size = skb->gso_size};
+	parse(&frame, packet);
+	return 0;
 }
 
 static __always_inline int observe(struct __sk_buff *skb)
@@ -54,23 +68,32 @@ static __always_inline int observe(struct __sk_buff *skb)
 	__u32 cpu_id = bpf_get_smp_processor_id();
 	struct cpu *cpu = bpf_map_lookup_elem(&telegen_cpus, &cpu_id);
 	struct frame frame = frame_of(skb);
-	struct packet *packet;
-	struct weight weight;
+	struct weight weight = weigh(&frame);
+	struct facts facts;
+	__u32 errors = 0;
 
 	if (!cpu)
 		return TC_ACT_UNSPEC;
-	packet = &cpu->packet;
-	*packet = (struct packet){.gso_size = skb->gso_size};
-	parse(&frame, packet);
-	weight = weigh(&frame, packet);
-	if (!filter_passes(&frame, packet)) {
+	if (config.layers_only || !parse_fast(&frame, &facts)) {
+		parse_layers(skb, &cpu->packet);
+		facts = facts_of(&cpu->packet);
+		weight = weigh_gso(&frame, &cpu->packet);
+		errors = cpu->packet.errors;
+	}
+	frame = frame_again(skb);
+	if (!filter_passes(&frame, &facts)) {
 		count_cell(cpu, CELL_REJECTED, &weight);
 		return TC_ACT_UNSPEC;
 	}
-	count_cell(cpu, cell_of(packet), &weight);
-	count_errors(cpu, packet->errors, &weight);
-	if (sampled(cpu))
-		analyse(cpu, cpu_id, &frame, packet, &weight);
+	count_cell(cpu, facts.cell, &weight);
+	count_errors(cpu, errors, &weight);
+	if (sampled(cpu)) {
+		/* Copies, so that what all packets need stays in registers. */
+		struct facts of_it = facts;
+		struct weight its_weight = weight;
+
+		analyse(skb, cpu, cpu_id, &of_it, &its_weight);
+	}
 	return TC_ACT_UNSPEC;
 }
 

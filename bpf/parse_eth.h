@@ -57,10 +57,7 @@ static __always_inline enum eth_class eth_class(__u16 proto)
 	}
 }
 
-/*
- * Ethernet and up to MAX_VLAN_TAGS tags, the first of which may be in vlan_tci. The outermost is
- * the packet's vlan.
- */
+/* Ethernet and up to MAX_VLAN_TAGS tags, the first of which may be in vlan_tci. */
 static __always_inline int parse_ethernet(const struct frame *frame, struct packet *packet)
 {
 	int tags = 0;
@@ -69,11 +66,8 @@ static __always_inline int parse_ethernet(const struct frame *frame, struct pack
 	__u16 proto;
 
 	packet->eth_class = ETH_TRUNCATED;
-	if (frame->skb->vlan_present) {
-		packet->vlan = frame->skb->vlan_tci & 0xfff;
-		packet->tagged = 1;
+	if (frame->skb->vlan_present)
 		tags++;
-	}
 	eth = frame_at(frame, 0, sizeof(*eth), &scratch);
 	if (!eth)
 		return packet_error(packet, ERROR_TRUNCATED_ETH);
@@ -88,10 +82,6 @@ static __always_inline int parse_ethernet(const struct frame *frame, struct pack
 		tag = frame_at(frame, packet->offset, sizeof(*tag), &scratch);
 		if (!tag)
 			return packet_error(packet, ERROR_TRUNCATED_ETH);
-		if (!packet->tagged) {
-			packet->vlan = bpf_ntohs(tag->tci) & 0xfff;
-			packet->tagged = 1;
-		}
 		tags++;
 		proto = bpf_ntohs(tag->proto);
 		packet->offset += sizeof(*tag);

@@ -61,10 +61,8 @@ static __always_inline int parse_ipv4(const struct frame *frame, struct packet *
 		packet_error(packet, ERROR_MALFORMED_IP);
 		total = room;
 	}
-	packet->ip_version = 4;
 	packet->ip_offset = packet->offset;
 	packet->ip_end = packet->offset + total;
-	packet->dscp = ip->tos >> 2;
 	packet->proto = ip->protocol;
 	packet->ip_class = IP_OTHER; /* known now, and named by ip_class() */
 	packet->offset += header_len;
@@ -84,18 +82,14 @@ static __always_inline int parse_ipv6(const struct frame *frame, struct packet *
 	const struct ipv6hdr *ip;
 	struct scratch scratch;
 	__u64 payload, room;
-	__u32 first_word;
 
 	packet->ip_class = IP_TRUNCATED;
 	ip = frame_at(frame, packet->offset, sizeof(*ip), &scratch);
 	if (!ip)
 		return packet_error(packet, ERROR_TRUNCATED_IP);
-	first_word = bpf_ntohl(*(const __be32 *)ip);
-	if (first_word >> 28 != 6)
+	if (ip->version != 6)
 		return packet_error(packet, ERROR_MALFORMED_IP);
-	packet->ip_version = 6;
 	packet->ip_offset = packet->offset;
-	packet->dscp = first_word >> 22 & 0x3f;
 	packet->proto = ip->nexthdr;
 	payload = bpf_ntohs(ip->payload_len);
 	packet->offset += sizeof(*ip);
@@ -219,32 +213,6 @@ static __always_inline enum ip_class ip_class(__u8 proto)
 		return IP_NO_NEXT;
 	default:
 		return IP_OTHER;
-	}
-}
-
-/* Both addresses of a packet with an ip_version, in the form of struct flow_key. */
-static __always_inline void parse_addresses(const struct frame *frame, const struct packet *packet,
-					    __u32 src[4], __u32 dst[4])
-{
-	struct scratch scratch;
-	const __u32 *at;
-
-	if (packet->ip_version == 4) {
-		src[0] = src[1] = dst[0] = dst[1] = 0;
-		src[2] = dst[2] = bpf_htonl(0xffff);
-		src[3] = dst[3] = 0;
-		at = frame_at(frame, packet->ip_offset + 12, 8, &scratch);
-		if (!at)
-			return;
-		src[3] = at[0];
-		dst[3] = at[1];
-		return;
-	}
-	at = frame_at(frame, packet->ip_offset + 8, 32, &scratch);
-#pragma unroll
-	for (int i = 0; i < 4; i++) {
-		src[i] = at ? at[i] : 0;
-		dst[i] = at ? at[i + 4] : 0;
 	}
 }
 

@@ -12,13 +12,6 @@
 #define ICMP_HEADER_LEN	  8 /* RFC 792: no message is shorter */
 #define ICMPV6_HEADER_LEN 4 /* RFC 4443, 2.1 */
 
-static __always_inline void note_ports(struct packet *packet, const __be16 ports[2])
-{
-	packet->sport = bpf_ntohs(ports[0]);
-	packet->dport = bpf_ntohs(ports[1]);
-	packet->has_ports = 1;
-}
-
 /* The first len bytes of the L4 header; NULL if the IP packet ends before. */
 static __always_inline const void *l4_at(const struct frame *frame, const struct packet *packet,
 					 __u32 len, struct scratch *scratch)
@@ -32,10 +25,9 @@ static __always_inline const void *l4_at(const struct frame *frame, const struct
 static __always_inline int parse_ports(const struct frame *frame, struct packet *packet)
 {
 	struct scratch scratch;
-	const __be16 *ports = l4_at(frame, packet, 4, &scratch);
 
-	if (ports)
-		note_ports(packet, ports);
+	if (l4_at(frame, packet, 4, &scratch))
+		packet->ports_offset = packet->offset;
 	return STOP;
 }
 
@@ -53,7 +45,7 @@ static __always_inline int parse_tcp(const struct frame *frame, struct packet *p
 
 	if (!tcp)
 		return parse_cut_ports(frame, packet);
-	note_ports(packet, &tcp->source);
+	packet->ports_offset = packet->offset;
 	len = tcp->doff * 4;
 	if (len < sizeof(*tcp))
 		return packet_error(packet, ERROR_MALFORMED_L4);
@@ -71,7 +63,7 @@ static __always_inline int parse_udp(const struct frame *frame, struct packet *p
 
 	if (!udp)
 		return parse_cut_ports(frame, packet);
-	note_ports(packet, &udp->source);
+	packet->ports_offset = packet->offset;
 	if (bpf_ntohs(udp->len) < sizeof(*udp))
 		return packet_error(packet, ERROR_MALFORMED_L4);
 	packet->offset += sizeof(*udp);

@@ -71,6 +71,7 @@ enum error_kind {
 #define CELL_IP	      0x80
 #define CELL_IPV6     0x40
 #define CELL_FRAGMENT 0x20
+#define CELL_IP_CLASS 0x1f
 #define CELL_REJECTED 0x7f /* delivered, but not passed by the filter */
 #define CELLS	      256
 
@@ -83,25 +84,19 @@ struct counter {
 	__u64 bytes;
 };
 
-/* What the parsers note of the packet at hand; see layer.h. Flags are 0 or 1. */
+/* What the parsers of the layers note of the packet at hand; see layer.h. */
 struct packet {
-	__u64 offset;	  /* of the layer that is parsed next */
-	__u64 ip_offset;  /* of the fixed IP header, if ip_version is not 0 */
-	__u64 ip_end;	  /* where the IP packet ends inside of the frame; behind it is padding */
-	__u64 l4_payload; /* behind the TCP or UDP header, 0: not known */
-	__u32 gso_size;	  /* 0: not a GSO buffer */
-	__u32 errors;	  /* bit n: enum error_kind n */
+	__u64 offset;	    /* of the layer that is parsed next */
+	__u64 ip_offset;    /* of the fixed IP header; 0: not IP, or it cannot be believed */
+	__u64 ip_end;	    /* where the IP packet ends inside of the frame; behind it is padding */
+	__u64 ports_offset; /* 0: none, or not in the frame */
+	__u64 l4_payload;   /* behind the TCP or UDP header, 0: not known */
+	__u32 gso_size;	    /* 0: not a GSO buffer */
+	__u32 errors;	    /* bit n: enum error_kind n */
 	__u32 eth_class;
 	__u32 ip_class;
-	__u16 vlan;
-	__u16 sport;
-	__u16 dport;
-	__u8 tagged;
-	__u8 fragment;
-	__u8 has_ports;
-	__u8 ip_version; /* 0: not IP, or without a fixed header that can be believed */
-	__u8 proto;	 /* behind the extension headers, or the last that could be read */
-	__u8 dscp;
+	__u8 proto;    /* behind the extension headers, or the last that could be read */
+	__u8 fragment; /* 0 or 1 */
 };
 
 /*
@@ -128,7 +123,7 @@ struct cpu {
 	struct packet packet; /* of no meaning outside of the program */
 };
 
-/* 40 bytes without holes, so that it compares and hashes as words. IPv4 addresses are mapped
+/* 40 bytes without holes, so that it is handled as words. IPv4 addresses are mapped
  * (::ffff:a.b.c.d). */
 struct flow_key {
 	__u32 src[4]; /* as in the packet */
@@ -177,8 +172,8 @@ struct port_range {
 
 struct cidr {
 	__u8 version; /* 4, 6, or 0: any address */
-	__u32 net[4]; /* as in flow_key, already masked */
-	__u32 mask[4];
+	__u64 net[2]; /* as in flow_key, already masked */
+	__u64 mask[2];
 };
 
 struct filter {
@@ -196,16 +191,18 @@ struct filter {
 	struct cidr dst;
 };
 
-#define HASH_WORDS (sizeof(struct flow_key) / sizeof(__u32))
+#define FLOW_WORDS (sizeof(struct flow_key) / sizeof(__u64))
 
 struct config {
 	struct filter filter;
 	__u32 sample_rate;  /* analyse 1 of this many */
 	__u32 sets_per_cpu; /* 0: no flow table */
 	__u64 opened_ns;    /* CLOCK_MONOTONIC */
-	__u64 hash_keys[HASH_WORDS + 1];
+	__u64 hash_keys[2 * FLOW_WORDS + 1];
 	__u64 size_bounds[SIZE_BUCKETS];
 	__u64 gap_bounds[GAP_BUCKETS];
+	__u8 layers_only; /* leaves all packets to the parsers of the layers; for tests */
+	__u8 untimed;	  /* no inter-arrival times, no times of flows; for measurements */
 };
 
 #endif

@@ -115,6 +115,16 @@ fn totals_bytes(cpus: NonZeroU32) -> u64 {
 pub(super) struct Circumstances {
     pub opened_ns: u64,
     pub hash_keys: [u64; HASH_KEYS],
+    pub switches: Switches,
+}
+
+/// What no job asks for, but tests and measurements do; by default, nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// Leaves all packets to the parsers of the layers, which must agree with the fast parser on every packet.
+    pub layers_only: bool,
+    /// Does not time packets: there are no inter-arrival times, and the times of flows mean nothing.
+    pub untimed: bool,
 }
 
 /// One key per 32-bit word of a flow key, and one to begin with.
@@ -139,6 +149,9 @@ impl TapPlan {
             hash_keys: circumstances.hash_keys,
             size_bounds: padded(PACKET_SIZE_BOUNDS),
             gap_bounds: padded(INTERARRIVAL_BOUNDS),
+            layers_only: u8::from(circumstances.switches.layers_only),
+            untimed: u8::from(circumstances.switches.untimed),
+            ..types::config::default()
         }
     }
 }
@@ -183,7 +196,7 @@ fn cidr(net: IpNet) -> types::cidr {
     };
     let mask = u128::MAX.checked_shl(128 - u32::from(prefix_len)).unwrap_or(0);
     let bits = mapped(net.network()).to_bits() & mask;
-    types::cidr { version, net: words(bits), mask: words(mask) }
+    types::cidr { version, net: words(bits), mask: words(mask), ..types::cidr::default() }
 }
 
 /// An address as the program has it: IPv4 as `::ffff:a.b.c.d`.
@@ -194,10 +207,10 @@ fn mapped(address: IpAddr) -> Ipv6Addr {
     }
 }
 
-/// The 32-bit words as they lie in a packet.
-fn words(bits: u128) -> [u32; 4] {
+/// The 64-bit words as they lie in a packet.
+fn words(bits: u128) -> [u64; 2] {
     let bytes = bits.to_be_bytes();
-    std::array::from_fn(|word| std::array::from_fn(|byte| bytes[word * 4 + byte])).map(u32::from_ne_bytes)
+    std::array::from_fn(|word| std::array::from_fn(|byte| bytes[word * 8 + byte])).map(u64::from_ne_bytes)
 }
 
 /// Bounds for a binary search: behind the real ones, the largest value.
@@ -271,9 +284,9 @@ mod tests {
     fn an_ipv4_prefix_is_a_prefix_of_mapped_addresses() {
         let cidr = cidr("192.0.2.0/24".parse().unwrap());
         assert_eq!(cidr.version, 4);
-        assert_eq!(cidr.mask, [u32::MAX, u32::MAX, u32::MAX, u32::from_ne_bytes([255, 255, 255, 0])]);
-        assert_eq!(cidr.net[2..], [u32::from_ne_bytes([0, 0, 255, 255]), u32::from_ne_bytes([192, 0, 2, 0])]);
+        assert_eq!(cidr.mask, [u64::MAX, u64::from_ne_bytes([255, 255, 255, 255, 255, 255, 255, 0])]);
+        assert_eq!(cidr.net, [0, u64::from_ne_bytes([0, 0, 255, 255, 192, 0, 2, 0])]);
         let all = super::cidr("::/0".parse().unwrap());
-        assert_eq!((all.version, all.mask), (6, [0; 4]));
+        assert_eq!((all.version, all.mask), (6, [0; 2]));
     }
 }

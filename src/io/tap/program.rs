@@ -12,7 +12,7 @@ use libbpf_rs::{MapCore, OpenMapMut, OpenProgramMut};
 
 use super::bpf::{ObserveSkelBuilder, types};
 use super::mapped::{MappedArray, Plain};
-use super::plan::{Circumstances, HASH_KEYS, Hook, TapPlan, first_skip};
+use super::plan::{Circumstances, HASH_KEYS, Hook, Switches, TapPlan, first_skip};
 use super::{TapError, reader};
 use crate::model::sample::Sample;
 
@@ -54,11 +54,19 @@ impl Program {
     /// # Errors
     /// [`TapError::Load`], [`TapError::Map`] or [`TapError::Random`].
     pub fn load(plan: &TapPlan) -> Result<Program, TapError> {
+        Self::load_with(plan, Switches::default())
+    }
+
+    /// As [`Program::load`], for tests and measurements.
+    ///
+    /// # Errors
+    /// As [`Program::load`].
+    pub fn load_with(plan: &TapPlan, switches: Switches) -> Result<Program, TapError> {
         let cpus = possible_cpus().map_err(|error| TapError::Load(error.into()))?;
         let mut random = [0_u64; HASH_KEYS];
         fill_random(&mut random)?;
         let opened_ns = monotonic_ns();
-        let config = plan.config(&Circumstances { opened_ns, hash_keys: random });
+        let config = plan.config(&Circumstances { opened_ns, hash_keys: random, switches });
         // The object holds its programs and maps only while this function runs; duplicates of their descriptors keep them
         // afterwards. So no tap borrows from storage that would have to be pinned or leaked.
         let mut storage = MaybeUninit::uninit();

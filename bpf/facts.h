@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/*
+ * What is known of a parsed packet: what it counts as, and where the rest is. Addresses, ports,
+ * DSCP and VLAN are read when a filter or the analysis asks for them, most packets are only
+ * counted. All that is read here lies where the parsers have been.
+ */
+#ifndef TELEGEN_FACTS_H
+#define TELEGEN_FACTS_H
+
+#include "parse.h"
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "words are put together for little-endian CPUs, which all of SONiC's are"
+#endif
+
+#define UNTAGGED (-1)
+
+struct facts {
+	__u64 cell;	    /* its index, see types.h */
+	__u64 ip_offset;    /* 0: not IP, or without a fixed header that can be believed */
+	__u64 ports_offset; /* 0: none, or not in the frame */
+	__u8 proto;	    /* behind the extension headers, or the last that could be read */
+};
+
+static __always_inline __u64 cell_of(const struct packet *packet)
+{
+	__u64 cell;
+
+	if (packet->eth_class > ETH_IPV6)
+		return packet->eth_class;
+	cell = CELL_IP | packet->ip_class;
+	if (packet->eth_class == ETH_IPV6)
+		cell |= CELL_IPV6;
+	if (packet->fragment)
+		cell |= CELL_FRAGMENT;
+	return cell;
+}
+
+/* What the parsers of the layers found. */
+static __always_inline struct facts facts_of(const struct packet *packet)
+{
+	return (struct facts){
+		.cell = cell_of(packet),
+		.ip_offset = packet->ip_offset,
+		.ports_offset = packet->ports_offset,
+		.proto = packet->proto,
+	};
+}
+
+static __always_inline __u8 ip_version_of(const struct facts *facts)
+{
+	if (!facts->ip_offset)
+		return 0;
+	return facts->cell & CELL_IPV6 ? 6 : 4;
+}
+
+static __always_inline bool proto_known(const struct facts *facts)
+{
+	return facts->ip_offset && (facts->cell & CELL_IP_CLASS) != IP_TRUNCATED;
+}
+
+/* The id of the outermost tag. */
+static __always_inline int outer_vlan(const struct frame *frame)
+{
+	struct {
+		__be16 proto;
+		struct vlan_tag tag;
+	} const *at;
+	struct scratch scratch;
+
+	if (frame->skb->vlan_present)
+		return frame->skb->vlan_tci & 0xfff;
+	at = frame_at(frame, offsetof(struct ethhdr, h_proto), sizeof(*at), &scratch);
+	if (!at || !is_vlan(bpf_ntohs(at->proto)))
+		return UNTAGGED;
+	return bpf_ntohs(at->tag.tci) & 0xfff;
+}
+
+/* Both ports as they lie in the packet, the source's first, of a packet with a ports_offset. */
+static __always_inline __u32 ports_of(const struct frame *frame, const struct facts *facts)
+{
+	struct scratch scratch;
+	const __u32 *at = frame_at(frame, facts->ports_offset, sizeof(*at), &scratch);
+
+	return at ? *at : 0;
+}
+
+/* Of a packet with an IP version. */
+static __always_inline __u8 dscp_of(const struct frame *frame, const struct facts *facts)
+{
+	struct scratch scratch;
+	const __be16 *at = frame_at(frame, facts->ip_offset, sizeof(*at), &scratch);
+
+	if (!at)
+		return 0;
+	/* TOS is 8 bits into the IPv4 header, the traffic class 4 into IPv6's (RFC 2474, 3). */
+	return bpf_ntohs(*at) >> (ip_version_of(facts) == 4 ? 2 : 6) & 0x3f;
+}
+
+/*
+ * Addresses as they lie in struct flow_key, in 64-bit words: assembled in registers, because a load
+ * stalls that is wider than the stores before it.
+ */
+struct addresses {
+	__u64 src[2];
+	__u64 dst[2];
+};
+
+#define IP4_MAPPED bpf_htonl(0xffff)
+
+/* Of a packet with an IP version. */
+static __always_inline struct addresses addresses_of(const struct frame *frame,
+						     const struct facts *facts)
+{
+	struct addresses all = {};
+	struct scratch scratch;
+
+	if (ip_version_of(facts) == 4) {
+		const __u32 *at = frame_at(frame, facts->ip_offset + offsetof(struct iphdr, saddr),
+					   2 * sizeof(*at), &scratch);
+
+		all.src[1] = all.dst[1] = IP4_MAPPED;
+		if (at) {
+			all.src[1] |= (__u64)at[0] << 32;
+			all.dst[1] |= (__u64)at[1] << 32;
+		}
+	} else {
+		const __u64 *at =
+			frame_at(frame, facts->ip_offset + offsetof(struct ipv6hdr, saddr),
+				 sizeof(all), &scratch);
+
+		if (at)
+			all = (struct addresses){{at[0], at[1]}, {at[2], at[3]}};
+	}
+	return all;
+}
+
+#endif
