@@ -27,7 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 fn is_root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        let test = thread::current().name().unwrap_or("a test").to_owned();
         println!("SKIPPED: {test}: the lab needs root");
     }
     root
