@@ -14,7 +14,6 @@ mod fixture;
 mod foreign;
 mod kernel;
 mod kills;
-mod latency;
 mod life;
 mod outages;
 mod redis_db;

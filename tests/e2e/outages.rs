@@ -87,6 +87,8 @@ fn a_redis_that_dies_and_keeps_its_data_keeps_the_job() {
     let Some(switch) = Switch::start() else { return };
     switch.run_job("kept", "Ethernet0", &[("sample_rate", "1")]);
     let before = switch.send("Ethernet0", Profile::Mixed, 500, 1);
+    // What is saved says `active`, too: a mark that only a fresh orchagent overwrites tells its word from the old one.
+    switch.redis(Db::State).set("MIRROR_SESSION_TABLE|telegen_kept", &[("vlan_id", "999")]);
     let mut config = switch.redis(Db::Config);
     config.command(&["SAVE"]);
     let pid = config.server_pid();
@@ -98,8 +100,9 @@ fn a_redis_that_dies_and_keeps_its_data_keeps_the_job() {
     // orchagent starts afresh with its Redis, and binds the session anew.
     wait_for("the ASIC copies again", DEADLINE, || (!switch.bindings().is_empty()).then_some(()));
     wait_for("the session is active", DEADLINE, || {
-        let word = switch.redis(Db::State).field("MIRROR_SESSION_TABLE|telegen_kept", "status");
-        (word.as_deref() == Some("active")).then_some(())
+        let row = switch.redis(Db::State).row("MIRROR_SESSION_TABLE|telegen_kept");
+        let says = |field: &str, word: &str| row.get(field).is_some_and(|value| value == word);
+        (says("status", "active") && says("vlan_id", "0")).then_some(())
     });
     let after = switch.send("Ethernet0", Profile::Mixed, 500, 2);
     let total = (before.packets + after.packets).to_string();
