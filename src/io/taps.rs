@@ -143,6 +143,8 @@ pub fn cost() -> std::io::Result<TapCost> {
             filter: Filter::default(),
             sample_rate: NonZeroU32::MIN,
             flows,
+            inner: false,
+            encapsulation: None,
         };
         plan.memory_bytes(cpus)
     };
@@ -164,6 +166,8 @@ fn plan(spec: &JobSpec, netdev: String, hooks: Direction) -> TapPlan {
             ResultDetail::Summary => None,
             ResultDetail::Flows => slots(),
         },
+        inner: false,
+        encapsulation: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod aggregate;
+pub mod counter;
 pub mod filter;
 pub mod job;
 pub mod limits;
@@ -11,5 +12,6 @@ pub mod schema;
 pub mod settings;
 pub mod status;
 pub mod supervisor;
+pub mod traffic;
 pub mod value;
 pub mod world;

@@ -5,7 +5,9 @@
 
 use std::net::IpAddr;
 
+pub use super::counter::Counter;
 use super::schema::{ErrorKind, EthClass, IpClass};
+use super::traffic::{Copies, DistinctFlows, Health, Inner, Segments, Service};
 
 /// Upper bounds of the buckets of [`Sample::packet_size`], in bytes.
 pub const PACKET_SIZE_BOUNDS: &[u64] = &[64, 128, 256, 512, 1024, 1518, 2048, 4096, 9216];
@@ -39,30 +41,9 @@ pub const INTERARRIVAL_BOUNDS: &[u64] = &[
     10_000_000_000,
 ];
 
-/// Packets and their bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counter {
-    /// Wire packets.
-    pub packets: u64,
-    /// Frame bytes.
-    pub bytes: u64,
-}
-
-impl std::ops::AddAssign for Counter {
-    fn add_assign(&mut self, other: Counter) {
-        self.packets += other.packets;
-        self.bytes += other.bytes;
-    }
-}
-
-impl std::iter::Sum for Counter {
-    fn sum<I: Iterator<Item = Counter>>(counters: I) -> Counter {
-        counters.fold(Counter::default(), |mut sum, counter| {
-            sum += counter;
-            sum
-        })
-    }
-}
+/// At least this many packets lie on average between two whose distance is measured: reading the clock costs more than all
+/// other work on a packet.
+pub const INTERARRIVAL_RATE: u32 = 64;
 
 /// All that a tap counted since it was opened; every number only grows (flows can be evicted).
 ///
@@ -87,10 +68,22 @@ pub struct Sample {
     /// IP packets that are a part of a larger one: "more fragments" set, or an offset. An IPv6 atomic fragment (RFC 6946: a fragment header
     /// with neither) is a whole packet and not counted.
     pub fragments: u64,
-    /// Lengths of the analysed packets, bytes; one observation per wire packet.
+    /// Those of them that are not the first of their packet: without ports, and of which nothing behind IP is known.
+    pub fragments_later: u64,
+    /// By `Service as usize`. Most packets are of none.
+    pub services: [Counter; Service::COUNT],
+    /// The health of the traffic.
+    pub health: Health,
+    /// What was found in tunnels; `None` if the job does not look into them.
+    pub inner: Option<Inner>,
+    /// TCP segments; `None` if not every packet is analysed, or there are no flows.
+    pub segments: Option<Segments>,
+    /// Of the copies themselves; `None` if they do not come encapsulated.
+    pub copies: Option<Copies>,
+    /// Lengths of the packets of `total`, bytes; one observation per wire packet.
     pub packet_size: Histogram,
-    /// Nanoseconds between an analysed packet and the packet of `total` that the same CPU saw before it (analysed or
-    /// not); one observation per buffer the kernel handed over, none for a CPU's first packet.
+    /// Nanoseconds between two packets of `total` that the same CPU saw one after the other: of one pair in
+    /// [`INTERARRIVAL_RATE`], chosen at random, or one in `sample_rate` if that is more. One observation per buffer the kernel handed over.
     pub interarrival: Histogram,
     /// `None` if the job asks for no flows, or this reading did not.
     pub flows: Option<FlowTable>,
@@ -109,6 +102,12 @@ impl Sample {
             ip: [Counter::default(); IpClass::COUNT],
             errors: [0; ErrorKind::COUNT],
             fragments: 0,
+            fragments_later: 0,
+            services: [Counter::default(); Service::COUNT],
+            health: Health::default(),
+            inner: None,
+            segments: None,
+            copies: None,
             packet_size: Histogram::empty(PACKET_SIZE_BOUNDS),
             interarrival: Histogram::empty(INTERARRIVAL_BOUNDS),
             flows: None,
@@ -151,6 +150,8 @@ pub struct FlowTable {
     /// How often a flow entered the table: the number of flows as long as `evicted` is 0. Afterwards a flow that comes
     /// back is counted again, and one that never got in is not counted.
     pub seen: u64,
+    /// How many different flows the analysed packets were of.
+    pub distinct: DistinctFlows,
 }
 
 /// One flow, as far as it was analysed.

@@ -19,6 +19,8 @@ pub fn plan() -> TapPlan {
         filter: Filter::default(),
         sample_rate: NonZeroU32::MIN,
         flows: FlowSlots::per_cpu(1024),
+        inner: false,
+        encapsulation: None,
     }
 }
 

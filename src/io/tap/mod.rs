@@ -18,7 +18,7 @@ mod reader;
 use std::io;
 use std::path::PathBuf;
 
-pub use plan::{DEFAULT_MEMORY, FlowSlots, Hook, Hooks, Switches, TapPlan};
+pub use plan::{DEFAULT_MEMORY, Encapsulation, FlowSlots, Hook, Hooks, Switches, TapPlan};
 pub use program::{Program, possible_cpus};
 
 use crate::model::sample::Sample;

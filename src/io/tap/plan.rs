@@ -29,6 +29,20 @@ pub struct TapPlan {
     pub sample_rate: NonZeroU32,
     /// The size of the flow table, `None` to have none (`result_detail=summary`).
     pub flows: Option<FlowSlots>,
+    /// Look into tunnels: filters and flows then speak of what is inside, where there is something.
+    pub inner: bool,
+    /// How copies come wrapped; `None`: as they are.
+    pub encapsulation: Option<Encapsulation>,
+}
+
+/// Copies that come in GRE (0x88be bare or with an ERSPAN header of type II, 0x22eb with one of type III, 0x8949, 0x6558). Only packets
+/// between these two addresses are this job's copies; nothing else on the netdev is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encapsulation {
+    /// Source address of the copies, the mirror session's `src_ip`.
+    pub src: IpAddr,
+    /// Destination address of the copies, of the same IP version.
+    pub dst: IpAddr,
 }
 
 /// One side of a netdev, seen from the host.
@@ -245,6 +259,8 @@ mod tests {
             filter: Filter::default(),
             sample_rate: NonZeroU32::MIN,
             flows,
+            inner: false,
+            encapsulation: None,
         }
     }
 
