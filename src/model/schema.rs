@@ -302,5 +302,7 @@ words! {
         MalformedL4 = "malformed_l4",
         /// More VLAN tags or extension headers than the tap follows.
         TooDeep = "too_deep",
+        /// The checksum of the IPv4 header is wrong.
+        ChecksumIp = "checksum_ip",
     }
 }

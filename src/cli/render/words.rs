@@ -37,6 +37,7 @@ pub fn error(kind: ErrorKind) -> &'static str {
         ErrorKind::MalformedIp => "have an IP header that contradicts the frame",
         ErrorKind::MalformedL4 => "have an impossible TCP data offset or UDP length",
         ErrorKind::TooDeep => "have more VLAN tags or extension headers than are followed",
+        ErrorKind::ChecksumIp => "have a wrong IPv4 header checksum",
     }
 }
 
