@@ -8,13 +8,6 @@
 #include "config.h"
 #include "parse.h"
 
-/* What one buffer is on the wire. */
-struct weight {
-	__u64 packets;
-	__u64 bytes;	   /* of all packets */
-	__u64 packet_size; /* of each packet but the last; of the packet, if it is one */
-};
-
 /* One packet: the frame's bytes, with a tag that is in vlan_tci. */
 static __always_inline struct weight weigh(const struct frame *frame)
 {

@@ -15,14 +15,6 @@
 
 #define UNTAGGED (-1)
 
-struct facts {
-	__u64 cell;	    /* its index, see types.h */
-	__u64 ip_offset;    /* 0: not IP, or without a fixed header that can be believed */
-	__u64 ports_offset; /* 0: none, or not in the frame */
-	__u64 icmp_offset;  /* 0: none, or not in the frame */
-	__u8 proto;	    /* behind the extension headers, or the last that could be read */
-};
-
 static __always_inline __u64 cell_of(const struct packet *packet)
 {
 	__u64 ipv6 = packet->eth_class == ETH_IPV6 ? CELL_IPV6 : 0;
@@ -34,7 +26,8 @@ static __always_inline __u64 cell_of(const struct packet *packet)
 	if (packet->fragment == FRAGMENT_FIRST)
 		return CELL_IP | ipv6 | CELL_FRAGMENT | packet->ip_class;
 	if (packet->tcp)
-		return CELL_TCP | ipv6 | (packet->tcp & CELL_FLAGS);
+		return CELL_TCP | ipv6 | (packet->tcp & CELL_FLAGS) |
+		       (packet->tcp & TCP_ZERO_WINDOW ? CELL_ZERO_WINDOW : 0);
 	return CELL_IP | ipv6 | packet->ip_class;
 }
 
@@ -99,26 +92,37 @@ static __always_inline __u32 ports_of(const struct frame *frame, const struct fa
 	return at ? *at : 0;
 }
 
-/* DSCP and, in the lowest two bits, ECN. Of a packet with an IP version. */
+/* What every IP header begins with, IPv4's without options or half of IPv6's. */
+union ip_head {
+	struct iphdr v4;
+	__be16 v6_class; /* the traffic class is 4 bits into it */
+	struct {
+		__u8 before[7];
+		__u8 v6_hop_limit;
+	};
+	__u32 words[sizeof(struct iphdr) / 4];
+};
+
+/* Of a packet with an IP version. */
+static __always_inline const union ip_head *
+ip_head_of(const struct frame *frame, const struct facts *facts, struct scratch *scratch)
+{
+	return frame_at(frame, facts->ip_offset, sizeof(union ip_head), scratch);
+}
+
+/* DSCP and, in the lowest two bits, ECN (RFC 2474, 3; RFC 3168, 5). */
+static __always_inline __u8 tos_in(const union ip_head *ip, bool v4)
+{
+	return v4 ? ip->v4.tos : bpf_ntohs(ip->v6_class) >> 4;
+}
+
+/* The same, of a packet with an IP version. */
 static __always_inline __u8 tos_of(const struct frame *frame, const struct facts *facts)
 {
 	struct scratch scratch;
-	const __be16 *at = frame_at(frame, facts->ip_offset, sizeof(*at), &scratch);
+	const union ip_head *ip = ip_head_of(frame, facts, &scratch);
 
-	if (!at)
-		return 0;
-	/* TOS is 8 bits into the IPv4 header, the traffic class 4 into IPv6's (RFC 2474, 3). */
-	return bpf_ntohs(*at) >> (ip_version_of(facts) == 4 ? 0 : 4);
-}
-
-/* TTL or hop limit. Of a packet with an IP version. */
-static __always_inline __u8 ttl_of(const struct frame *frame, const struct facts *facts)
-{
-	__u64 offset = facts->ip_offset + (ip_version_of(facts) == 4 ? 8 : 7);
-	struct scratch scratch;
-	const __u8 *at = frame_at(frame, offset, sizeof(*at), &scratch);
-
-	return at ? *at : 0;
+	return ip ? tos_in(ip, ip_version_of(facts) == 4) : 0;
 }
 
 /* Where the IP packet ends in the frame. Of a packet with an IP version. */

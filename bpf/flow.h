@@ -208,7 +208,7 @@ static __always_inline __u32 tick_of(struct cpu *cpu)
 	return cpu->tick;
 }
 
-static __always_inline void count_flow(struct cpu *cpu, __u32 cpu_id, const struct frame *frame,
+static __always_inline void count_flow(struct cpu *cpu, const struct frame *frame,
 				       const struct facts *facts, const struct weight *weight)
 {
 	struct flow_words words;
@@ -225,7 +225,8 @@ static __always_inline void count_flow(struct cpu *cpu, __u32 cpu_id, const stru
 	hash = flow_hash(&words);
 	tag = hash >> 8 | 1; /* the index takes the highest bits; 0 is a free way's */
 	mixed = scatter(hash >> 32);
-	index = cpu_id * config.sets_per_cpu + ((__u64)mixed * config.sets_per_cpu >> 32);
+	index = bpf_get_smp_processor_id() * config.sets_per_cpu +
+		((__u64)mixed * config.sets_per_cpu >> 32);
 	set = bpf_map_lookup_elem(&telegen_flows, &index);
 	if (!set) {
 		counter_add(&cpu->other, weight); /* cannot happen, and would still reconcile */

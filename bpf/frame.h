@@ -20,6 +20,7 @@ struct frame {
 	__u64 base;   /* where it begins in skb; not 0: behind a mirror's encapsulation */
 	__u64 len;    /* of the bytes; a VLAN tag in vlan_tci is not among them */
 	bool bounded; /* the buffer goes on behind the frame */
+	bool linear;  /* what is asked for is known to lie in front of data_end */
 };
 
 /* Room for the largest piece that is read at once: the fixed IPv6 header. */
@@ -45,31 +46,36 @@ static __always_inline struct frame frame_of(struct __sk_buff *skb)
 	};
 }
 
-/* len bytes that begin at base of another frame. */
-static __always_inline struct frame frame_within(struct __sk_buff *skb, __u64 base, __u64 len)
-{
-	struct frame frame = frame_of(skb);
+/*
+ * Where a frame lies in a buffer, in one register: its beginning in the upper half, its length in
+ * the lower. 0: the frame is the buffer.
+ */
+typedef __u64 place;
 
-	if (!base)
+static __always_inline place place_of(const struct frame *frame)
+{
+	return frame->bounded ? frame->base << 32 | (__u32)frame->len : 0;
+}
+
+/*
+ * The frame at a place. Read once more it helps the verifier: it then need not remember what was
+ * found out about the pointers so far, and what follows is the same to it for all packets.
+ */
+static __always_inline struct frame frame_in(struct __sk_buff *skb, place at)
+{
+	__u64 base = at >> 32;
+	struct frame frame;
+
+	asm volatile("" : "+r"(skb));
+	frame = frame_of(skb);
+	if (!at)
 		return frame;
 	keep_below(base, FRAME_MAX_BASE);
 	frame.data += base;
 	frame.base = base;
-	frame.len = len;
+	frame.len = (__u32)at;
 	frame.bounded = true;
 	return frame;
-}
-
-/*
- * The same, read once more: the verifier then need not remember what was found out about the
- * pointers so far, and what follows is the same to it for all packets.
- */
-static __always_inline struct frame frame_again(const struct frame *frame)
-{
-	struct __sk_buff *skb = frame->skb;
-
-	asm volatile("" : "+r"(skb));
-	return frame_within(skb, frame->base, frame->len);
 }
 
 static __always_inline long frame_load(const struct frame *frame, __u64 offset, void *to, __u32 len)
@@ -111,7 +117,7 @@ static __always_inline const void *frame_at(const struct frame *frame, __u64 off
 	at = frame->data + offset;
 	if (at + len <= frame->data_end)
 		return at;
-	if (frame_load(frame, offset, scratch, len))
+	if (frame->linear || frame_load(frame, offset, scratch, len))
 		return NULL;
 	return scratch;
 }

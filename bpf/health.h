@@ -11,8 +11,7 @@
 #include "count.h"
 #include "facts.h"
 
-#define TCP_WINDOW_OFFSET 14
-#define TCP_FIN_SYN_RST	  0x07
+#define TCP_FIN_SYN_RST 0x07
 
 /* RFC 792. The kernel's header for them wants a C library. */
 #define ICMP_UNREACHABLE   3
@@ -88,36 +87,39 @@ static __always_inline void count_icmp(struct cpu *cpu, const struct frame *fram
 		health_add(cpu, HEALTH_ICMP_TIME_EXCEEDED, weight);
 }
 
-static __always_inline void count_window(struct cpu *cpu, const struct frame *frame,
-					 const struct facts *facts, const struct weight *weight)
+static __always_inline void count_ttl(struct cpu *cpu, __u8 ttl, const struct weight *weight)
 {
-	__u64 offset = facts->ports_offset + TCP_WINDOW_OFFSET;
-	struct scratch scratch;
-	const __be16 *window;
-
-	if (facts->cell & TCP_FIN_SYN_RST)
+	if (ttl > 1)
 		return;
-	window = frame_at(frame, offset, sizeof(*window), &scratch);
-	if (window && !*window)
+	if (ttl)
+		health_add(cpu, HEALTH_TTL_1, weight);
+	else
+		health_add(cpu, HEALTH_TTL_0, weight);
+}
+
+static __always_inline void count_window(struct cpu *cpu, const struct facts *facts,
+					 const struct weight *weight)
+{
+	if ((facts->cell & CELL_ZERO_WINDOW) && !(facts->cell & TCP_FIN_SYN_RST))
 		health_add(cpu, HEALTH_TCP_ZERO_WINDOW, weight);
 }
 
 static __always_inline void count_health(struct cpu *cpu, const struct frame *frame,
-					 const struct facts *facts, const struct weight *weight)
+					 const struct facts *facts, const union ip_head *ip,
+					 const struct weight *weight)
 {
-	__u8 ttl;
-
 	count_cast(cpu, frame, weight);
-	if (!facts->ip_offset)
+	if (!ip)
 		return;
-	cpu->tos[tos_of(frame, facts)] += weight->packets;
-	ttl = ttl_of(frame, facts);
-	if (ttl == 0)
-		health_add(cpu, HEALTH_TTL_0, weight);
-	else if (ttl == 1)
-		health_add(cpu, HEALTH_TTL_1, weight);
+	if (ip_version_of(facts) == 4) {
+		cpu->tos[tos_in(ip, true)] += weight->packets;
+		count_ttl(cpu, ip->v4.ttl, weight);
+	} else {
+		cpu->tos[tos_in(ip, false)] += weight->packets;
+		count_ttl(cpu, ip->v6_hop_limit, weight);
+	}
 	if (is_whole_tcp(facts))
-		count_window(cpu, frame, facts, weight);
+		count_window(cpu, facts, weight);
 	else if (facts->icmp_offset)
 		count_icmp(cpu, frame, facts, weight);
 }

@@ -53,21 +53,22 @@ static __always_inline bool sampled(struct cpu *cpu)
  * Functions of their own, so that the packets that do not come here do not pay for their registers.
  */
 
-function int analyse(struct cpu *cpu, __u32 cpu_id, const struct frame *of,
-		     const struct facts *facts, const struct weight *weight)
+/* The packet of cpu->facts and cpu->weight. */
+function int analyse(struct __sk_buff *skb, place at, struct cpu *cpu)
 {
-	struct frame frame = frame_again(of);
+	struct frame frame = frame_in(skb, at);
+	struct facts facts = cpu->facts;
 
-	counter_add(&cpu->analysed, weight);
+	counter_add(&cpu->analysed, &cpu->weight);
 	if (config.sets_per_cpu)
-		count_flow(cpu, cpu_id, &frame, facts, weight);
+		count_flow(cpu, &frame, &facts, &cpu->weight);
 	return 0;
 }
 
 /* For the packets that the fast parser leaves to the parsers of the layers. */
-function int parse_layers(const struct frame *of, struct packet *packet)
+function int parse_layers(struct __sk_buff *skb, place at, struct packet *packet)
 {
-	struct frame frame = frame_again(of);
+	struct frame frame = frame_in(skb, at);
 
 	*packet = (struct packet){
 		.gso_size = frame.skb->gso_size,
@@ -79,9 +80,10 @@ function int parse_layers(const struct frame *of, struct packet *packet)
 }
 
 /* Looks into the tunnel of a packet that has been parsed, if it is one. */
-function int look_inside(const struct frame *of, struct packet *outer, struct packet *inner)
+function int look_inside(struct __sk_buff *skb, place at, struct packet *outer,
+			 struct packet *inner)
 {
-	struct frame frame = frame_again(of);
+	struct frame frame = frame_in(skb, at);
 	int next = parse_tunnel(&frame, outer);
 
 	*inner = (struct packet){};
@@ -97,13 +99,14 @@ function int look_inside(const struct frame *of, struct packet *outer, struct pa
 	return 0;
 }
 
-function int unwrap_copy(struct __sk_buff *skb, struct cpu *cpu, struct copy *copy)
+/* The place of the frame in a copy of this job's; 0: there is none. */
+function place unwrap_copy(struct __sk_buff *skb, struct cpu *cpu)
 {
 	struct frame frame = frame_of(skb);
+	struct copy copy = unwrap(&frame);
 
-	*copy = unwrap(&frame);
-	count_copy(cpu, copy);
-	return 0;
+	count_copy(cpu, &copy);
+	return copy.kind == COPY_FRAME ? copy.base << 32 | (__u32)copy.len : 0;
 }
 
 function int measure_gap(struct cpu *cpu)
@@ -112,59 +115,44 @@ function int measure_gap(struct cpu *cpu)
 	return 0;
 }
 
-function int check_options(struct cpu *cpu, const struct frame *frame, const struct weight *weight)
+/* Of the packet of cpu->packet, which is this many on the wire. */
+function int check_options(struct __sk_buff *skb, place at, struct cpu *cpu, __u64 packets)
 {
-	if (!ip4_checksum_is_right(frame, cpu->packet.ip_offset, cpu->packet.ip_header))
-		cpu->errors[ERROR_CHECKSUM_IP] += weight->packets;
+	struct frame frame = frame_in(skb, at);
+
+	if (!ip4_checksum_is_right(&frame, cpu->packet.ip_offset, cpu->packet.ip_header))
+		cpu->errors[ERROR_CHECKSUM_IP] += packets;
 	return 0;
 }
 
-/* What the parsers of the layers say of a packet. */
-static __always_inline void observe_layers(struct cpu *cpu, const struct frame *frame,
-					   struct observed *seen)
-{
-	struct frame of_it = *frame;
-
-	parse_layers(&of_it, &cpu->packet);
-	seen->outer = seen->shown = facts_of(&cpu->packet);
-	seen->errors = cpu->packet.errors;
-	seen->weight = weigh_gso(frame, &cpu->packet);
-	if (!config.inner)
-		return;
-	look_inside(&of_it, &cpu->packet, &cpu->inner_packet);
-	if (cpu->inner_packet.ip_offset)
-		seen->shown = facts_of(&cpu->inner_packet);
-	if (cpu->inner_packet.l4_payload)
-		seen->weight = weigh_gso(frame, &cpu->inner_packet);
-}
-
 static __always_inline void check_sum(struct cpu *cpu, const struct frame *frame,
-				      const struct observed *seen)
+				      const struct observed *seen, const union ip_head *ip)
 {
-	if (!config.checksum || ip_version_of(&seen->outer) != 4)
+	if (!ip || ip_version_of(&seen->outer) != 4)
 		return;
 	if (seen->fast) {
-		if (!plain_checksum_is_right(frame, seen->outer.ip_offset))
+		if (!plain_checksum_is_right(ip))
 			cpu->errors[ERROR_CHECKSUM_IP] += seen->weight.packets;
 	} else if (!cpu->packet.gso_size) {
-		struct frame of_it = *frame;
-		struct weight its_weight = seen->weight;
-
-		check_options(cpu, &of_it, &its_weight);
+		check_options(frame->skb, place_of(frame), cpu, seen->weight.packets);
 	}
 }
 
-/* All that is counted of every packet that passes the filter. */
-static __always_inline void count_all(struct cpu *cpu, const struct frame *frame,
-				      const struct observed *seen)
+/* What is counted of every packet that passes the filter, besides its totals. */
+static __always_inline void count_more(struct cpu *cpu, const struct frame *frame,
+				       const struct observed *seen)
 {
-	count_cell(cpu, seen->outer.cell, &seen->weight);
-	count_errors(cpu, seen->errors, &seen->weight);
-	check_sum(cpu, frame, seen);
+	const union ip_head *ip = NULL;
+	struct scratch scratch;
+
 	if (config.sizes)
 		count_size(cpu, &seen->weight);
+	if (seen->outer.ip_offset)
+		ip = ip_head_of(frame, &seen->outer, &scratch);
 	if (config.health)
-		count_health(cpu, frame, &seen->outer, &seen->weight);
+		count_health(cpu, frame, &seen->outer, ip, &seen->weight);
+	if (config.checksum)
+		check_sum(cpu, frame, seen, ip);
 	if (config.service_key)
 		count_service(cpu, frame, &seen->outer, &seen->weight);
 	if (config.inner && !seen->fast)
@@ -173,65 +161,127 @@ static __always_inline void count_all(struct cpu *cpu, const struct frame *frame
 		measure_gap(cpu);
 }
 
-static __always_inline int observe(struct __sk_buff *skb, bool wrapped)
+/* True: the packet is to be analysed; cpu->facts and cpu->weight are its. */
+static __always_inline bool count_if_asked(struct cpu *cpu, const struct frame *frame,
+					   const struct observed *seen)
 {
-	__u32 cpu_id = bpf_get_smp_processor_id();
-	struct cpu *cpu = bpf_map_lookup_elem(&telegen_cpus, &cpu_id);
-	struct frame frame = frame_of(skb);
-	struct observed seen;
+	if (config.filtered && !filter_passes(frame, &seen->shown)) {
+		count_cell(cpu, CELL_REJECTED, &seen->weight);
+		return false;
+	}
+	count_cell(cpu, seen->outer.cell, &seen->weight);
+	count_errors(cpu, seen->errors, &seen->weight);
+	if (config.more)
+		count_more(cpu, frame, seen);
+	if (!sampled(cpu))
+		return false;
+	cpu->facts = seen->shown;
+	cpu->weight = seen->weight;
+	return true;
+}
 
-	if (!cpu)
-		return TC_ACT_UNSPEC;
-	if (wrapped) {
-		struct copy copy;
+/* The packet of cpu->packet, and cpu->inner_packet if tunnels are asked for. */
+function bool count_layers(struct __sk_buff *skb, place at, struct cpu *cpu)
+{
+	struct frame frame = frame_in(skb, at);
+	struct observed seen = {.errors = cpu->packet.errors};
 
-		unwrap_copy(skb, cpu, &copy);
-		if (copy.kind != COPY_FRAME)
-			return TC_ACT_UNSPEC;
-		frame = frame_within(skb, copy.base, copy.len);
-	}
-	seen.fast = !config.layers_only && parse_fast(&frame, config.inner, &seen.outer);
-	if (seen.fast) {
-		seen.shown = seen.outer;
-		seen.errors = 0;
-		seen.weight = weigh(&frame);
-	} else {
-		observe_layers(cpu, &frame, &seen);
-	}
-	frame = frame_again(&frame);
-	if (!filter_passes(&frame, &seen.shown)) {
-		count_cell(cpu, CELL_REJECTED, &seen.weight);
-		return TC_ACT_UNSPEC;
-	}
-	count_all(cpu, &frame, &seen);
-	if (sampled(cpu)) {
-		/* Copies, so that what all packets need stays in registers. */
-		struct frame of_it = frame;
-		struct facts its_facts = seen.shown;
-		struct weight its_weight = seen.weight;
+	seen.outer = seen.shown = facts_of(&cpu->packet);
+	seen.weight = weigh_gso(&frame, &cpu->packet);
+	if (config.inner && cpu->inner_packet.ip_offset)
+		seen.shown = facts_of(&cpu->inner_packet);
+	if (config.inner && cpu->inner_packet.l4_payload)
+		seen.weight = weigh_gso(&frame, &cpu->inner_packet);
+	return count_if_asked(cpu, &frame, &seen);
+}
 
-		analyse(cpu, cpu_id, &of_it, &its_facts, &its_weight);
-	}
+static __always_inline bool observe_layers(struct __sk_buff *skb, place at, struct cpu *cpu)
+{
+	parse_layers(skb, at, &cpu->packet);
+	if (config.inner)
+		look_inside(skb, at, &cpu->packet, &cpu->inner_packet);
+	return count_layers(skb, at, cpu);
+}
+
+/*
+ * Two ways, although they end alike: of a packet that the fast parser saw, the compiler knows a
+ * lot, which it would forget where the ways meet.
+ */
+static __always_inline bool observe_frame(struct __sk_buff *skb, place at, struct cpu *cpu)
+{
+	struct observed seen = {.fast = true};
+	struct frame frame = frame_in(skb, at);
+
+	if (!parse_fast(&frame, &seen.outer))
+		return observe_layers(skb, at, cpu);
+	frame = frame_in(skb, at);
+	frame.linear = true;
+	if (config.inner && fast_tunnel(&frame, &seen.outer))
+		return observe_layers(skb, at, cpu);
+	seen.shown = seen.outer;
+	seen.weight = weigh(&frame);
+	return count_if_asked(cpu, &frame, &seen);
+}
+
+static __always_inline struct cpu *this_cpu(void)
+{
+	__u32 id = bpf_get_smp_processor_id();
+
+	return bpf_map_lookup_elem(&telegen_cpus, &id);
+}
+
+static __always_inline int observe(struct __sk_buff *skb)
+{
+	struct cpu *cpu = this_cpu();
+
+	if (cpu && observe_frame(skb, 0, cpu))
+		analyse(skb, 0, cpu);
+	return TC_ACT_UNSPEC;
+}
+
+/* For copies that come encapsulated. */
+static __always_inline int observe_copies(struct __sk_buff *skb)
+{
+	struct cpu *cpu = this_cpu();
+	place at = cpu ? unwrap_copy(skb, cpu) : 0;
+
+	if (cpu && at && observe_frame(skb, at, cpu))
+		analyse(skb, at, cpu);
+	return TC_ACT_UNSPEC;
+}
+
+/* For tests: everything is left to the parsers of the layers. */
+static __always_inline int observe_slowly(struct __sk_buff *skb)
+{
+	struct cpu *cpu = this_cpu();
+
+	if (cpu && observe_layers(skb, 0, cpu))
+		analyse(skb, 0, cpu);
 	return TC_ACT_UNSPEC;
 }
 
 SEC("tcx/ingress")
 int telegen_ingress(struct __sk_buff *skb)
 {
-	return observe(skb, false);
+	return observe(skb);
 }
 
 SEC("tcx/egress")
 int telegen_egress(struct __sk_buff *skb)
 {
-	return observe(skb, false);
+	return observe(skb);
 }
 
-/* Instead of telegen_ingress where copies come encapsulated. */
 SEC("tcx/ingress")
 int telegen_copies(struct __sk_buff *skb)
 {
-	return observe(skb, true);
+	return observe_copies(skb);
+}
+
+SEC("tcx/ingress")
+int telegen_layers(struct __sk_buff *skb)
+{
+	return observe_slowly(skb);
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

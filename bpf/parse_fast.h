@@ -29,12 +29,13 @@ static __always_inline bool fast_tcp(const struct frame *frame, const char *at, 
 		return false;
 	facts->ports_offset = at - frame->data;
 	facts->cell |= CELL_TCP | (at[TCP_FLAGS_OFFSET] & CELL_FLAGS);
+	if (!tcp->window)
+		facts->cell |= CELL_ZERO_WINDOW;
 	return tcp->doff * 4 >= sizeof(*tcp) && tcp->doff * 4 <= len;
 }
 
-/* Tunnels are left to the parsers of the layers, if they are asked for. */
 static __always_inline bool fast_udp(const struct frame *frame, const char *at, __u64 len,
-				     bool tunnels, struct facts *facts)
+				     struct facts *facts)
 {
 	const struct udphdr *udp = (const void *)at;
 
@@ -42,8 +43,6 @@ static __always_inline bool fast_udp(const struct frame *frame, const char *at, 
 		return false;
 	facts->ports_offset = at - frame->data;
 	facts->cell |= CELL_IP | IP_UDP;
-	if (tunnels && udp_tunnel(udp->dest) != TUNNEL_NONE)
-		return false;
 	return len >= sizeof(*udp) && bpf_ntohs(udp->len) >= sizeof(*udp);
 }
 
@@ -62,7 +61,7 @@ static __always_inline bool is_ip6_options(__u8 proto)
 }
 
 static __always_inline bool fast_l4(const struct frame *frame, const char *at, __u64 len,
-				    bool tunnels, struct facts *facts)
+				    struct facts *facts)
 {
 	facts->ports_offset = 0;
 	facts->icmp_offset = 0;
@@ -70,7 +69,7 @@ static __always_inline bool fast_l4(const struct frame *frame, const char *at, _
 	case IPPROTO_TCP:
 		return fast_tcp(frame, at, len, facts);
 	case IPPROTO_UDP:
-		return fast_udp(frame, at, len, tunnels, facts);
+		return fast_udp(frame, at, len, facts);
 	case IPPROTO_ICMP:
 		return fast_icmp(frame, at, len, IP_ICMP, facts);
 	case IPPROTO_ICMPV6:
@@ -80,7 +79,7 @@ static __always_inline bool fast_l4(const struct frame *frame, const char *at, _
 	}
 }
 
-static __always_inline bool fast_ipv4(const struct frame *frame, const char *at, bool tunnels,
+static __always_inline bool fast_ipv4(const struct frame *frame, const char *at,
 				      struct facts *facts)
 {
 	const struct iphdr *ip = (const void *)at;
@@ -98,7 +97,7 @@ static __always_inline bool fast_ipv4(const struct frame *frame, const char *at,
 		return false;
 	facts->cell = 0;
 	facts->proto = ip->protocol;
-	return fast_l4(frame, at + sizeof(*ip), total - sizeof(*ip), tunnels, facts);
+	return fast_l4(frame, at + sizeof(*ip), total - sizeof(*ip), facts);
 }
 
 /* The extension headers at *at, *len bytes in front of the packet's end. */
@@ -127,7 +126,7 @@ static __always_inline bool fast_ip6_extensions(const struct frame *frame, const
 	return true;
 }
 
-static __always_inline bool fast_ipv6(const struct frame *frame, const char *at, bool tunnels,
+static __always_inline bool fast_ipv6(const struct frame *frame, const char *at,
 				      struct facts *facts)
 {
 	const struct ipv6hdr *ip = (const void *)at;
@@ -146,11 +145,11 @@ static __always_inline bool fast_ipv6(const struct frame *frame, const char *at,
 	at += sizeof(*ip);
 	if (is_ip6_options(facts->proto) && !fast_ip6_extensions(frame, &at, &len, facts))
 		return false;
-	return fast_l4(frame, at, len, tunnels, facts);
+	return fast_l4(frame, at, len, facts);
 }
 
-/* True: *facts are those of this packet; with tunnels, it has none. */
-static __always_inline bool parse_fast(const struct frame *frame, bool tunnels, struct facts *facts)
+/* True: *facts are those of this packet. */
+static __always_inline bool parse_fast(const struct frame *frame, struct facts *facts)
 {
 	const char *at = frame->data + sizeof(struct ethhdr);
 	__be16 proto;
@@ -169,8 +168,14 @@ static __always_inline bool parse_fast(const struct frame *frame, bool tunnels, 
 		proto = ((const __be16 *)at)[-1];
 	}
 	if (proto == bpf_htons(ETH_P_IP))
-		return fast_ipv4(frame, at, tunnels, facts);
-	return proto == bpf_htons(ETH_P_IPV6) && fast_ipv6(frame, at, tunnels, facts);
+		return fast_ipv4(frame, at, facts);
+	return proto == bpf_htons(ETH_P_IPV6) && fast_ipv6(frame, at, facts);
+}
+
+/* Whether what parse_fast() saw may have a tunnel in it. */
+static __always_inline bool fast_tunnel(const struct frame *frame, const struct facts *facts)
+{
+	return is_class(facts, IP_UDP) && udp_tunnel(ports_of(frame, facts) >> 16) != TUNNEL_NONE;
 }
 
 #endif

@@ -48,6 +48,8 @@ static __always_inline int parse_tcp(const struct frame *frame, struct packet *p
 		return parse_cut_ports(frame, packet);
 	packet->ports_offset = packet->offset;
 	packet->tcp = TCP_THERE | ((const __u8 *)tcp)[TCP_FLAGS_OFFSET];
+	if (!tcp->window)
+		packet->tcp |= TCP_ZERO_WINDOW;
 	len = tcp->doff * 4;
 	if (len < sizeof(*tcp))
 		return packet_error(packet, ERROR_MALFORMED_L4);

@@ -59,24 +59,25 @@ static __always_inline enum rocev2_op rocev2_op(__u8 opcode)
 	}
 }
 
-function int count_rocev2(struct cpu *cpu, const struct frame *of, const struct facts *facts,
-			  const struct weight *weight)
+/* Of the packet of cpu->facts and cpu->weight. */
+function int count_rocev2(struct __sk_buff *skb, place at, struct cpu *cpu)
 {
+	const struct facts *facts = &cpu->facts;
 	__u64 offset = facts->ports_offset + sizeof(struct udphdr), op = ROCEV2_TRUNCATED;
-	struct frame frame = frame_again(of);
+	struct frame frame = frame_in(skb, at);
 	struct scratch scratch;
 
 	if (ports_of(&frame, facts) >> 16 != bpf_htons(PORT_ROCEV2))
 		return 0; /* an answer to the port, of another protocol */
 	if (offset < ip_end_of(&frame, facts)) {
-		const __u8 *at = frame_at(&frame, offset, sizeof(*at), &scratch);
+		const __u8 *opcode = frame_at(&frame, offset, sizeof(*opcode), &scratch);
 
-		if (at)
-			op = rocev2_op(*at);
+		if (opcode)
+			op = rocev2_op(*opcode);
 	}
 	keep_below(op, 15);
-	cpu->rocev2[op] += weight->packets;
-	cpu->rocev2_ecn[tos_of(&frame, facts) & 3] += weight->packets;
+	cpu->rocev2[op] += cpu->weight.packets;
+	cpu->rocev2_ecn[tos_of(&frame, facts) & 3] += cpu->weight.packets;
 	return 0;
 }
 
@@ -94,11 +95,9 @@ static __always_inline void count_service(struct cpu *cpu, const struct frame *f
 	keep_below(service, SERVICES - 1);
 	counter_add(&cpu->services[service], weight);
 	if (service == config.rocev2) {
-		struct frame of_it = *frame;
-		struct facts its_facts = *facts;
-		struct weight its_weight = *weight;
-
-		count_rocev2(cpu, &of_it, &its_facts, &its_weight);
+		cpu->facts = *facts;
+		cpu->weight = *weight;
+		count_rocev2(frame->skb, place_of(frame), cpu);
 	}
 }
 

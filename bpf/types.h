@@ -122,6 +122,9 @@ enum rocev2_op {
 #define CELL_REJECTED 0x07f /* delivered, but not passed by the filter */
 #define CELLS	      512
 
+/* Not of the index, but said together with it: a whole TCP packet with a window of 0. */
+#define CELL_ZERO_WINDOW 0x10000
+
 /* Lengths below SIZES have their bucket in a table, all others are in the last bucket. */
 #define SIZES	     0x4000
 #define SIZE_BUCKETS 16
@@ -174,7 +177,25 @@ struct packet {
 #define FRAGMENT_FIRST 1
 #define FRAGMENT_LATER 2
 
-#define TCP_THERE 0x100
+#define TCP_THERE	0x100
+#define TCP_ZERO_WINDOW 0x200
+
+/* What is known of a parsed packet, see facts.h. */
+struct facts {
+	__u64 cell;	    /* its index */
+	__u64 ip_offset;    /* 0: not IP, or without a fixed header that can be believed */
+	__u64 ports_offset; /* 0: none, or not in the frame */
+	__u64 icmp_offset;  /* 0: none, or not in the frame */
+	__u8 proto;	    /* behind the extension headers, or the last that could be read */
+	__u8 pad[7];
+};
+
+/* What one buffer is on the wire. */
+struct weight {
+	__u64 packets;
+	__u64 bytes;	   /* of all packets */
+	__u64 packet_size; /* of each packet but the last; of the packet, if it is one */
+};
 
 /* Copies' sequence numbers on one CPU, continued beyond 32 bits. */
 struct sequence {
@@ -229,7 +250,9 @@ struct cpu {
 	__u8 distinct[DISTINCT_REGISTERS];
 	struct packet packet; /* of no meaning outside of the program, as all that follows */
 	struct packet inner_packet;
-	__u64 pad[9];
+	struct facts facts;
+	struct weight weight;
+	__u64 pad[1];
 };
 
 /* 40 bytes without holes, so that it is handled as words. IPv4 addresses are mapped
@@ -341,10 +364,12 @@ struct config {
 	__u8 health;
 	__u8 sizes;
 	__u8 checksum;
-	__u8 segments;	  /* follow TCP; there must be a flow table, and sample_rate 1 */
-	__u8 distinct;	  /* estimate the number of flows */
-	__u8 layers_only; /* leaves all packets to the parsers of the layers; for tests */
-	__u8 untimed;	  /* no times of flows; for measurements */
+	__u8 segments; /* follow TCP; there must be a flow table, and sample_rate 1 */
+	__u8 distinct; /* estimate the number of flows */
+	__u8 untimed;  /* no times of flows; for measurements */
+	__u8 filtered; /* whether filter asks for something */
+	__u8 more;     /* whether more than totals are counted of every packet */
+	__u8 pad_flags[7];
 };
 
 #endif

@@ -174,6 +174,11 @@ impl Switches {
         without_services: true,
         bare_flows: true,
     };
+
+    /// Whether nothing but [`Self::TOTALS`] is counted of every packet.
+    const fn only_totals(self) -> bool {
+        self.untimed && self.without_health && self.without_checksum && self.without_sizes && self.without_services
+    }
 }
 
 /// One key per 32-bit word of a flow key, and one to begin with.
@@ -222,7 +227,8 @@ impl TapPlan {
             checksum: u8::from(!switches.without_checksum),
             segments: u8::from(!switches.bare_flows && self.follows_segments()),
             distinct: u8::from(!switches.bare_flows),
-            layers_only: u8::from(switches.layers_only),
+            filtered: u8::from(!self.filter.is_empty()),
+            more: u8::from(self.inner || !switches.only_totals()),
             untimed: u8::from(switches.untimed),
             ..types::config::default()
         }

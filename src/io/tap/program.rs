@@ -78,8 +78,10 @@ impl Program {
         rodata.service_slots = tables::Services::new().slots;
         let wants = |hook| plan.hooks.each().contains(&hook);
         let wrapped = plan.encapsulation.is_some();
-        open.progs.telegen_ingress.set_autoload(wants(Hook::Ingress) && !wrapped);
+        let slow = switches.layers_only;
+        open.progs.telegen_ingress.set_autoload(wants(Hook::Ingress) && !wrapped && !slow);
         open.progs.telegen_copies.set_autoload(wants(Hook::Ingress) && wrapped);
+        open.progs.telegen_layers.set_autoload(wants(Hook::Ingress) && slow && !wrapped);
         open.progs.telegen_egress.set_autoload(wants(Hook::Egress));
         let sets = flow_sets(plan, cpus);
         resize(&mut open.maps.telegen_cpus, cpus.get())?;
@@ -107,8 +109,11 @@ impl Program {
             .transpose()?;
         seed_skips(&cpu_array, plan)?;
         let duplicate = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(|error| TapError::Load(error.into()));
-        let at_ingress =
-            if wrapped { loaded.progs.telegen_copies.as_fd() } else { loaded.progs.telegen_ingress.as_fd() };
+        let at_ingress = match (wrapped, slow) {
+            (true, _) => loaded.progs.telegen_copies.as_fd(),
+            (false, true) => loaded.progs.telegen_layers.as_fd(),
+            (false, false) => loaded.progs.telegen_ingress.as_fd(),
+        };
         let ingress = wants(Hook::Ingress).then(|| duplicate(at_ingress)).transpose()?;
         let egress = wants(Hook::Egress).then(|| duplicate(loaded.progs.telegen_egress.as_fd())).transpose()?;
         let scope = reader::Scope { inner: plan.inner, segments: config.segments != 0, copies: wrapped };
