@@ -45,19 +45,25 @@ static __always_inline struct flow_words flow_of(const struct frame *frame,
 		 last_word(ports, outer_vlan(frame), facts->proto, ip_version_of(facts))}};
 }
 
+/* The key's words that differ between flows of IPv4: the others are 0. */
+#define FLOW_WORDS_V4 ((1 << 1) | (1 << 3) | (1 << 4))
+#define FLOW_WORDS_V6 0x1f
+
 /*
- * Multilinear-HM (Lemire, Kaser, "Strongly universal string hashing is fast", 2014) over the key's
- * 32-bit halves: the upper 32 bits are strongly universal under random keys, so that nobody can aim
- * flows at one set.
+ * Multilinear-HM (Lemire, Kaser, "Strongly universal string hashing is fast", 2014) over the halves
+ * of those of the key's words that are in the mask: the upper 32 bits are strongly universal under
+ * random keys, so that nobody can aim flows at one set. Flows of different masks differ in the last
+ * word, which is in both.
  */
-static __always_inline __u64 flow_hash(const struct flow_words *flow)
+static __always_inline __u64 flow_hash(const struct flow_words *flow, __u32 mask)
 {
 	__u64 hash = config.hash_keys[2 * FLOW_WORDS];
 
 #pragma unroll
 	for (__u32 i = 0; i < FLOW_WORDS; i++)
-		hash += (config.hash_keys[2 * i] + (__u32)flow->words[i]) *
-			(config.hash_keys[2 * i + 1] + (flow->words[i] >> 32));
+		if (mask & 1 << i)
+			hash += (config.hash_keys[2 * i] + (__u32)flow->words[i]) *
+				(config.hash_keys[2 * i + 1] + (flow->words[i] >> 32));
 	return hash;
 }
 
@@ -222,7 +228,8 @@ static __always_inline void count_flow(struct cpu *cpu, const struct frame *fram
 		return;
 	}
 	words = flow_of(frame, facts);
-	hash = flow_hash(&words);
+	hash = ip_version_of(facts) == 4 ? flow_hash(&words, FLOW_WORDS_V4)
+					 : flow_hash(&words, FLOW_WORDS_V6);
 	tag = hash >> 8 | 1; /* the index takes the highest bits; 0 is a free way's */
 	mixed = scatter(hash >> 32);
 	index = bpf_get_smp_processor_id() * config.sets_per_cpu +

@@ -36,13 +36,11 @@ static __always_inline void count_cast(struct cpu *cpu, const struct frame *fram
 	struct scratch scratch;
 	const __u8 *to = frame_at(frame, 0, ETH_ALEN, &scratch);
 
-	if (!to) {
+	if (!to)
 		health_add(cpu, HEALTH_NO_DESTINATION, weight);
+	else if (!(to[0] & 1))
 		return;
-	}
-	if (!(to[0] & 1))
-		return;
-	if ((to[0] & to[1] & to[2] & to[3] & to[4] & to[5]) == 0xff)
+	else if ((to[0] & to[1] & to[2] & to[3] & to[4] & to[5]) == 0xff)
 		health_add(cpu, HEALTH_BROADCAST, weight);
 	else
 		health_add(cpu, HEALTH_MULTICAST, weight);

@@ -186,8 +186,7 @@ struct facts {
 	__u64 ip_offset;    /* 0: not IP, or without a fixed header that can be believed */
 	__u64 ports_offset; /* 0: none, or not in the frame */
 	__u64 icmp_offset;  /* 0: none, or not in the frame */
-	__u8 proto;	    /* behind the extension headers, or the last that could be read */
-	__u8 pad[7];
+	__u64 proto;	    /* behind the extension headers, or the last that could be read */
 };
 
 /* What one buffer is on the wire. */

@@ -102,9 +102,13 @@ impl FlowSlots {
     /// little for one set per CPU.
     #[must_use]
     pub fn within(bytes: u64, cpus: NonZeroU32) -> Option<FlowSlots> {
-        // Two maps take whole pages.
-        let room = bytes.saturating_sub(totals_bytes(cpus) + PAGE) / PAGE * PAGE;
-        let sets = room / (u64::from(cpus.get()) * set_bytes(true));
+        let fits = |sets: u64| totals_bytes(cpus) + tables_bytes(sets * u64::from(cpus.get()), true) <= bytes;
+        let room = bytes.saturating_sub(totals_bytes(cpus));
+        // Whole pages make the last sets cost more than their bytes.
+        let mut sets = room / (u64::from(cpus.get()) * SET_BYTES);
+        while sets > 0 && !fits(sets) {
+            sets -= 1;
+        }
         Self::per_cpu(u32::try_from(sets.min(1 << 18)).ok()?.checked_mul(Self::WAYS)?)
     }
 
@@ -129,10 +133,13 @@ fn totals_bytes(cpus: NonZeroU32) -> u64 {
     (u64::from(cpus.get()) * size_of::<types::cpu>() as u64).next_multiple_of(PAGE)
 }
 
-/// A set of flows, and the same flows' TCP segments where they are followed.
-const fn set_bytes(follows_segments: bool) -> u64 {
-    let segments = if follows_segments { size_of::<types::segment_set>() } else { 0 };
-    (size_of::<types::flow_set>() + segments) as u64
+/// A set of flows, and the same flows' TCP segments.
+const SET_BYTES: u64 = (size_of::<types::flow_set>() + size_of::<types::segment_set>()) as u64;
+
+/// The tables of this many sets; two maps, each of whole pages.
+const fn tables_bytes(sets: u64, follows_segments: bool) -> u64 {
+    let segments = if follows_segments { sets * size_of::<types::segment_set>() as u64 } else { 0 };
+    (sets * size_of::<types::flow_set>() as u64).next_multiple_of(PAGE) + segments.next_multiple_of(PAGE)
 }
 
 /// What differs between two taps of the same plan.
@@ -190,9 +197,7 @@ impl TapPlan {
     #[must_use]
     pub fn memory_bytes(&self, cpus: NonZeroU32) -> u64 {
         let sets = self.flows.map_or(0, |slots| u64::from(slots.sets_per_cpu()) * u64::from(cpus.get()));
-        let pages = |bytes: u64| bytes.next_multiple_of(PAGE);
-        let segments = if self.follows_segments() { sets * size_of::<types::segment_set>() as u64 } else { 0 };
-        totals_bytes(cpus) + pages(sets * size_of::<types::flow_set>() as u64) + pages(segments)
+        totals_bytes(cpus) + tables_bytes(sets, self.follows_segments())
     }
 
     /// Whether TCP segments are followed: where every packet is analysed, and has a flow to belong to.
@@ -347,7 +352,7 @@ mod tests {
             let bytes = plan(Some(slots)).memory_bytes(cpus);
             assert!(bytes <= DEFAULT_MEMORY, "{cpus} CPUs: {bytes}");
             // One more set per CPU would not fit.
-            let more = FlowSlots::per_cpu(slots.flows_per_cpu() + 2 * FlowSlots::WAYS);
+            let more = FlowSlots::per_cpu(slots.flows_per_cpu() + FlowSlots::WAYS);
             assert!(plan(more).memory_bytes(cpus) > DEFAULT_MEMORY, "{cpus} CPUs");
         }
         assert_eq!(FlowSlots::within(1000, NonZeroU32::MIN), None);
