@@ -125,7 +125,7 @@ words! {
     JobField {
         Port = "port", Direction = "direction", SpanMethod = "span_method", Duration = "duration", SampleRate = "sample_rate",
         Vlan = "vlan", IpProto = "ip_proto", L4Sport = "l4_sport", L4Dport = "l4_dport", SrcCidr = "src_cidr", DstCidr = "dst_cidr",
-        Dscp = "dscp", ResultDetail = "result_detail", OtlpExport = "otlp_export", Anonymize = "anonymize",
+        Dscp = "dscp", Inner = "inner", ResultDetail = "result_detail", OtlpExport = "otlp_export", Anonymize = "anonymize",
         ExpiresAt = "expires_at", Description = "description", Owner = "owner",
     }
 }

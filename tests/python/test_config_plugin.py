@@ -40,7 +40,7 @@ def test_every_option_becomes_its_field_and_lists_carry_an_at_sign(switch, monke
     monkeypatch.setenv("SUDO_USER", "admin")
     options = (
         "--direction both --span-method none --duration 10 --sample-rate 7 --vlan 100 --detail summary --id j-2 "
-        "--no-otlp --anonymize --filter ip_proto=tcp,17 --filter l4_sport=80 --filter l4_sport=1000-2000 "
+        "--no-otlp --inner --anonymize --filter ip_proto=tcp,17 --filter l4_sport=80 --filter l4_sport=1000-2000 "
         "--filter l4_dport=443 --filter src_cidr=10.0.0.0/8 --filter dst_cidr=2001:db8::/32 --filter dscp=46,0"
     )
     with switch.daemon(always(RUNNING)):
@@ -64,6 +64,7 @@ def test_every_option_becomes_its_field_and_lists_carry_an_at_sign(switch, monke
         "result_detail": "summary",
         "otlp_export": "false",
         "anonymize": "true",
+        "inner": "true",
         "description": "a b",
         "owner": "admin",
     }

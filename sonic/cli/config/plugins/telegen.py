@@ -42,6 +42,7 @@ JOB_FIELDS = {
     "src_cidr": {"kind": "prefix", "default": None},
     "dst_cidr": {"kind": "prefix", "default": None},
     "dscp": {**DSCP, "max_items": 64, "default": None},
+    "inner": {"kind": "boolean", "default": "false"},
     "result_detail": {
         "kind": "word",
         "words": ["summary", "flows"],
@@ -312,10 +313,11 @@ def TELEGEN():
 @click.option("--id", "job_id", callback=check_job_id, help="Id of the job [default: 12 random hex digits]")
 @job_option("--description", field="description", text="Shown with the job, never interpreted")
 @click.option("--no-otlp", is_flag=True, help="Do not export this job by OTLP")
+@click.option("--inner", is_flag=True, help="Look into tunnels: filters and flows then speak of what is inside")
 @click.option("--anonymize", is_flag=True, help="Addresses leave the daemon only as keyed hashes")
 @clicommon.pass_db
 @click.pass_context
-def start(ctx, db, port, seconds, filters, job_id, no_otlp, anonymize, **options):
+def start(ctx, db, port, seconds, filters, job_id, no_otlp, inner, anonymize, **options):
     """Observe PORT for DURATION seconds"""
     require_root(ctx)
     if seconds is not None and options["duration"] is not None:
@@ -330,6 +332,8 @@ def start(ctx, db, port, seconds, filters, job_id, no_otlp, anonymize, **options
         row["duration"] = str(seconds)
     if no_otlp:
         row["otlp_export"] = "false"
+    if inner:
+        row["inner"] = "true"
     if anonymize:
         row["anonymize"] = "true"
     if os.environ.get("SUDO_USER"):
