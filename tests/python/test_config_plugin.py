@@ -277,7 +277,7 @@ def test_global_reset_removes_a_field_and_the_row_with_the_last(switch):
 def test_global_has_an_option_for_every_setting(switch):
     plugin = run_plugin.load_plugin("config")
     options = {option.name for option in plugin.set_global.params}
-    assert options == set(plugin.SETTINGS) | {"reset"}
+    assert options == set(plugin.SETTINGS) | {"reset", "namespace"}
 
 
 @pytest.mark.parametrize(
@@ -361,5 +361,14 @@ def test_a_name_that_is_taken_is_not_taken_over(command):
 def test_a_plugin_imports_only_what_a_sonic_host_has(command):
     source = (run_plugin.PLUGINS / command / "plugins" / "telegen.py").read_text()
     modules = set(re.findall(r"^\s*(?:import|from) (\w+)", source, re.MULTILINE))
-    of_the_host = {"click", "config", "jsonpatch", "natsort", "swsscommon", "tabulate", "utilities_common"}
+    of_the_host = {
+        "click",
+        "config",
+        "generic_config_updater",
+        "jsonpatch",
+        "natsort",
+        "swsscommon",
+        "tabulate",
+        "utilities_common",
+    }
     assert modules - of_the_host - set(sys.stdlib_module_names) == set()

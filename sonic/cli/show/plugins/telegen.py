@@ -3,7 +3,8 @@
 A plugin of sonic-utilities: its loader calls register(). It reads STATE_DB (and, for settings, CONFIG_DB) and never
 writes. Every command has --json for programs; there, counters are numbers and lists are lists.
 
-Not here yet: the namespaces of a multi-ASIC switch (`-n`).
+On a multi-ASIC switch each ASIC has its own daemon and databases. Without `-n` all of them are shown, and a job is
+looked for in all.
 """
 
 import json
@@ -11,8 +12,11 @@ from datetime import datetime, timezone
 
 import click
 import utilities_common.cli as clicommon
+import utilities_common.multi_asic as multi_asic_util
 from natsort import natsorted
 from tabulate import tabulate
+from utilities_common.db import Db
+from utilities_common.general import load_db_config
 
 JOB = "TELEGEN_JOB_TABLE"
 RESULT = "TELEGEN_RESULT_TABLE"
@@ -47,37 +51,77 @@ JSON_OPTION = click.option("-j", "--json", "as_json", is_flag=True, help="Print 
 
 
 #
+# ASICs ---------------------------------------------------------------------------------------------------------------
+#
+
+
+class Asic:
+    """The databases of one ASIC's namespace; of the host where there is only one ASIC."""
+
+    def __init__(self, db, namespace):
+        self.namespace = namespace
+        self.cfgdb = db.cfgdb_clients[namespace]
+        self.db = db.db_clients[namespace]
+        # What JSON objects of a multi-ASIC switch have in front.
+        self.member = {"namespace": namespace} if namespace else {}
+
+
+def asics(db, namespace):
+    """What a command shows: the ASIC that the user named, or all of them."""
+    names = [namespace] if namespace else [name for name in natsorted(db.cfgdb_clients) if name]
+    return [Asic(db, name) for name in names or [""]]
+
+
+def known_job(ctx, db, namespace, job_id):
+    """The ASIC that has the job, and the job's status row."""
+    rows = [(asic, state_row(asic, JOB, job_id)) for asic in asics(db, namespace)]
+    found = [(asic, row) for asic, row in rows if row]
+    if not found:
+        ctx.fail("Job {} is unknown; see 'show telegen jobs'".format(job_id))
+    if len(found) > 1:
+        ctx.fail("Job {} is on {}; say which with -n".format(job_id, ", ".join(asic.namespace for asic, _ in found)))
+    return found[0]
+
+
+def complete_job(ctx, args_or_param, incomplete):
+    """The ids of known jobs; none if anything goes wrong: a traceback would land in the line being typed."""
+    try:
+        load_db_config()
+        found = {job_id for asic in asics(Db(), None) for job_id in state_keys(asic, JOB)}
+    except Exception:
+        return []
+    return natsorted(job_id for job_id in found if job_id.startswith(incomplete))
+
+
+# click 7 (SONiC releases before 202511) calls it `autocompletion`.
+COMPLETION = {"shell_complete" if hasattr(click.Parameter, "shell_complete") else "autocompletion": complete_job}
+JOB_ARGUMENT = click.argument("job_id", metavar="<ID>", **COMPLETION)
+
+
+#
 # Redis ---------------------------------------------------------------------------------------------------------------
 #
 
 
-def state_key(db, *parts):
+def state_key(asic, *parts):
     """A STATE_DB key: table and key parts behind each other, as the database separates them."""
-    return db.db.get_db_separator(db.db.STATE_DB).join(parts)
+    return asic.db.get_db_separator(asic.db.STATE_DB).join(parts)
 
 
-def state_row(db, *parts):
+def state_row(asic, *parts):
     """A STATE_DB row as a dictionary with SONiC's `@` removed from list fields; empty if there is none."""
-    row = db.db.get_all(db.db.STATE_DB, state_key(db, *parts)) or {}
+    row = asic.db.get_all(asic.db.STATE_DB, state_key(asic, *parts)) or {}
     return {name.rstrip("@"): value for name, value in row.items()}
 
 
-def state_keys(db, *parts):
+def state_keys(asic, *parts):
     """What follows `parts` in the keys of STATE_DB.
 
     A refused job's key is whatever its user wrote, glob characters too: what the pattern finds is compared again.
     """
-    prefix = state_key(db, *parts, "")
-    keys = db.db.keys(db.db.STATE_DB, prefix + "*") or []
+    prefix = state_key(asic, *parts, "")
+    keys = asic.db.keys(asic.db.STATE_DB, prefix + "*") or []
     return natsorted(key[len(prefix) :] for key in keys if key.startswith(prefix))
-
-
-def known_job(ctx, db, job_id):
-    """The job's status row."""
-    row = state_row(db, JOB, job_id)
-    if not row:
-        ctx.fail("Job {} is unknown; see 'show telegen jobs'".format(job_id))
-    return row
 
 
 def split(value):
@@ -106,9 +150,10 @@ def typed(row):
     return out
 
 
-def job_object(job_id, row):
+def job_object(asic, job_id, row):
     """A status row for JSON: text as in the table, lists as lists."""
-    return {"job_id": job_id, **{name: split(value) if name in JOB_LISTS else value for name, value in row.items()}}
+    fields = {name: split(value) if name in JOB_LISTS else value for name, value in row.items()}
+    return {**asic.member, "job_id": job_id, **fields}
 
 
 def echo_table(body, header, **options):
@@ -121,10 +166,10 @@ def echo_json(value):
     click.echo(json.dumps(value, indent=4))
 
 
-def port_label(db, name):
+def port_label(asic, name):
     """The port's alias in alias mode, its name otherwise."""
     if clicommon.get_interface_naming_mode() == "alias":
-        return clicommon.InterfaceAliasConverter(db).name_to_alias(name)
+        return clicommon.InterfaceAliasConverter(asic).name_to_alias(name)
     return name
 
 
@@ -143,16 +188,17 @@ def counters_of(row, prefix):
     return out
 
 
-def results_object(db, job_id, row):
+def results_object(asic, job_id, row):
     """A result row with its protocols, errors and histograms in their own objects."""
     plain = {name: value for name, value in row.items() if not name.startswith(("eth_", "ip_", "error_"))}
-    names = state_keys(db, HISTOGRAM, job_id)
+    names = state_keys(asic, HISTOGRAM, job_id)
     return {
+        **asic.member,
         "job_id": job_id,
         **typed(plain),
         "protocols": {"ethernet": counters_of(row, "eth_"), "ip": counters_of(row, "ip_")},
         "errors": {name[len("error_") :]: number(value) for name, value in row.items() if name.startswith("error_")},
-        "histograms": {name: typed(state_row(db, HISTOGRAM, job_id, name)) for name in names},
+        "histograms": {name: typed(state_row(asic, HISTOGRAM, job_id, name)) for name in names},
     }
 
 
@@ -201,19 +247,21 @@ def TELEGEN():
 
 @TELEGEN.command(name="jobs")
 @JSON_OPTION
+@multi_asic_util.multi_asic_click_option_namespace
 @clicommon.pass_db
-def jobs(db, as_json):
+def jobs(db, as_json, namespace):
     """Show all jobs that the daemon knows"""
-    found = [(job_id, state_row(db, JOB, job_id)) for job_id in state_keys(db, JOB)]
-    found = natsorted(found, key=lambda job: (job[1].get("created_at", ""), job[0]))
+    places = asics(db, namespace)
+    found = [(asic, job_id, state_row(asic, JOB, job_id)) for asic in places for job_id in state_keys(asic, JOB)]
+    found = natsorted(found, key=lambda job: (job[2].get("created_at", ""), job[1]))
     if as_json:
-        echo_json([job_object(job_id, row) for job_id, row in found])
+        echo_json([job_object(asic, job_id, row) for asic, job_id, row in found])
         return
     header = ["Job", "Port", "Direction", "Method", "Status", "Reason", "Started", "Ends"]
     body = [
         [
             job_id,
-            port_label(db, row.get("port", NA)),
+            port_label(asic, row.get("port", NA)),
             row.get("direction", NA),
             row.get("span_method", NA),
             row.get("status", NA),
@@ -221,45 +269,50 @@ def jobs(db, as_json):
             row.get("started_at", NA),
             row.get("ended_at", row.get("expires_at", NA)),
         ]
-        for job_id, row in found
+        for asic, job_id, row in found
     ]
+    if any(asic.namespace for asic in places):
+        header.insert(0, "Namespace")
+        body = [[asic.namespace, *row] for (asic, _, _), row in zip(found, body)]
     echo_table(body, header)
 
 
 @TELEGEN.command(name="job")
-@click.argument("job_id", metavar="<ID>")
+@JOB_ARGUMENT
 @JSON_OPTION
+@multi_asic_util.multi_asic_click_option_namespace
 @clicommon.pass_db
 @click.pass_context
-def job(ctx, db, job_id, as_json):
+def job(ctx, db, job_id, as_json, namespace):
     """Show everything that is known of one job"""
-    row = known_job(ctx, db, job_id)
+    asic, row = known_job(ctx, db, namespace, job_id)
     if as_json:
-        echo_json(job_object(job_id, row))
+        echo_json(job_object(asic, job_id, row))
         return
-    body = [["job_id", job_id]] + [[name, row[name]] for name in natsorted(row)]
+    body = [*asic.member.items(), ("job_id", job_id), *((name, row[name]) for name in natsorted(row))]
     echo_table(body, ["Field", "Value"])
 
 
 @TELEGEN.command(name="results")
-@click.argument("job_id", metavar="<ID>")
+@JOB_ARGUMENT
 @JSON_OPTION
+@multi_asic_util.multi_asic_click_option_namespace
 @clicommon.pass_db
 @click.pass_context
-def results(ctx, db, job_id, as_json):
+def results(ctx, db, job_id, as_json, namespace):
     """Show what a job has counted"""
-    status = known_job(ctx, db, job_id)
-    row = state_row(db, RESULT, job_id)
+    asic, status = known_job(ctx, db, namespace, job_id)
+    row = state_row(asic, RESULT, job_id)
     if as_json:
-        echo_json(results_object(db, job_id, row))
+        echo_json(results_object(asic, job_id, row))
         return
-    click.echo("Job {} on {}: {}".format(job_id, port_label(db, status.get("port", NA)), status.get("status", NA)))
+    click.echo("Job {} on {}: {}".format(job_id, port_label(asic, status.get("port", NA)), status.get("status", NA)))
     if status.get("warning"):
         click.echo("Warning: {}".format(status["warning"]))
     if not row:
         click.echo("No results yet")
         return
-    result = results_object(db, job_id, row)
+    result = results_object(asic, job_id, row)
     summary = [[name, row[name]] for name in row if name in result and name != "updated_at"]
     echo_table(summary, ["Counter", "Value"], colalign=("left", "right"))
     for title, counters in result["protocols"].items():
@@ -276,14 +329,15 @@ def results(ctx, db, job_id, as_json):
 
 
 @TELEGEN.command(name="flows")
-@click.argument("job_id", metavar="<ID>")
+@JOB_ARGUMENT
 @JSON_OPTION
+@multi_asic_util.multi_asic_click_option_namespace
 @clicommon.pass_db
 @click.pass_context
-def flows(ctx, db, job_id, as_json):
+def flows(ctx, db, job_id, as_json, namespace):
     """Show a job's largest flows (estimates where packets were sampled)"""
-    known_job(ctx, db, job_id)
-    found = [(rank, state_row(db, FLOW, job_id, rank)) for rank in state_keys(db, FLOW, job_id)]
+    asic, _ = known_job(ctx, db, namespace, job_id)
+    found = [(rank, state_row(asic, FLOW, job_id, rank)) for rank in state_keys(asic, FLOW, job_id)]
     if as_json:
         echo_json([{"rank": number(rank), **typed(row)} for rank, row in found])
         return
@@ -294,23 +348,38 @@ def flows(ctx, db, job_id, as_json):
 
 @TELEGEN.command(name="status")
 @JSON_OPTION
+@multi_asic_util.multi_asic_click_option_namespace
 @clicommon.pass_db
-def status(db, as_json):
+def status(db, as_json, namespace):
     """Show the daemon and its settings"""
-    daemon = state_row(db, DAEMON, DAEMON_KEY)
-    running = heartbeat_words(daemon)
-    settings = db.cfgdb.get_entry("TELEGEN", "global")
-    mirror_ports = {port: row.get("netdev", NA) for port, row in db.cfgdb.get_table("TELEGEN_MIRROR_PORT").items()}
+    places = asics(db, namespace)
+    found = [status_object(asic) for asic in places]
     if as_json:
-        echo_json({"daemon": {"state": running, **daemon}, "settings": settings, "mirror_ports": mirror_ports})
+        # One object where there is one ASIC, as ever; a list of them on a multi-ASIC switch.
+        echo_json(found if any(asic.namespace for asic in places) else found[0])
         return
-    body = [["state", running]] + [[name, daemon[name]] for name in natsorted(daemon)]
-    echo_table(body, ["Daemon", ""])
-    click.echo()
-    echo_table(natsorted(settings.items()), ["Setting", "Value"])
-    rows = [[port_label(db, port), mirror_ports[port]] for port in natsorted(mirror_ports)]
-    click.echo()
-    echo_table(rows, ["Mirror port", "Netdev"])
+    for asic, shown in zip(places, found):
+        if asic.namespace:
+            click.echo("{}Namespace {}\n".format("" if asic is places[0] else "\n", asic.namespace))
+        daemon, settings, mirror_ports = shown["daemon"], shown["settings"], shown["mirror_ports"]
+        echo_table([(name, daemon[name]) for name in ("state", *natsorted(set(daemon) - {"state"}))], ["Daemon", ""])
+        click.echo()
+        echo_table(natsorted(settings.items()), ["Setting", "Value"])
+        click.echo()
+        rows = [[port_label(asic, port), mirror_ports[port]] for port in natsorted(mirror_ports)]
+        echo_table(rows, ["Mirror port", "Netdev"])
+
+
+def status_object(asic):
+    """What the daemon says of itself, what is set, and where copies may go."""
+    daemon = state_row(asic, DAEMON, DAEMON_KEY)
+    ports = asic.cfgdb.get_table("TELEGEN_MIRROR_PORT")
+    return {
+        **asic.member,
+        "daemon": {"state": heartbeat_words(daemon), **daemon},
+        "settings": asic.cfgdb.get_entry("TELEGEN", "global"),
+        "mirror_ports": {port: row.get("netdev", NA) for port, row in ports.items()},
+    }
 
 
 def register(cli):
