@@ -27,14 +27,13 @@ pub fn health(job: &JobRow, results: &Results) -> String {
     if results.total.packets == 0 {
         return String::new();
     }
-    // Every frame that is not cut inside of its destination is unicast, multicast or broadcast.
-    if results.health.cast.iter().sum::<u64>() == 0 && results.eth[EthClass::Truncated as usize].packets == 0 {
-        return "\nhealth: not measured by the version that ran this job\n".to_owned();
-    }
     let wrong = wrong(results);
     let notes = notes(results);
     let mut text = "\n".to_owned();
-    if wrong.is_empty() {
+    // Every frame that is not cut inside of its destination is unicast, multicast or broadcast.
+    if results.health.cast.iter().sum::<u64>() == 0 && results.eth[EthClass::Truncated as usize].packets == 0 {
+        text.push_str("health: not measured by the version that ran this job, but for broken packets\n");
+    } else if wrong.is_empty() {
         text.push_str("health: nothing wrong was seen\n");
     }
     let findings: Vec<Finding> = wrong.into_iter().chain(notes).collect();

@@ -92,7 +92,10 @@ TTL 1        10  1.0 %  IP  the next router drops it; normal between neighbours
 
 #[test]
 fn numbers_of_a_version_that_did_not_look_are_not_called_healthy() {
-    assert_eq!(health(&[], &[("cast_unicast", "0")]), "\nhealth: not measured by the version that ran this job\n");
+    assert_eq!(
+        health(&[], &[("cast_unicast", "0")]),
+        "\nhealth: not measured by the version that ran this job, but for broken packets\n"
+    );
 }
 
 #[test]
