@@ -146,8 +146,8 @@ fn a_row_is_read_back_as_the_value_it_was_made_of() {
         next
     };
     for family in CounterFamily::ALL {
-        let counter = |_: &str| Ok::<_, Infallible>(Counter { packets: number(), bytes: number() });
-        family.set(&mut counted, counter).expect("nothing can fail");
+        let read = |_: &str| Ok::<_, Infallible>(Counter { packets: number(), bytes: number() });
+        family.set(&mut counted, read).expect("nothing can fail");
     }
     for family in CountFamily::ALL {
         family.set(&mut counted, |_| Ok::<_, Infallible>(number())).expect("nothing can fail");
