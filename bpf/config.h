@@ -10,4 +10,9 @@
 
 const volatile struct config config = {};
 
+/* The bucket of each packet length. */
+const volatile __u8 size_buckets[SIZES] = {};
+
+const volatile struct service_slot service_slots[SERVICE_SLOTS] = {};
+
 #endif

@@ -5,6 +5,7 @@
 #ifndef TELEGEN_COUNT_H
 #define TELEGEN_COUNT_H
 
+#include "config.h"
 #include "parse.h"
 
 /* What one buffer is on the wire. */
@@ -17,7 +18,7 @@ struct weight {
 /* One packet: the frame's bytes, with a tag that is in vlan_tci. */
 static __always_inline struct weight weigh(const struct frame *frame)
 {
-	__u64 len = frame->len + (frame->skb->vlan_present ? sizeof(struct vlan_tag) : 0);
+	__u64 len = frame->len + (frame_tagged(frame) ? sizeof(struct vlan_tag) : 0);
 
 	return (struct weight){1, len, len};
 }
@@ -54,7 +55,7 @@ static __always_inline void counter_add(struct counter *counter, const struct we
 
 static __always_inline void count_cell(struct cpu *cpu, __u64 cell, const struct weight *weight)
 {
-	asm volatile("%0 &= %1" : "+r"(cell) : "i"(CELLS - 1));
+	keep_below(cell, CELLS - 1);
 	counter_add(&cpu->cells[cell], weight);
 }
 

@@ -19,21 +19,23 @@ struct facts {
 	__u64 cell;	    /* its index, see types.h */
 	__u64 ip_offset;    /* 0: not IP, or without a fixed header that can be believed */
 	__u64 ports_offset; /* 0: none, or not in the frame */
+	__u64 icmp_offset;  /* 0: none, or not in the frame */
 	__u8 proto;	    /* behind the extension headers, or the last that could be read */
 };
 
 static __always_inline __u64 cell_of(const struct packet *packet)
 {
-	__u64 cell;
+	__u64 ipv6 = packet->eth_class == ETH_IPV6 ? CELL_IPV6 : 0;
 
 	if (packet->eth_class > ETH_IPV6)
-		return packet->eth_class;
-	cell = CELL_IP | packet->ip_class;
-	if (packet->eth_class == ETH_IPV6)
-		cell |= CELL_IPV6;
-	if (packet->fragment)
-		cell |= CELL_FRAGMENT;
-	return cell;
+		return CELL_NOT_IP | packet->eth_class;
+	if (packet->fragment == FRAGMENT_LATER)
+		return CELL_LATER | ipv6 | packet->ip_class;
+	if (packet->fragment == FRAGMENT_FIRST)
+		return CELL_IP | ipv6 | CELL_FRAGMENT | packet->ip_class;
+	if (packet->tcp)
+		return CELL_TCP | ipv6 | (packet->tcp & CELL_FLAGS);
+	return CELL_IP | ipv6 | packet->ip_class;
 }
 
 /* What the parsers of the layers found. */
@@ -43,6 +45,7 @@ static __always_inline struct facts facts_of(const struct packet *packet)
 		.cell = cell_of(packet),
 		.ip_offset = packet->ip_offset,
 		.ports_offset = packet->ports_offset,
+		.icmp_offset = packet->icmp_offset,
 		.proto = packet->proto,
 	};
 }
@@ -54,9 +57,20 @@ static __always_inline __u8 ip_version_of(const struct facts *facts)
 	return facts->cell & CELL_IPV6 ? 6 : 4;
 }
 
+/* Whether it is TCP, not a fragment, with its fixed header in the frame. */
+static __always_inline bool is_whole_tcp(const struct facts *facts)
+{
+	return (facts->cell & CELL_KIND) == CELL_TCP;
+}
+
+static __always_inline bool is_class(const struct facts *facts, enum ip_class class)
+{
+	return (facts->cell & CELL_IP) && (facts->cell & CELL_IP_CLASS) == class;
+}
+
 static __always_inline bool proto_known(const struct facts *facts)
 {
-	return facts->ip_offset && (facts->cell & CELL_IP_CLASS) != IP_TRUNCATED;
+	return facts->ip_offset && (is_whole_tcp(facts) || !is_class(facts, IP_TRUNCATED));
 }
 
 /* The id of the outermost tag. */
@@ -68,7 +82,7 @@ static __always_inline int outer_vlan(const struct frame *frame)
 	} const *at;
 	struct scratch scratch;
 
-	if (frame->skb->vlan_present)
+	if (frame_tagged(frame))
 		return frame->skb->vlan_tci & 0xfff;
 	at = frame_at(frame, offsetof(struct ethhdr, h_proto), sizeof(*at), &scratch);
 	if (!at || !is_vlan(bpf_ntohs(at->proto)))
@@ -85,8 +99,8 @@ static __always_inline __u32 ports_of(const struct frame *frame, const struct fa
 	return at ? *at : 0;
 }
 
-/* Of a packet with an IP version. */
-static __always_inline __u8 dscp_of(const struct frame *frame, const struct facts *facts)
+/* DSCP and, in the lowest two bits, ECN. Of a packet with an IP version. */
+static __always_inline __u8 tos_of(const struct frame *frame, const struct facts *facts)
 {
 	struct scratch scratch;
 	const __be16 *at = frame_at(frame, facts->ip_offset, sizeof(*at), &scratch);
@@ -94,7 +108,32 @@ static __always_inline __u8 dscp_of(const struct frame *frame, const struct fact
 	if (!at)
 		return 0;
 	/* TOS is 8 bits into the IPv4 header, the traffic class 4 into IPv6's (RFC 2474, 3). */
-	return bpf_ntohs(*at) >> (ip_version_of(facts) == 4 ? 2 : 6) & 0x3f;
+	return bpf_ntohs(*at) >> (ip_version_of(facts) == 4 ? 0 : 4);
+}
+
+/* TTL or hop limit. Of a packet with an IP version. */
+static __always_inline __u8 ttl_of(const struct frame *frame, const struct facts *facts)
+{
+	__u64 offset = facts->ip_offset + (ip_version_of(facts) == 4 ? 8 : 7);
+	struct scratch scratch;
+	const __u8 *at = frame_at(frame, offset, sizeof(*at), &scratch);
+
+	return at ? *at : 0;
+}
+
+/* Where the IP packet ends in the frame. Of a packet with an IP version. */
+static __always_inline __u64 ip_end_of(const struct frame *frame, const struct facts *facts)
+{
+	bool v4 = ip_version_of(facts) == 4;
+	__u64 offset = facts->ip_offset + (v4 ? 2 : 4), len;
+	struct scratch scratch;
+	const __be16 *at = frame_at(frame, offset, sizeof(*at), &scratch);
+
+	/* 0: TSO of more than 64 KiB, or a jumbogram. */
+	if (!at || !*at)
+		return frame->len;
+	len = facts->ip_offset + bpf_ntohs(*at) + (v4 ? 0 : sizeof(struct ipv6hdr));
+	return len < frame->len ? len : frame->len;
 }
 
 /*

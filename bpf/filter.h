@@ -59,7 +59,7 @@ static __always_inline bool filter_ip(const struct frame *frame, const struct fa
 		if (!(config.filter.protos[facts->proto >> 6] >> (facts->proto & 63) & 1))
 			return false;
 	}
-	if (config.filter.any_dscp && !(config.filter.dscps >> dscp_of(frame, facts) & 1))
+	if (config.filter.any_dscp && !(config.filter.dscps >> (tos_of(frame, facts) >> 2) & 1))
 		return false;
 	if ((config.filter.sport_count || config.filter.dport_count) && !filter_ports(frame, facts))
 		return false;

@@ -14,8 +14,10 @@
 
 #include "config.h"
 #include "count.h"
+#include "distinct.h"
 #include "facts.h"
 #include "maps.h"
+#include "segment.h"
 
 /* struct flow_key, in registers. */
 struct flow_words {
@@ -60,15 +62,15 @@ static __always_inline __u64 flow_hash(const struct flow_words *flow)
 }
 
 /*
- * A permutation (that of MurmurHash3's end, Appleby, but for its last step, which the highest bits
- * do not see), so that what is strongly universal stays so. Strongly universal is about pairs only:
- * without it, flows of neighbouring addresses are evenly spaced in the table, and in one of 250
- * tables five of sixteen share a set.
+ * A permutation (that of MurmurHash3's end, Appleby), so that what is strongly universal stays so.
+ * Strongly universal is about pairs only: without it, flows of neighbouring addresses are evenly
+ * spaced in the table, and in one of 250 tables five of sixteen share a set.
  */
 static __always_inline __u32 scatter(__u32 hash)
 {
 	hash = (hash ^ hash >> 16) * 0x85ebca6b;
-	return (hash ^ hash >> 13) * 0xc2b2ae35;
+	hash = (hash ^ hash >> 13) * 0xc2b2ae35;
+	return hash ^ hash >> 16;
 }
 
 static __always_inline bool flow_equal(const struct flow *flow, const struct flow_words *other)
@@ -90,7 +92,7 @@ static __always_inline void flow_admit(struct flow_set *set, __u64 way,
 {
 	struct flow *flow;
 
-	asm volatile("%0 &= %1" : "+r"(way) : "i"(FLOW_WAYS - 1));
+	keep_below(way, FLOW_WAYS - 1);
 	flow = &set->flows[way];
 	set->version[way]++;
 	asm volatile("" ::: "memory");
@@ -105,8 +107,12 @@ static __always_inline void flow_admit(struct flow_set *set, __u64 way,
 	set->version[way]++;
 }
 
-static __always_inline bool flow_hit(struct flow_set *set, const struct flow_words *words,
-				     __u32 tag, const struct weight *weight, __u32 tick)
+/* No way: the flow is not in its set. */
+#define NO_WAY FLOW_WAYS
+
+/* The flow's way, counted. */
+static __always_inline __u64 flow_hit(struct flow_set *set, const struct flow_words *words,
+				      __u32 tag, const struct weight *weight, __u32 tick)
 {
 #pragma unroll
 	for (int way = 0; way < FLOW_WAYS; way++) {
@@ -117,9 +123,9 @@ static __always_inline bool flow_hit(struct flow_set *set, const struct flow_wor
 		set->rank[way] += weight->packets;
 		flow->bytes += weight->bytes;
 		flow->last = tick;
-		return true;
+		return way;
 	}
-	return false;
+	return NO_WAY;
 }
 
 /* True with probability packets / (rank + packets). */
@@ -132,9 +138,10 @@ static __always_inline bool flow_wins(__u64 rank, __u64 packets)
 	return (bpf_get_prandom_u32() * of) >> 32 < packets;
 }
 
-static __always_inline void flow_miss(struct cpu *cpu, struct flow_set *set,
-				      const struct flow_words *words, __u32 tag,
-				      const struct weight *weight, __u32 tick)
+/* The way that the flow got, if it got one. */
+static __always_inline __u64 flow_miss(struct cpu *cpu, struct flow_set *set,
+				       const struct flow_words *words, __u32 tag,
+				       const struct weight *weight, __u32 tick)
 {
 	__u64 smallest = set->rank[0], way = 0;
 	struct flow *leaving;
@@ -149,29 +156,66 @@ static __always_inline void flow_miss(struct cpu *cpu, struct flow_set *set,
 	/* A free way has rank 0, and no other has. */
 	if (!smallest) {
 		flow_admit(set, way, words, tag, 0, weight, tick);
-		return;
+		return way;
 	}
 	if (!flow_wins(smallest, weight->packets)) {
 		counter_add(&cpu->other, weight);
-		return;
+		return NO_WAY;
 	}
-	asm volatile("%0 &= %1" : "+r"(way) : "i"(FLOW_WAYS - 1));
+	keep_below(way, FLOW_WAYS - 1);
 	leaving = &set->flows[way];
 	cpu->other.packets += smallest - leaving->base;
 	cpu->other.bytes += leaving->bytes;
 	cpu->evicted++;
 	flow_admit(set, way, words, tag, smallest, weight, tick);
+	return way;
+}
+
+/* A whole TCP packet whose flow is in this way; fresh: since this packet. */
+static __always_inline void follow(struct cpu *cpu, __u32 index, __u64 way, bool fresh,
+				   const struct frame *frame, const struct facts *facts,
+				   const struct weight *weight)
+{
+	struct segment_set *set = bpf_map_lookup_elem(&telegen_segments, &index);
+	struct segment *known;
+
+	if (!set || way == NO_WAY) {
+		cpu->segments.untracked += weight->packets;
+		return;
+	}
+	keep_below(way, FLOW_WAYS - 1);
+	known = &set->ways[way];
+	if (fresh)
+		known->started = 0;
+	cpu->segments.tracked += weight->packets;
+	count_segment(&cpu->segments, known, frame, facts);
+}
+
+/*
+ * The time of a flow's packet, in ticks since the tap was opened. The clock is read once per jiffy:
+ * it costs more than all the rest, and a flow's times are told in milliseconds.
+ */
+static __always_inline __u32 tick_of(struct cpu *cpu)
+{
+	__u64 jiffies = bpf_jiffies64();
+
+	if (config.untimed)
+		return 0;
+	if (cpu->jiffies != jiffies) {
+		cpu->jiffies = jiffies;
+		cpu->tick = (bpf_ktime_get_ns() - config.opened_ns) >> FLOW_TICK_SHIFT;
+	}
+	return cpu->tick;
 }
 
 static __always_inline void count_flow(struct cpu *cpu, __u32 cpu_id, const struct frame *frame,
-				       const struct facts *facts, const struct weight *weight,
-				       __u64 now)
+				       const struct facts *facts, const struct weight *weight)
 {
-	__u32 tick = (now - config.opened_ns) >> FLOW_TICK_SHIFT;
 	struct flow_words words;
 	struct flow_set *set;
-	__u32 index, tag;
-	__u64 hash;
+	__u32 index, tag, mixed, tick;
+	__u64 hash, way;
+	bool fresh;
 
 	if (!facts->ip_offset) {
 		counter_add(&cpu->non_ip, weight);
@@ -180,15 +224,23 @@ static __always_inline void count_flow(struct cpu *cpu, __u32 cpu_id, const stru
 	words = flow_of(frame, facts);
 	hash = flow_hash(&words);
 	tag = hash >> 8 | 1; /* the index takes the highest bits; 0 is a free way's */
-	index = cpu_id * config.sets_per_cpu +
-		((__u64)scatter(hash >> 32) * config.sets_per_cpu >> 32);
+	mixed = scatter(hash >> 32);
+	index = cpu_id * config.sets_per_cpu + ((__u64)mixed * config.sets_per_cpu >> 32);
 	set = bpf_map_lookup_elem(&telegen_flows, &index);
 	if (!set) {
 		counter_add(&cpu->other, weight); /* cannot happen, and would still reconcile */
 		return;
 	}
-	if (!flow_hit(set, &words, tag, weight, tick))
-		flow_miss(cpu, set, &words, tag, weight, tick);
+	tick = tick_of(cpu);
+	way = flow_hit(set, &words, tag, weight, tick);
+	fresh = way == NO_WAY;
+	if (fresh) {
+		way = flow_miss(cpu, set, &words, tag, weight, tick);
+		if (config.distinct)
+			count_distinct(cpu, mixed);
+	}
+	if (config.segments && is_whole_tcp(facts))
+		follow(cpu, index, way, fresh, frame, facts, weight);
 }
 
 #endif

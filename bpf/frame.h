@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
 /*
  * Bytes of a frame, wherever they are. A third of what arrives may be non-linear: data..data_end is
- * then only its beginning, skb->len its length. The rest is copied out, never pulled: pulling would
+ * then only its beginning, len its length. The rest is copied out, never pulled: pulling would
  * change the packet for others.
  */
 #ifndef TELEGEN_FRAME_H
 #define TELEGEN_FRAME_H
 
+#include <stddef.h>
+#include <stdbool.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include "compiler.h"
 
 struct frame {
 	struct __sk_buff *skb;
 	const char *data;
 	const char *data_end;
-	__u64 len; /* of the bytes; a VLAN tag in vlan_tci is not among them */
+	__u64 base;   /* where it begins in skb; not 0: behind a mirror's encapsulation */
+	__u64 len;    /* of the bytes; a VLAN tag in vlan_tci is not among them */
+	bool bounded; /* the buffer goes on behind the frame */
 };
 
 /* Room for the largest piece that is read at once: the fixed IPv6 header. */
@@ -24,6 +29,11 @@ struct scratch {
 
 /* No frame has headers behind this, and the verifier wants to hear it. */
 #define FRAME_MAX_OFFSET 0x7fff
+
+#ifdef __bpf__
+
+/* No encapsulation is longer, and the verifier wants to hear it. */
+#define FRAME_MAX_BASE 0xff
 
 static __always_inline struct frame frame_of(struct __sk_buff *skb)
 {
@@ -35,14 +45,55 @@ static __always_inline struct frame frame_of(struct __sk_buff *skb)
 	};
 }
 
+/* len bytes that begin at base of another frame. */
+static __always_inline struct frame frame_within(struct __sk_buff *skb, __u64 base, __u64 len)
+{
+	struct frame frame = frame_of(skb);
+
+	if (!base)
+		return frame;
+	keep_below(base, FRAME_MAX_BASE);
+	frame.data += base;
+	frame.base = base;
+	frame.len = len;
+	frame.bounded = true;
+	return frame;
+}
+
 /*
  * The same, read once more: the verifier then need not remember what was found out about the
  * pointers so far, and what follows is the same to it for all packets.
  */
-static __always_inline struct frame frame_again(struct __sk_buff *skb)
+static __always_inline struct frame frame_again(const struct frame *frame)
 {
+	struct __sk_buff *skb = frame->skb;
+
 	asm volatile("" : "+r"(skb));
-	return frame_of(skb);
+	return frame_within(skb, frame->base, frame->len);
+}
+
+static __always_inline long frame_load(const struct frame *frame, __u64 offset, void *to, __u32 len)
+{
+	return bpf_skb_load_bytes(frame->skb, frame->base + offset, to, len);
+}
+
+#else
+
+/* All bytes are at data, as if those behind data_end were not. */
+static inline long frame_load(const struct frame *frame, __u64 offset, void *to, __u32 len)
+{
+	if (offset + len > frame->len)
+		return -1;
+	__builtin_memcpy(to, frame->data + offset, len);
+	return 0;
+}
+
+#endif
+
+/* Whether the outermost tag is not among the bytes. */
+static __always_inline bool frame_tagged(const struct frame *frame)
+{
+	return !frame->base && frame->skb->vlan_present;
 }
 
 /*
@@ -54,13 +105,13 @@ static __always_inline const void *frame_at(const struct frame *frame, __u64 off
 {
 	const char *at;
 
-	/* As asm: clang would drop the mask wherever it believes to know better than the verifier.
-	 */
-	asm volatile("%0 &= %1" : "+r"(offset) : "i"(FRAME_MAX_OFFSET));
+	keep_below(offset, FRAME_MAX_OFFSET);
+	if (frame->bounded && offset + len > frame->len)
+		return NULL;
 	at = frame->data + offset;
 	if (at + len <= frame->data_end)
 		return at;
-	if (bpf_skb_load_bytes(frame->skb, offset, scratch, len))
+	if (frame_load(frame, offset, scratch, len))
 		return NULL;
 	return scratch;
 }

@@ -11,19 +11,11 @@
 #ifndef TELEGEN_LAYER_H
 #define TELEGEN_LAYER_H
 
-#include <stdbool.h>
 #include <bpf/bpf_endian.h>
 #include "frame.h"
 #include "types.h"
 
 #define STOP (-1)
-
-/*
- * Ends a layer: what is in *packet is written, and read again when it is needed. *packet lies in a
- * map, about whose contents the verifier assumes nothing; so it sees one way into the next layer
- * instead of all combinations of those before.
- */
-#define forget() asm volatile("" ::: "memory")
 
 static __always_inline int packet_error(struct packet *packet, enum error_kind kind)
 {

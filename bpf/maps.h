@@ -29,4 +29,12 @@ struct {
 	__type(value, struct flow_set);
 } telegen_flows SEC(".maps");
 
+/* One entry per entry of telegen_flows, if config.segments. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct segment_set);
+} telegen_segments SEC(".maps");
+
 #endif

@@ -7,12 +7,10 @@
 #include "parse_ip.h"
 #include "parse_l4.h"
 
-/* The whole frame, layer by layer. */
-static __always_inline void parse(const struct frame *frame, struct packet *packet)
+/* What follows Ethernet, or is in a tunnel: an IP packet, or nothing of interest. */
+static __always_inline void parse_network(const struct frame *frame, struct packet *packet,
+					  int next)
 {
-	int next = parse_ethernet(frame, packet);
-
-	forget();
 	switch (next) {
 	case ETH_P_IP:
 		next = parse_ipv4(frame, packet);
@@ -32,6 +30,35 @@ static __always_inline void parse(const struct frame *frame, struct packet *pack
 	if (next != STOP)
 		parse_l4(frame, packet, next);
 	forget();
+}
+
+/* The whole frame, layer by layer. */
+static __always_inline void parse(const struct frame *frame, struct packet *packet)
+{
+	int next = parse_ethernet(frame, packet);
+
+	forget();
+	parse_network(frame, packet, next);
+}
+
+/* What is in a tunnel that is inside of outer; next is what parse_tunnel() said. */
+static __always_inline void parse_inner(const struct frame *frame, const struct packet *outer,
+					struct packet *packet, int next)
+{
+	packet->offset = outer->offset;
+	packet->gso_size = outer->gso_size;
+	switch (next) {
+	case ETH_P_TEB:
+		next = parse_ethernet(frame, packet);
+		break;
+	case ETH_P_IP:
+		packet->eth_class = ETH_IPV4;
+		break;
+	default:
+		packet->eth_class = ETH_IPV6;
+	}
+	forget();
+	parse_network(frame, packet, next);
 }
 
 #endif

@@ -57,17 +57,15 @@ static __always_inline enum eth_class eth_class(__u16 proto)
 	}
 }
 
-/* Ethernet and up to MAX_VLAN_TAGS tags, the first of which may be in vlan_tci. */
+/* Ethernet and up to MAX_VLAN_TAGS tags, packet->tags of which (one in vlan_tci) are not in the
+ * bytes. */
 static __always_inline int parse_ethernet(const struct frame *frame, struct packet *packet)
 {
-	int tags = 0;
 	const struct ethhdr *eth;
 	struct scratch scratch;
 	__u16 proto;
 
 	packet->eth_class = ETH_TRUNCATED;
-	if (frame->skb->vlan_present)
-		tags++;
 	eth = frame_at(frame, 0, sizeof(*eth), &scratch);
 	if (!eth)
 		return packet_error(packet, ERROR_TRUNCATED_ETH);
@@ -77,12 +75,12 @@ static __always_inline int parse_ethernet(const struct frame *frame, struct pack
 	for (int i = 0; i < MAX_VLAN_TAGS; i++) {
 		const struct vlan_tag *tag;
 
-		if (!is_vlan(proto) || tags == MAX_VLAN_TAGS)
+		if (!is_vlan(proto) || packet->tags == MAX_VLAN_TAGS)
 			break;
 		tag = frame_at(frame, packet->offset, sizeof(*tag), &scratch);
 		if (!tag)
 			return packet_error(packet, ERROR_TRUNCATED_ETH);
-		tags++;
+		packet->tags++;
 		proto = bpf_ntohs(tag->proto);
 		packet->offset += sizeof(*tag);
 	}

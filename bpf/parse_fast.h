@@ -11,6 +11,7 @@
 #define TELEGEN_PARSE_FAST_H
 
 #include "facts.h"
+#include "parse_tunnel.h"
 
 #define FAST_TAGS	2
 #define FAST_EXTENSIONS 4
@@ -18,22 +19,40 @@
 /* The first byte of an IPv4 header without options. */
 #define IP4_PLAIN 0x45
 
-static __always_inline bool fast_tcp(const char *at, const char *end, __u64 len)
+/* The next three: the header at `at`, of which and of what follows the IP packet has len bytes. */
+static __always_inline bool fast_tcp(const struct frame *frame, const char *at, __u64 len,
+				     struct facts *facts)
 {
 	const struct tcphdr *tcp = (const void *)at;
 
-	if (at + sizeof(*tcp) > end)
+	if (at + sizeof(*tcp) > frame->data_end)
 		return false;
+	facts->ports_offset = at - frame->data;
+	facts->cell |= CELL_TCP | (at[TCP_FLAGS_OFFSET] & CELL_FLAGS);
 	return tcp->doff * 4 >= sizeof(*tcp) && tcp->doff * 4 <= len;
 }
 
-static __always_inline bool fast_udp(const char *at, const char *end, __u64 len)
+/* Tunnels are left to the parsers of the layers, if they are asked for. */
+static __always_inline bool fast_udp(const struct frame *frame, const char *at, __u64 len,
+				     bool tunnels, struct facts *facts)
 {
 	const struct udphdr *udp = (const void *)at;
 
-	if (at + sizeof(*udp) > end)
+	if (at + sizeof(*udp) > frame->data_end)
+		return false;
+	facts->ports_offset = at - frame->data;
+	facts->cell |= CELL_IP | IP_UDP;
+	if (tunnels && udp_tunnel(udp->dest) != TUNNEL_NONE)
 		return false;
 	return len >= sizeof(*udp) && bpf_ntohs(udp->len) >= sizeof(*udp);
+}
+
+static __always_inline bool fast_icmp(const struct frame *frame, const char *at, __u64 len,
+				      enum ip_class class, struct facts *facts)
+{
+	facts->icmp_offset = at - frame->data;
+	facts->cell |= CELL_IP | class;
+	return len >= (class == IP_ICMP ? ICMP_HEADER_LEN : ICMPV6_HEADER_LEN);
 }
 
 /* Mobility headers are so rare that they are left out. */
@@ -42,32 +61,26 @@ static __always_inline bool is_ip6_options(__u8 proto)
 	return proto == IPPROTO_HOPOPTS || proto == IPPROTO_ROUTING || proto == IPPROTO_DSTOPTS;
 }
 
-/* The header at `at`, of which and of what follows the IP packet has len bytes. */
 static __always_inline bool fast_l4(const struct frame *frame, const char *at, __u64 len,
-				    struct facts *facts)
+				    bool tunnels, struct facts *facts)
 {
-	facts->ports_offset = at - frame->data;
+	facts->ports_offset = 0;
+	facts->icmp_offset = 0;
 	switch (facts->proto) {
 	case IPPROTO_TCP:
-		facts->cell |= IP_TCP;
-		return fast_tcp(at, frame->data_end, len);
+		return fast_tcp(frame, at, len, facts);
 	case IPPROTO_UDP:
-		facts->cell |= IP_UDP;
-		return fast_udp(at, frame->data_end, len);
+		return fast_udp(frame, at, len, tunnels, facts);
 	case IPPROTO_ICMP:
-		facts->cell |= IP_ICMP;
-		facts->ports_offset = 0;
-		return len >= ICMP_HEADER_LEN;
+		return fast_icmp(frame, at, len, IP_ICMP, facts);
 	case IPPROTO_ICMPV6:
-		facts->cell |= IP_ICMPV6;
-		facts->ports_offset = 0;
-		return len >= ICMPV6_HEADER_LEN;
+		return fast_icmp(frame, at, len, IP_ICMPV6, facts);
 	default:
 		return false;
 	}
 }
 
-static __always_inline bool fast_ipv4(const struct frame *frame, const char *at,
+static __always_inline bool fast_ipv4(const struct frame *frame, const char *at, bool tunnels,
 				      struct facts *facts)
 {
 	const struct iphdr *ip = (const void *)at;
@@ -83,9 +96,9 @@ static __always_inline bool fast_ipv4(const struct frame *frame, const char *at,
 	facts->ip_offset = at - frame->data;
 	if (total < sizeof(*ip) || facts->ip_offset + total > frame->len)
 		return false;
-	facts->cell = CELL_IP;
+	facts->cell = 0;
 	facts->proto = ip->protocol;
-	return fast_l4(frame, at + sizeof(*ip), total - sizeof(*ip), facts);
+	return fast_l4(frame, at + sizeof(*ip), total - sizeof(*ip), tunnels, facts);
 }
 
 /* The extension headers at *at, *len bytes in front of the packet's end. */
@@ -114,7 +127,7 @@ static __always_inline bool fast_ip6_extensions(const struct frame *frame, const
 	return true;
 }
 
-static __always_inline bool fast_ipv6(const struct frame *frame, const char *at,
+static __always_inline bool fast_ipv6(const struct frame *frame, const char *at, bool tunnels,
 				      struct facts *facts)
 {
 	const struct ipv6hdr *ip = (const void *)at;
@@ -128,16 +141,16 @@ static __always_inline bool fast_ipv6(const struct frame *frame, const char *at,
 	facts->ip_offset = at - frame->data;
 	if (facts->ip_offset + sizeof(*ip) + len > frame->len)
 		return false;
-	facts->cell = CELL_IP | CELL_IPV6;
+	facts->cell = CELL_IPV6;
 	facts->proto = ip->nexthdr;
 	at += sizeof(*ip);
 	if (is_ip6_options(facts->proto) && !fast_ip6_extensions(frame, &at, &len, facts))
 		return false;
-	return fast_l4(frame, at, len, facts);
+	return fast_l4(frame, at, len, tunnels, facts);
 }
 
-/* True: *facts are those of this packet. */
-static __always_inline bool parse_fast(const struct frame *frame, struct facts *facts)
+/* True: *facts are those of this packet; with tunnels, it has none. */
+static __always_inline bool parse_fast(const struct frame *frame, bool tunnels, struct facts *facts)
 {
 	const char *at = frame->data + sizeof(struct ethhdr);
 	__be16 proto;
@@ -156,8 +169,8 @@ static __always_inline bool parse_fast(const struct frame *frame, struct facts *
 		proto = ((const __be16 *)at)[-1];
 	}
 	if (proto == bpf_htons(ETH_P_IP))
-		return fast_ipv4(frame, at, facts);
-	return proto == bpf_htons(ETH_P_IPV6) && fast_ipv6(frame, at, facts);
+		return fast_ipv4(frame, at, tunnels, facts);
+	return proto == bpf_htons(ETH_P_IPV6) && fast_ipv6(frame, at, tunnels, facts);
 }
 
 #endif

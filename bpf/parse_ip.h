@@ -67,10 +67,14 @@ static __always_inline int parse_ipv4(const struct frame *frame, struct packet *
 	packet->ip_class = IP_OTHER; /* known now, and named by ip_class() */
 	packet->offset += header_len;
 	fragment = bpf_ntohs(ip->frag_off);
-	packet->fragment = !!(fragment & (IP_MORE_FRAGMENTS | IP_FRAGMENT_OFFSET));
+	if (fragment & IP_FRAGMENT_OFFSET)
+		packet->fragment = FRAGMENT_LATER;
+	else if (fragment & IP_MORE_FRAGMENTS)
+		packet->fragment = FRAGMENT_FIRST;
 	if (header_len > room)
 		return packet_error(packet, ERROR_TRUNCATED_IP);
-	return fragment & IP_FRAGMENT_OFFSET ? STOP : packet->proto;
+	packet->ip_header = header_len;
+	return packet->fragment == FRAGMENT_LATER ? STOP : packet->proto;
 }
 
 /*
@@ -124,10 +128,12 @@ static __always_inline int parse_ip6_fragment(const struct frame *frame, struct 
 	offset = bpf_ntohs(fragment->offset);
 	packet->proto = fragment->next;
 	packet->offset += sizeof(*fragment);
-	if (offset & (IP6_FRAGMENT_OFFSET | IP6_MORE_FRAGMENTS))
-		packet->fragment = 1;
-	if (!(offset & IP6_FRAGMENT_OFFSET))
+	if (!(offset & IP6_FRAGMENT_OFFSET)) {
+		if (offset & IP6_MORE_FRAGMENTS)
+			packet->fragment = FRAGMENT_FIRST;
 		return packet->proto;
+	}
+	packet->fragment = FRAGMENT_LATER;
 	packet->ip_class = IP_OTHER; /* known, although it may be an extension header */
 	return STOP;
 }

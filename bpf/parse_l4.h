@@ -8,6 +8,7 @@
 #include <linux/udp.h>
 #include "layer.h"
 
+#define TCP_FLAGS_OFFSET  13
 #define SCTP_HEADER_LEN	  12
 #define ICMP_HEADER_LEN	  8 /* RFC 792: no message is shorter */
 #define ICMPV6_HEADER_LEN 4 /* RFC 4443, 2.1 */
@@ -46,6 +47,7 @@ static __always_inline int parse_tcp(const struct frame *frame, struct packet *p
 	if (!tcp)
 		return parse_cut_ports(frame, packet);
 	packet->ports_offset = packet->offset;
+	packet->tcp = TCP_THERE | ((const __u8 *)tcp)[TCP_FLAGS_OFFSET];
 	len = tcp->doff * 4;
 	if (len < sizeof(*tcp))
 		return packet_error(packet, ERROR_MALFORMED_L4);
@@ -82,6 +84,7 @@ static __always_inline int parse_icmp(struct packet *packet, __u32 header_len)
 {
 	if (packet->offset + header_len > packet->ip_end)
 		return packet_error(packet, ERROR_TRUNCATED_L4);
+	packet->icmp_offset = packet->offset;
 	return STOP;
 }
 

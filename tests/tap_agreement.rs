@@ -41,7 +41,7 @@ impl Pair {
         [&self.fast, &self.layers].map(|program| {
             let mut sample = program.read(true);
             sample.taken_at_ns = 0;
-            sample.interarrival = Histogram { sum: 0, counts: Vec::new(), ..sample.interarrival };
+            sample.interarrival = Histogram { sum: 0, count: 0, counts: Vec::new(), ..sample.interarrival };
             if let Some(table) = &mut sample.flows {
                 table.flows.sort_by_key(|flow| flow.key);
                 for flow in &mut table.flows {

@@ -83,7 +83,7 @@ fn packet_table(baselines: &Baselines) -> Table {
 
 /// Packets of many flows, in random order.
 fn flow_table(baselines: &Baselines) -> Table {
-    let details = [Detail::Sampled, Detail::FlowsUntimed, Detail::Flows];
+    let details = [Detail::Sampled, Detail::SampledEverything, Detail::Flows, Detail::FlowsEverything];
     let names = details.map(Detail::name);
     let packet = &subjects::packet_kinds()[0].1;
     let mut empty = vec![Vec::new(); draws::Mix::ALL.len()];

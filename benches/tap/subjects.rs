@@ -21,27 +21,47 @@ mod bpf {
     include!(concat!(env!("OUT_DIR"), "/bench.skel.rs"));
 }
 
-/// How much the tap is asked for.
+/// How much the tap is asked for. The first five add to each other.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
     Totals,
+    Health,
+    Sizes,
+    Checksum,
+    Everything,
     Filtered,
     Sampled,
-    FlowsUntimed,
+    SampledEverything,
     Flows,
+    FlowsEverything,
 }
 
 impl Detail {
-    pub const ALL: [Detail; 5] =
-        [Detail::Totals, Detail::Filtered, Detail::Sampled, Detail::FlowsUntimed, Detail::Flows];
+    pub const ALL: [Detail; 10] = [
+        Detail::Totals,
+        Detail::Health,
+        Detail::Sizes,
+        Detail::Checksum,
+        Detail::Everything,
+        Detail::Filtered,
+        Detail::Sampled,
+        Detail::SampledEverything,
+        Detail::Flows,
+        Detail::FlowsEverything,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
             Detail::Totals => "totals",
+            Detail::Health => "+ health",
+            Detail::Sizes => "+ lengths",
+            Detail::Checksum => "+ IPv4 checksum",
+            Detail::Everything => "+ services, gaps: a summary job",
             Detail::Filtered => "totals, filters",
-            Detail::Sampled => "analysis 1:100",
-            Detail::FlowsUntimed => "analysis 1:1, untimed",
-            Detail::Flows => "analysis 1:1",
+            Detail::Sampled => "totals, analysis 1:100",
+            Detail::SampledEverything => "a job at 1:100",
+            Detail::Flows => "totals, analysis 1:1",
+            Detail::FlowsEverything => "a job at 1:1, TCP followed",
         }
     }
 
@@ -51,40 +71,63 @@ impl Detail {
             (Detail::Totals, "QinQ") => Some(6.0),
             (Detail::Totals, "3 extensions") => Some(10.0),
             (Detail::Totals, _) => Some(5.0),
+            (Detail::Health, "QinQ" | "3 extensions") => None,
+            (Detail::Health, _) => Some(7.0),
+            (Detail::Sizes, "QinQ" | "3 extensions") => None,
+            (Detail::Sizes, _) => Some(8.0),
+            (Detail::Checksum, "QinQ" | "3 extensions") => None,
+            (Detail::Checksum, _) => Some(10.0),
             (Detail::Sampled, _) => Some(8.0),
-            (Detail::Filtered | Detail::FlowsUntimed | Detail::Flows, _) => None,
+            _ => None,
         }
     }
 
     /// In nanoseconds over the empty program, for this number of flows.
     pub fn flow_goal(self, mix: Mix) -> Option<f64> {
         match (self, mix) {
-            (Detail::Totals | Detail::Filtered, _) => None,
             (Detail::Sampled, _) => Some(8.0),
-            (_, Mix::One) => Some(20.0),
-            (_, Mix::Uniform(10_000)) => Some(35.0),
-            (_, Mix::Uniform(_)) => Some(70.0),
-            (_, Mix::Zipf) => Some(45.0),
+            (Detail::Flows, Mix::One) => Some(20.0),
+            (Detail::Flows, Mix::Uniform(10_000)) => Some(35.0),
+            (Detail::Flows, Mix::Uniform(_)) => Some(70.0),
+            (Detail::Flows, Mix::Zipf) => Some(45.0),
+            _ => None,
+        }
+    }
+
+    fn switches(self) -> Switches {
+        let totals = Switches::TOTALS;
+        match self {
+            Detail::Totals | Detail::Filtered => totals,
+            Detail::Health => Switches { without_health: false, ..totals },
+            Detail::Sizes => Switches { without_health: false, without_sizes: false, ..totals },
+            Detail::Checksum => {
+                Switches { without_health: false, without_sizes: false, without_checksum: false, ..totals }
+            }
+            Detail::Sampled | Detail::Flows => Switches { untimed: false, ..totals },
+            Detail::Everything | Detail::SampledEverything | Detail::FlowsEverything => Switches::default(),
         }
     }
 
     fn plan(self) -> TapPlan {
-        let one_of = match self {
-            Detail::Totals | Detail::Filtered => 1_000_000,
-            Detail::Sampled => 100,
-            Detail::FlowsUntimed | Detail::Flows => 1,
+        let (one_of, flows) = match self {
+            Detail::Sampled | Detail::SampledEverything => (100, true),
+            Detail::Flows | Detail::FlowsEverything => (1, true),
+            _ => (1_000_000, false),
         };
         let ports = |lo, hi| vec![PortRange::new(lo, hi).unwrap()].try_into().unwrap();
         let filter = match self {
             Detail::Filtered => Filter { ip_protos: vec![TCP, UDP], l4_dports: ports(53, 179), ..Filter::default() },
             _ => Filter::default(),
         };
-        let flows = match self {
-            Detail::Totals | Detail::Filtered => None,
-            _ => FlowSlots::within(DEFAULT_MEMORY, possible_cpus().unwrap()),
-        };
-        let sample_rate = NonZeroU32::new(one_of).unwrap();
-        TapPlan { netdev: "none".to_owned(), hooks: Hooks::Ingress, filter, sample_rate, flows }
+        TapPlan {
+            netdev: "none".to_owned(),
+            hooks: Hooks::Ingress,
+            filter,
+            sample_rate: NonZeroU32::new(one_of).unwrap(),
+            flows: flows.then(|| FlowSlots::within(DEFAULT_MEMORY, possible_cpus().unwrap())).flatten(),
+            inner: false,
+            encapsulation: None,
+        }
     }
 }
 
@@ -96,8 +139,7 @@ pub struct Subject {
 
 impl Subject {
     pub fn load(detail: Detail) -> Subject {
-        let switches = Switches { untimed: detail == Detail::FlowsUntimed, ..Switches::default() };
-        let plan = detail.plan();
+        let (switches, plan) = (detail.switches(), detail.plan());
         let begin = Instant::now();
         let program = Program::load_with(&plan, switches).unwrap();
         Subject { program, load_millis: begin.elapsed().as_secs_f64() * 1e3 }

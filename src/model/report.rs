@@ -130,7 +130,7 @@ impl Detail {
     pub fn rate_of(&self, name: HistogramName) -> u32 {
         match name {
             HistogramName::PacketSize => 1,
-            HistogramName::Interarrival => self.sample_rate.max(INTERARRIVAL_RATE),
+            HistogramName::Interarrival => self.sample_rate.max(INTERARRIVAL_RATE.get()),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Packets are wire packets (a GSO buffer counts its segments), bytes are Ethernet frame bytes without FCS and with all VLAN tags.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 
 pub use super::counter::Counter;
 use super::schema::{ErrorKind, EthClass, IpClass};
@@ -43,7 +44,7 @@ pub const INTERARRIVAL_BOUNDS: &[u64] = &[
 
 /// At least this many packets lie on average between two whose distance is measured: reading the clock costs more than all
 /// other work on a packet.
-pub const INTERARRIVAL_RATE: u32 = 64;
+pub const INTERARRIVAL_RATE: NonZeroU32 = NonZeroU32::new(64).unwrap();
 
 /// All that a tap counted since it was opened; every number only grows (flows can be evicted).
 ///

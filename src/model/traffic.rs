@@ -94,7 +94,7 @@ words! {
 words! {
     /// Things that happen to single packets and that an operator looks for. All exact, of the packets that pass the filter.
     HealthEvent {
-        /// TCP with RST.
+        /// TCP with RST. As all TCP here: no fragments, and the fixed header is there.
         TcpReset = "tcp_reset",
         /// TCP with a window of 0 and none of SYN, FIN and RST: the receiver cannot take more.
         TcpZeroWindow = "tcp_zero_window",
@@ -161,7 +161,7 @@ pub struct Health {
     pub dscp: [u64; 64],
     /// By `Ecn as usize`, IP packets; they sum to the same.
     pub ecn: [u64; Ecn::COUNT],
-    /// By the flags' bits ([`tcp_flags_name`]), TCP packets whose fixed header is there.
+    /// By the flags' bits ([`tcp_flags_name`]), TCP packets that are no fragments and whose fixed header is there.
     pub tcp_flags: [u64; TCP_FLAG_SETS],
     /// By `Rocev2Op as usize`, packets to UDP port 4791.
     pub rocev2: [u64; Rocev2Op::COUNT],

@@ -88,9 +88,21 @@ impl Ipv4 {
         packet.extend(self.src.octets());
         packet.extend(self.dst.octets());
         packet.resize(header, 1); // "no operation"
+        let checksum = internet_checksum(&packet);
+        packet[10..12].copy_from_slice(&checksum.to_be_bytes());
         packet.extend(payload);
         packet
     }
+}
+
+/// RFC 1071, of a header whose checksum field is 0.
+fn internet_checksum(header: &[u8]) -> u16 {
+    let words = header.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).unwrap()
 }
 
 /// An IPv6 header.

@@ -9,11 +9,13 @@
 
 mod attach;
 mod clsact;
+mod distinct;
 mod mapped;
 mod netlink;
 mod plan;
 mod program;
 mod reader;
+mod tables;
 
 use std::io;
 use std::path::PathBuf;

@@ -7,8 +7,10 @@ use std::num::NonZeroU32;
 use ipnet::IpNet;
 
 use super::bpf::types;
+use super::tables::Services;
 use crate::model::filter::{Filter, MAX_PORT_RANGES, PortRange};
-use crate::model::sample::{INTERARRIVAL_BOUNDS, PACKET_SIZE_BOUNDS};
+use crate::model::sample::{INTERARRIVAL_BOUNDS, INTERARRIVAL_RATE};
+use crate::model::traffic::Service;
 
 /// What a tap's maps may take by default, in bytes, whatever the number of CPUs.
 pub const DEFAULT_MEMORY: u64 = 4 << 20;
@@ -96,11 +98,13 @@ impl FlowSlots {
     /// How many flows share a set; the table's size is a multiple of it.
     pub const WAYS: u32 = 4;
 
-    /// The largest table (up to 2^20 flows per CPU) with which the whole tap takes at most `bytes`; `None` if that is too little for one set per CPU.
+    /// The largest table (up to 2^20 flows per CPU) with which the whole tap takes at most `bytes` at any sampling rate; `None` if that is too
+    /// little for one set per CPU.
     #[must_use]
     pub fn within(bytes: u64, cpus: NonZeroU32) -> Option<FlowSlots> {
-        let room = bytes.saturating_sub(totals_bytes(cpus)) / PAGE * PAGE;
-        let sets = room / (u64::from(cpus.get()) * size_of::<types::flow_set>() as u64);
+        // Two maps take whole pages.
+        let room = bytes.saturating_sub(totals_bytes(cpus) + PAGE) / PAGE * PAGE;
+        let sets = room / (u64::from(cpus.get()) * set_bytes(true));
         Self::per_cpu(u32::try_from(sets.min(1 << 18)).ok()?.checked_mul(Self::WAYS)?)
     }
 
@@ -125,6 +129,12 @@ fn totals_bytes(cpus: NonZeroU32) -> u64 {
     (u64::from(cpus.get()) * size_of::<types::cpu>() as u64).next_multiple_of(PAGE)
 }
 
+/// A set of flows, and the same flows' TCP segments where they are followed.
+const fn set_bytes(follows_segments: bool) -> u64 {
+    let segments = if follows_segments { size_of::<types::segment_set>() } else { 0 };
+    (size_of::<types::flow_set>() + segments) as u64
+}
+
 /// What differs between two taps of the same plan.
 pub(super) struct Circumstances {
     pub opened_ns: u64,
@@ -132,13 +142,38 @@ pub(super) struct Circumstances {
     pub switches: Switches,
 }
 
-/// What no job asks for, but tests and measurements do; by default, nothing.
+/// What no job asks for, but tests and measurements do: by default a tap counts all that it can.
+// Independent switches, each of which a test or a measurement sets alone.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Switches {
     /// Leaves all packets to the parsers of the layers, which must agree with the fast parser on every packet.
     pub layers_only: bool,
-    /// Does not time packets: there are no inter-arrival times, and the times of flows mean nothing.
+    /// Reads no clock: there are no inter-arrival times, and the times of flows mean nothing.
     pub untimed: bool,
+    /// Counts no [`crate::model::traffic::Health`] but TCP flags, and no `checksum_ip` errors.
+    pub without_health: bool,
+    /// Verifies no IPv4 header checksums.
+    pub without_checksum: bool,
+    /// Keeps no histogram of lengths.
+    pub without_sizes: bool,
+    /// Counts no services.
+    pub without_services: bool,
+    /// Does not follow TCP segments, nor estimate the number of flows.
+    pub bare_flows: bool,
+}
+
+impl Switches {
+    /// Only the totals by class, flags, fragments and errors; flows without times and without what is made of them.
+    pub const TOTALS: Switches = Switches {
+        layers_only: false,
+        untimed: true,
+        without_health: true,
+        without_checksum: true,
+        without_sizes: true,
+        without_services: true,
+        bare_flows: true,
+    };
 }
 
 /// One key per 32-bit word of a flow key, and one to begin with.
@@ -150,23 +185,58 @@ impl TapPlan {
     #[must_use]
     pub fn memory_bytes(&self, cpus: NonZeroU32) -> u64 {
         let sets = self.flows.map_or(0, |slots| u64::from(slots.sets_per_cpu()) * u64::from(cpus.get()));
-        totals_bytes(cpus) + (sets * size_of::<types::flow_set>() as u64).next_multiple_of(PAGE)
+        let pages = |bytes: u64| bytes.next_multiple_of(PAGE);
+        let segments = if self.follows_segments() { sets * size_of::<types::segment_set>() as u64 } else { 0 };
+        totals_bytes(cpus) + pages(sets * size_of::<types::flow_set>() as u64) + pages(segments)
+    }
+
+    /// Whether TCP segments are followed: where every packet is analysed, and has a flow to belong to.
+    #[must_use]
+    pub fn follows_segments(&self) -> bool {
+        self.flows.is_some() && self.sample_rate == NonZeroU32::MIN
+    }
+
+    /// The distance of 1 of this many pairs of packets is measured.
+    pub(super) fn gap_rate(&self) -> NonZeroU32 {
+        self.sample_rate.max(INTERARRIVAL_RATE)
     }
 
     /// The knobs of the program.
     pub(super) fn config(&self, circumstances: &Circumstances) -> types::config {
+        let switches = circumstances.switches;
+        let services = Services::new();
         types::config {
             filter: filter(&self.filter),
+            wrapping: self.encapsulation.map(wrapping).unwrap_or_default(),
             sample_rate: self.sample_rate.get(),
+            gap_rate: if switches.untimed { 0 } else { self.gap_rate().get() },
             sets_per_cpu: self.flows.map_or(0, FlowSlots::sets_per_cpu),
+            service_key: if switches.without_services { 0 } else { services.key },
+            rocev2: u32::from(Services::number(Service::Rocev2)),
             opened_ns: circumstances.opened_ns,
             hash_keys: circumstances.hash_keys,
-            size_bounds: padded(PACKET_SIZE_BOUNDS),
             gap_bounds: padded(INTERARRIVAL_BOUNDS),
-            layers_only: u8::from(circumstances.switches.layers_only),
-            untimed: u8::from(circumstances.switches.untimed),
+            inner: u8::from(self.inner),
+            health: u8::from(!switches.without_health),
+            sizes: u8::from(!switches.without_sizes),
+            checksum: u8::from(!switches.without_checksum),
+            segments: u8::from(!switches.bare_flows && self.follows_segments()),
+            distinct: u8::from(!switches.bare_flows),
+            layers_only: u8::from(switches.layers_only),
+            untimed: u8::from(switches.untimed),
             ..types::config::default()
         }
+    }
+}
+
+/// The addresses may be of two IP versions only by a mistake of the caller, and then nothing is a copy.
+fn wrapping(encapsulation: Encapsulation) -> types::wrapping {
+    let bits = |address| words(mapped(address).to_bits());
+    types::wrapping {
+        version: if encapsulation.dst.is_ipv4() { 4 } else { 6 },
+        src: bits(encapsulation.src),
+        dst: bits(encapsulation.dst),
+        ..types::wrapping::default()
     }
 }
 
@@ -266,12 +336,12 @@ mod tests {
 
     #[test]
     fn the_default_budget_holds_on_any_number_of_cpus() {
-        for cpus in (1..=512).filter_map(NonZeroU32::new) {
+        for cpus in (1..=128).filter_map(NonZeroU32::new) {
             let slots = FlowSlots::within(DEFAULT_MEMORY, cpus).unwrap();
             let bytes = plan(Some(slots)).memory_bytes(cpus);
             assert!(bytes <= DEFAULT_MEMORY, "{cpus} CPUs: {bytes}");
             // One more set per CPU would not fit.
-            let more = FlowSlots::per_cpu(slots.flows_per_cpu() + FlowSlots::WAYS);
+            let more = FlowSlots::per_cpu(slots.flows_per_cpu() + 2 * FlowSlots::WAYS);
             assert!(plan(more).memory_bytes(cpus) > DEFAULT_MEMORY, "{cpus} CPUs");
         }
         assert_eq!(FlowSlots::within(1000, NonZeroU32::MIN), None);

@@ -8,12 +8,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{MapCore, OpenMapMut, OpenProgramMut};
+use libbpf_rs::{MapCore, OpenMapMut};
 
 use super::bpf::{ObserveSkelBuilder, types};
 use super::mapped::{MappedArray, Plain};
 use super::plan::{Circumstances, HASH_KEYS, Hook, Switches, TapPlan, first_skip};
-use super::{TapError, reader};
+use super::{TapError, reader, tables};
 use crate::model::sample::Sample;
 
 // SAFETY: integers and arrays of them, without padding that matters; sizes are asserted below.
@@ -46,6 +46,7 @@ pub struct Program {
     cpus: MappedArray,
     flows: Option<MappedArray>,
     opened_ns: u64,
+    scope: reader::Scope,
 }
 
 impl Program {
@@ -73,13 +74,22 @@ impl Program {
         let mut open = ObserveSkelBuilder::default().open(&mut storage).map_err(TapError::Load)?;
         let rodata = open.maps.rodata_data.as_deref_mut().ok_or_else(|| missing(".rodata"))?;
         rodata.config = config;
-        autoload(&mut open.progs.telegen_ingress, plan, Hook::Ingress);
-        autoload(&mut open.progs.telegen_egress, plan, Hook::Egress);
+        rodata.size_buckets = tables::size_buckets();
+        rodata.service_slots = tables::Services::new().slots;
+        let wants = |hook| plan.hooks.each().contains(&hook);
+        let wrapped = plan.encapsulation.is_some();
+        open.progs.telegen_ingress.set_autoload(wants(Hook::Ingress) && !wrapped);
+        open.progs.telegen_copies.set_autoload(wants(Hook::Ingress) && wrapped);
+        open.progs.telegen_egress.set_autoload(wants(Hook::Egress));
         let sets = flow_sets(plan, cpus);
         resize(&mut open.maps.telegen_cpus, cpus.get())?;
         match sets {
             Some(sets) => resize(&mut open.maps.telegen_flows, sets)?,
             None => open.maps.telegen_flows.set_autocreate(false).map_err(TapError::Load)?,
+        }
+        match sets.filter(|_| config.segments != 0) {
+            Some(sets) => resize(&mut open.maps.telegen_segments, sets)?,
+            None => open.maps.telegen_segments.set_autocreate(false).map_err(TapError::Load)?,
         }
         let loaded = open.load().map_err(TapError::Load)?;
         let mapped = |map: &dyn MapCore, name, elements: Mapper| {
@@ -95,12 +105,14 @@ impl Program {
                 })
             })
             .transpose()?;
-        seed_skips(&cpu_array, plan.sample_rate)?;
-        let wants = |hook| plan.hooks.each().contains(&hook);
+        seed_skips(&cpu_array, plan)?;
         let duplicate = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(|error| TapError::Load(error.into()));
-        let ingress = wants(Hook::Ingress).then(|| duplicate(loaded.progs.telegen_ingress.as_fd())).transpose()?;
+        let at_ingress =
+            if wrapped { loaded.progs.telegen_copies.as_fd() } else { loaded.progs.telegen_ingress.as_fd() };
+        let ingress = wants(Hook::Ingress).then(|| duplicate(at_ingress)).transpose()?;
         let egress = wants(Hook::Egress).then(|| duplicate(loaded.progs.telegen_egress.as_fd())).transpose()?;
-        Ok(Program { ingress, egress, cpus: cpu_array, flows: flow_array, opened_ns })
+        let scope = reader::Scope { inner: plan.inner, segments: config.segments != 0, copies: wrapped };
+        Ok(Program { ingress, egress, cpus: cpu_array, flows: flow_array, opened_ns, scope })
     }
 
     /// The program for this hook; `None` if the plan has nothing to do there.
@@ -120,7 +132,7 @@ impl Program {
         let taken_at_ns = monotonic_ns();
         // Flows first: what arrives meanwhile is missing in them rather than in the totals.
         let flows = table.map(|table| reader::flows(table, self.opened_ns));
-        reader::sample(&self.cpus, taken_at_ns, flows)
+        reader::sample(&self.cpus, taken_at_ns, flows, self.scope)
     }
 }
 
@@ -134,25 +146,22 @@ fn missing(map: &'static str) -> TapError {
     TapError::Map { map, source: io::ErrorKind::NotFound.into() }
 }
 
-fn autoload(program: &mut OpenProgramMut<'_>, plan: &TapPlan, hook: Hook) {
-    program.set_autoload(plan.hooks.each().contains(&hook));
-}
-
 fn resize(map: &mut OpenMapMut<'_>, entries: u32) -> Result<(), TapError> {
     map.set_max_entries(entries).map_err(TapError::Load)
 }
 
-/// Draws the first distance of every CPU, see [`first_skip`].
-fn seed_skips(cpus: &MappedArray, sample_rate: NonZeroU32) -> Result<(), TapError> {
+/// Draws the first distances of every CPU, see [`first_skip`].
+fn seed_skips(cpus: &MappedArray, plan: &TapPlan) -> Result<(), TapError> {
+    // The two halves of a word, little-endian.
     const SKIP: usize = std::mem::offset_of!(types::cpu, skip);
-    const { assert!(SKIP.is_multiple_of(8)) }; // the low half of a word on little-endian machines; the other half is padding
+    const { assert!(SKIP.is_multiple_of(8) && std::mem::offset_of!(types::cpu, gap_skip) == SKIP + 4) };
+    #[allow(clippy::cast_possible_truncation)] // two halves of one random number
+    let draw = |rate, random: u64| u64::from(first_skip(rate, [random as u32, (random >> 32) as u32]));
     for cpu in 0..cpus.len::<types::cpu>() {
-        let mut random = [0_u64];
+        let mut random = [0_u64; 2];
         fill_random(&mut random)?;
-        let [random] = random;
-        #[allow(clippy::cast_possible_truncation)] // two halves of one random number
-        let skip = first_skip(sample_rate, [random as u32, (random >> 32) as u32]);
-        cpus.element::<types::cpu>(cpu)[SKIP / 8].store(u64::from(skip).to_le(), Ordering::Relaxed);
+        let skips = draw(plan.sample_rate, random[0]) | draw(plan.gap_rate(), random[1]) << 32;
+        cpus.element::<types::cpu>(cpu)[SKIP / 8].store(skips.to_le(), Ordering::Relaxed);
     }
     Ok(())
 }

@@ -6,31 +6,73 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::bpf::types;
+use super::distinct;
 use super::mapped::{self, MappedArray};
-use crate::model::sample::{Counter, Flow, FlowKey, FlowTable, Histogram, Sample};
+use super::tables::{JUMBO_ABOVE, RUNT_BELOW, SIZE_BOUNDS};
+use crate::model::sample::{Counter, Flow, FlowKey, FlowTable, Sample};
 use crate::model::schema::{EthClass, IpClass};
+use crate::model::traffic::{Cast, Copies, Health, HealthEvent, Inner, Segments};
 
 // The layout of a cell's index, bpf/types.h.
-const CELL_IP: usize = 0x80;
-const CELL_IPV6: usize = 0x40;
-const CELL_FRAGMENT: usize = 0x20;
-const CELL_IP_CLASS: usize = 0x1f;
-const CELL_REJECTED: usize = 0x7f;
+const CELL_KIND: usize = 0x180;
+const CELL_NOT_IP: usize = 0x000;
+const CELL_TCP: usize = 0x100;
+const CELL_LATER: usize = 0x180;
+const CELL_IPV6: usize = 0x040;
+const CELL_FRAGMENT: usize = 0x020;
+const CELL_IP_CLASS: usize = 0x01f;
+const CELL_FLAGS: usize = 0x03f;
+const CELL_REJECTED: usize = 0x07f;
+
+const TCP_RST: usize = 0x04;
+
+// The names of enum health_event that HealthEvent does not have.
+const HEALTH_MULTICAST: usize = 7;
+const HEALTH_BROADCAST: usize = 8;
+const HEALTH_NO_DESTINATION: usize = 9;
 
 const WAYS: usize = super::FlowSlots::WAYS as usize;
 
 /// 1 tick of a flow's times, in nanoseconds (`FLOW_TICK_SHIFT`).
 const TICK_NS: u64 = 1 << 20;
 
+/// What the tap was told to find out, besides what every tap does.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scope {
+    pub inner: bool,
+    pub segments: bool,
+    pub copies: bool,
+}
+
 /// All CPUs together. `flows` was read before.
-pub(super) fn sample(cpus: &MappedArray, taken_at_ns: u64, flows: Option<FlowTable>) -> Sample {
-    let mut sample = Sample { flows, ..Sample::empty(taken_at_ns) };
+pub(super) fn sample(cpus: &MappedArray, taken_at_ns: u64, flows: Option<FlowTable>, scope: Scope) -> Sample {
+    let mut sample = Sample {
+        flows,
+        inner: scope.inner.then(Inner::default),
+        segments: scope.segments.then(Segments::default),
+        ..Sample::empty(taken_at_ns)
+    };
+    let mut registers = [0; distinct::REGISTERS];
+    let mut copies = Numbering::default();
+    let mut no_destination = 0;
     for index in 0..cpus.len::<types::cpu>() {
-        add_cpu(&mut sample, &cpus.read(index));
+        let cpu: types::cpu = cpus.read(index);
+        add_cpu(&mut sample, &cpu);
+        no_destination += cpu.health[HEALTH_NO_DESTINATION];
+        distinct::merge(&mut registers, &cpu.distinct);
+        copies.add(cpu.sequence, cpu.unreadable);
     }
     sample.delivered += sample.total;
+    let [_, multicast, broadcast] = sample.health.cast;
+    sample.health.cast[Cast::Unicast as usize] =
+        sample.total.packets.saturating_sub(multicast + broadcast + no_destination);
     sample.packet_size.count = sample.packet_size.counts.iter().sum();
+    sample.packet_size.sum = sample.total.bytes;
     sample.interarrival.count = sample.interarrival.counts.iter().sum();
+    sample.copies = scope.copies.then(|| copies.copies());
+    if let Some(table) = &mut sample.flows {
+        table.distinct = distinct::flows(&registers, table);
+    }
     sample
 }
 
@@ -43,12 +85,30 @@ fn add_cpu(sample: &mut Sample, cpu: &types::cpu) {
             add_cell(sample, index, cell);
         }
     }
-    for (sum, count) in sample.errors.iter_mut().zip(cpu.errors) {
-        *sum += count;
+    add(&mut sample.errors, &cpu.errors);
+    for (sum, count) in sample.services.iter_mut().zip(&cpu.services[1..]) {
+        *sum += counter(*count);
     }
+    add_health(&mut sample.health, cpu);
+    add_sizes(sample, &cpu.size_counts);
     sample.analysed += counter(cpu.analysed);
-    add_histogram(&mut sample.packet_size, &cpu.size_counts, cpu.size_sum);
-    add_histogram(&mut sample.interarrival, &cpu.gap_counts, cpu.gap_sum);
+    add(&mut sample.interarrival.counts, &cpu.gap_counts);
+    sample.interarrival.sum += cpu.gap_sum;
+    if let Some(inner) = &mut sample.inner {
+        for (sum, count) in inner.tunnels.iter_mut().zip(cpu.tunnels) {
+            *sum += counter(count);
+        }
+        for (sum, count) in inner.ip.iter_mut().zip(cpu.inner) {
+            *sum += counter(count);
+        }
+        inner.non_ip += counter(cpu.inner_non_ip);
+    }
+    if let Some(segments) = &mut sample.segments {
+        segments.tracked += cpu.segments.tracked;
+        segments.untracked += cpu.segments.untracked;
+        segments.retransmitted += cpu.segments.retransmitted;
+        segments.out_of_order += cpu.segments.out_of_order;
+    }
     if let Some(flows) = &mut sample.flows {
         flows.other += counter(cpu.other);
         flows.non_ip += counter(cpu.non_ip);
@@ -59,30 +119,110 @@ fn add_cpu(sample: &mut Sample, cpu: &types::cpu) {
 
 fn add_cell(sample: &mut Sample, index: usize, cell: Counter) {
     sample.total += cell;
-    if index & CELL_IP == 0 {
+    let kind = index & CELL_KIND;
+    if kind == CELL_NOT_IP {
         sample.eth[index] += cell;
         return;
     }
     let eth = if index & CELL_IPV6 == 0 { EthClass::Ipv4 } else { EthClass::Ipv6 };
     sample.eth[eth as usize] += cell;
+    if kind == CELL_TCP {
+        let flags = index & CELL_FLAGS;
+        sample.ip[IpClass::Tcp as usize] += cell;
+        sample.health.tcp_flags[flags] += cell.packets;
+        if flags & TCP_RST != 0 {
+            sample.health.events[HealthEvent::TcpReset as usize] += cell.packets;
+        }
+        return;
+    }
     sample.ip[index & CELL_IP_CLASS] += cell;
-    if index & CELL_FRAGMENT != 0 {
+    if kind == CELL_LATER {
+        sample.fragments_later += cell.packets;
+    }
+    if kind == CELL_LATER || index & CELL_FRAGMENT != 0 {
         sample.fragments += cell.packets;
     }
 }
 
 const _: () = assert!(EthClass::COUNT <= CELL_REJECTED && IpClass::COUNT <= CELL_IP_CLASS + 1);
 
+/// Runts, jumbo frames and resets are counted elsewhere: their places in the program's array stay 0.
+fn add_health(health: &mut Health, cpu: &types::cpu) {
+    add(&mut health.events[..HEALTH_MULTICAST], &cpu.health);
+    health.cast[Cast::Multicast as usize] += cpu.health[HEALTH_MULTICAST];
+    health.cast[Cast::Broadcast as usize] += cpu.health[HEALTH_BROADCAST];
+    for (tos, packets) in cpu.tos.iter().enumerate() {
+        health.dscp[tos >> 2] += packets;
+        health.ecn[tos & 3] += packets;
+    }
+    add(&mut health.rocev2, &cpu.rocev2);
+    add(&mut health.rocev2_ecn, &cpu.rocev2_ecn);
+}
+
+const _: () = assert!(HealthEvent::Ttl1 as usize + 1 == HEALTH_MULTICAST);
+
+/// The program's buckets tell runts apart, the histogram does not.
+fn add_sizes(sample: &mut Sample, counts: &[u64]) {
+    let bounds = SIZE_BOUNDS.into_iter().chain(std::iter::repeat(u64::MAX));
+    for (count, bound) in counts.iter().zip(bounds) {
+        let histogram = &mut sample.packet_size;
+        let bucket = histogram.bounds.partition_point(|upper| *upper < bound);
+        histogram.counts[bucket] += count;
+        let events = &mut sample.health.events;
+        if bound < RUNT_BELOW {
+            events[HealthEvent::Runt as usize] += count;
+        }
+        if bound > JUMBO_ABOVE {
+            events[HealthEvent::Jumbo as usize] += count;
+        }
+    }
+}
+
 fn counter(counter: types::counter) -> Counter {
     Counter { packets: counter.packets, bytes: counter.bytes }
 }
 
-/// The program's histogram has spare buckets behind the real ones, which no value reaches.
-fn add_histogram(histogram: &mut Histogram, counts: &[u64], sum: u64) {
-    for (to, count) in histogram.counts.iter_mut().zip(counts) {
-        *to += count;
+/// The program's arrays may have spare places at their end, which nothing reaches.
+fn add(sums: &mut [u64], counts: &[u64]) {
+    for (sum, count) in sums.iter_mut().zip(counts) {
+        *sum += count;
     }
-    histogram.sum += sum;
+}
+
+/// The sequence numbers of the copies, CPU by CPU.
+#[derive(Default)]
+struct Numbering {
+    unreadable: u64,
+    range: Option<(u64, u64)>,
+    numbered: u64,
+    restarted: bool,
+}
+
+impl Numbering {
+    /// Numbers are continued from 2^32 on each CPU for itself: here they are brought to the same multiple of 2^32.
+    fn add(&mut self, sequence: types::sequence, unreadable: u64) {
+        self.unreadable += unreadable;
+        self.restarted |= sequence.restart != 0;
+        if sequence.count == 0 {
+            return;
+        }
+        self.numbered += sequence.count;
+        let (lowest, highest) = (sequence.lowest, sequence.highest);
+        self.range = Some(match self.range {
+            None => (lowest, highest),
+            Some((low, high)) => {
+                let wraps = (i128::from(high) - i128::from(highest) + (1 << 31)) >> 32;
+                let near = |number: u64| u64::try_from(i128::from(number) + (wraps << 32)).unwrap_or(number);
+                (low.min(near(lowest)), high.max(near(highest)))
+            }
+        });
+    }
+
+    /// What is missing between the lowest and the highest number. Not known if the numbering began anew meanwhile.
+    fn copies(&self) -> Copies {
+        let lost = |(low, high): (u64, u64)| (high - low + 1).saturating_sub(self.numbered);
+        Copies { lost: self.range.filter(|_| !self.restarted).map(lost), unreadable: self.unreadable }
+    }
 }
 
 /// The table of all CPUs; a flow that several CPUs saw is one flow. The counters besides it come with [`sample`].
