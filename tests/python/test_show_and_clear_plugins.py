@@ -326,7 +326,9 @@ def test_tunnels_that_nobody_looked_into_are_named_and_so_is_that_there_were_non
         switch, {"service_vxlan_packets": "30", "ip_gre_packets": "4", "service_dns_packets": "5"}
     )
     switch.state.delete("TELEGEN_RESULT_TABLE|j1")
-    assert "tunnels: none seen (VXLAN, Geneve, GRE, IP-in-IP, MPLS)" in shown(switch, {}, {"inner": "true"})
+    assert "tunnels: none that could be looked into (VXLAN, Geneve, GRE, IP-in-IP, MPLS)" in shown(
+        switch, {}, {"inner": "true"}
+    )
 
 
 def test_many_code_points_are_cut_to_the_largest_and_the_rest_is_summed(switch):

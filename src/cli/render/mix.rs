@@ -71,7 +71,7 @@ pub fn tunnels_line(job: &JobRow, results: &Results) -> String {
         return if found || results.total.packets == 0 {
             String::new()
         } else {
-            "\ntunnels: none seen (VXLAN, Geneve, GRE, IP-in-IP, MPLS)\n".to_owned()
+            "\ntunnels: none that could be looked into (VXLAN, Geneve, GRE, IP-in-IP, MPLS)\n".to_owned()
         };
     }
     let services = [Service::Vxlan, Service::Geneve].map(|service| results.services[service as usize].packets);

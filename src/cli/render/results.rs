@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::number::{bit_rate, bytes, duration, rounded, share, thousands};
+use super::number::{bit_rate, bytes, counted, duration, rounded, share, thousands};
 use super::table::{Column, table};
 use super::{Glyphs, health, mix, words};
 use crate::io::tables::json::five_tuple;
@@ -203,7 +203,7 @@ fn flows_line(row: &ResultsRow, glyphs: Glyphs) -> String {
     let among = if row.results.sample_rate > 1 { " among the analysed packets" } else { "" };
     let (Some(seen), Some(evicted)) = (row.flows_seen, row.flows_evicted) else { return String::new() };
     if evicted == 0 {
-        return format!("{} different flows{among}\n", thousands(seen));
+        return format!("{}{among}\n", counted(seen, "different flow"));
     }
     let different = match row.flows_distinct {
         Some(distinct) => {
@@ -228,8 +228,8 @@ fn estimate(flow: &FlowRow, glyphs: Glyphs) -> String {
 #[expect(clippy::cast_precision_loss, reason = "the mean is shown rounded")]
 fn bars(histogram: &HistogramRow, glyphs: Glyphs) -> String {
     let (what, values) = match histogram.name {
-        HistogramName::PacketSize => ("packet size", "packets"),
-        HistogramName::Interarrival => ("time between packets", "pairs"),
+        HistogramName::PacketSize => ("packet size", "packet"),
+        HistogramName::Interarrival => ("time between packets", "pair"),
     };
     let chosen = match histogram.sample_rate {
         Some(rate @ 2..) => format!(" (1 of {})", thousands(u64::from(rate))),
@@ -241,8 +241,8 @@ fn bars(histogram: &HistogramRow, glyphs: Glyphs) -> String {
     }
     let mean = histogram.sum as f64 / histogram.count.max(1) as f64;
     let mut text = format!(
-        "\n{what}, {} {values}{chosen}, mean {}\n",
-        thousands(histogram.count),
+        "\n{what}, {}{chosen}, mean {}\n",
+        counted(histogram.count, values),
         quantity(histogram.name, mean, glyphs)
     );
     let is_seen = |count: &u64| *count > 0;

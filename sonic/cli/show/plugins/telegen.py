@@ -415,7 +415,7 @@ def tunnels_line(status, row):
     """What there is to say of tunnels besides their tables; empty if nothing."""
     if status.get("inner") == "true":
         found = counters_of(row, "tunnel_") or not count(row, "packets_total")
-        return "" if found else "tunnels: none seen (VXLAN, Geneve, GRE, IP-in-IP, MPLS)"
+        return "" if found else "tunnels: none that could be looked into (VXLAN, Geneve, GRE, IP-in-IP, MPLS)"
     fields = ("service_vxlan", "service_geneve", "ip_gre", "ip_ipip", "ip_ipv6", "eth_mpls")
     closed = sum(count(row, field + "_packets") for field in fields)
     return "tunnels: {} packets are in tunnels; --inner looks into them".format(closed) if closed else ""

@@ -145,7 +145,10 @@ sent to     unicast 1,000 (100.0 %)
     let text = sections(&[("inner", "true")], &found);
     assert!(text.ends_with(expected), "{text}");
     let none = sections(&[("inner", "true")], &[]);
-    assert!(none.contains("\ntunnels: none seen (VXLAN, Geneve, GRE, IP-in-IP, MPLS)\n"), "{none}");
+    assert!(
+        none.contains("\ntunnels: none that could be looked into (VXLAN, Geneve, GRE, IP-in-IP, MPLS)\n"),
+        "{none}"
+    );
     let closed = [("service_vxlan_packets", "30"), ("ip_gre_packets", "4"), ("service_dns_packets", "5")];
     let closed = sections(&[("inner", "false")], &closed);
     assert!(closed.contains("\ntunnels: 34 packets are in tunnels; --inner looks into them\n"), "{closed}");
