@@ -166,7 +166,7 @@ fn plan(spec: &JobSpec, netdev: String, hooks: Direction) -> TapPlan {
             ResultDetail::Summary => None,
             ResultDetail::Flows => slots(),
         },
-        inner: false,
+        inner: spec.inner,
         encapsulation: None,
     }
 }
