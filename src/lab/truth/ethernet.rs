@@ -19,7 +19,7 @@ pub(super) struct Ethernet<'frame> {
 }
 
 pub(super) fn ethernet<'frame>(frame: &'frame [u8], errors: &mut Errors) -> Ethernet<'frame> {
-    let cast = frame.first_chunk().map(cast);
+    let cast = frame.first_chunk().copied().map(cast);
     let mut rest = Reader(frame);
     let Some((ethertype, vlan)) = ethertype(&mut rest) else {
         errors.add(ErrorKind::TruncatedEth);
@@ -33,7 +33,7 @@ pub(super) fn ethernet<'frame>(frame: &'frame [u8], errors: &mut Errors) -> Ethe
 }
 
 /// IEEE 802.3 §3.2.3: the first bit on the wire tells groups from stations.
-fn cast(destination: &[u8; 6]) -> Cast {
+fn cast(destination: [u8; 6]) -> Cast {
     match destination {
         [0xff, 0xff, 0xff, 0xff, 0xff, 0xff] => Cast::Broadcast,
         [first, ..] if first & 1 != 0 => Cast::Multicast,

@@ -51,18 +51,13 @@ pub(super) fn ipv4<'frame>(packet: &'frame [u8], errors: &mut Errors) -> Option<
     if total > packet.len() {
         errors.add(ErrorKind::MalformedIp);
     }
-    let segment = match packet[..total.min(packet.len())].split_at_checked(header) {
-        Some((header, bytes)) => {
-            if !sums_up(header) {
-                errors.bad_checksum = true;
-            }
-            Some(Segment { bytes, stated: total - header.len() })
-        }
-        None => {
-            errors.add(ErrorKind::TruncatedIp);
-            None
-        }
-    };
+    let segment = packet[..total.min(packet.len())].split_at_checked(header).map(|(header, bytes)| {
+        errors.bad_checksum = !sums_up(header);
+        Segment { bytes, stated: total - header.len() }
+    });
+    if segment.is_none() {
+        errors.add(ErrorKind::TruncatedIp);
+    }
     let field = u16::from_be_bytes([fixed[6], fixed[7]]);
     let fragment = match (field & 0x1fff, field & MORE_FRAGMENTS) {
         (0, 0) => None,
