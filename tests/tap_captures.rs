@@ -26,7 +26,10 @@ use telegen_sonic::lab::frames::{Frames, read_capture};
 use telegen_sonic::lab::truth::{Packet, Truth, View};
 use telegen_sonic::model::traffic::Copies;
 use test_run::{LONGEST, can_run, plan, run};
-use truths::differences;
+use truths::{differences, with_room};
+
+/// So many captures have a few hundred flows together.
+const CAPTURES_PER_TAP: usize = 36;
 
 /// A capture by its name.
 struct Capture {
@@ -140,6 +143,11 @@ impl Tap {
         }
     }
 
+    /// Then nothing can be said of flows, see [`with_room`].
+    fn has_evicted(&self) -> bool {
+        self.program.read(true).flows.is_some_and(|table| table.evicted > 0)
+    }
+
     fn differences(&self) -> Vec<String> {
         let sample = self.program.read(true);
         let mut wrong = differences(&sample, &self.truth, self.view);
@@ -158,22 +166,32 @@ impl Tap {
     }
 }
 
-/// Gives all captures to one tap, and tells what the first wrong frame of each capture is.
+/// Gives the captures to taps, as many as their flows fit together, and tells what the first wrong frame of each capture is.
 fn judge(captures: &[Capture], way: Way, view: View) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for captures in captures.chunks(CAPTURES_PER_TAP) {
+        wrong.extend(with_room(|| judge_some(captures, way, view)));
+    }
+    wrong
+}
+
+fn judge_some(captures: &[Capture], way: Way, view: View) -> (Program, Vec<String>) {
     let mut wrong = Vec::new();
     let mut tap = Tap::load(way, view);
     for capture in captures {
         for frame in capture.frames.iter() {
             tap.add(frame);
         }
+        if tap.has_evicted() {
+            break;
+        }
         if !tap.differences().is_empty() {
-            wrong.push(first_wrong_frame(capture, way, view).unwrap_or_else(|| {
-                format!("{way:?} {view:?} {}: only together with others: {:?}", capture.name, tap.differences())
-            }));
+            let together = || format!("{way:?} {view:?} {}: {:?}", capture.name, tap.differences());
+            wrong.push(first_wrong_frame(capture, way, view).unwrap_or_else(together));
             tap = Tap::load(way, view);
         }
     }
-    wrong
+    (tap.program, wrong)
 }
 
 fn first_wrong_frame(capture: &Capture, way: Way, view: View) -> Option<String> {
