@@ -25,8 +25,8 @@
 //! - Only a packet's first tunnel is opened, and of that only what follows a header that is complete and known: VXLAN with a
 //!   valid VNI, Geneve version 0, GRE version 0 without routing; IPv4, IPv6 or an Ethernet frame (0x6558) in the latter two. Mirror types
 //!   in GRE are none of these. MPLS is a tunnel if at most [`MAX_LABELS`] labels lie above a first nibble of 4 or 6.
-//! - Fragments are not opened, not even first ones: the inner packet is not whole. Nor are packets whose outer IP header contradicts
-//!   itself; one that claims more than the frame has is opened as far as the frame goes. What UDP says of its own length does not matter.
+//! - Fragments are not opened, not even first ones: the inner packet is not whole. Nor are packets with an error in
+//!   their outer headers (a UDP length below 8, cut options); one that only claims more than the frame has is opened as far as the frame goes.
 //! - A packet's flow is that of its inner IP header where that is whole and does not contradict itself, else that of the outer one; the
 //!   VLAN is that of the frame's outermost tag in any case. Classes, errors, health and services are those of the outer headers.
 
@@ -64,8 +64,6 @@ pub struct Truth {
     pub ip: [Counter; IpClass::COUNT],
     /// By kind of error, as [`ErrorKind::ALL`] orders them.
     pub errors: [u64; ErrorKind::COUNT],
-    /// IPv4 headers with a wrong checksum.
-    pub bad_checksums: u64,
     /// Parts of larger IP packets.
     pub fragments: u64,
     /// Those that are not the first.
@@ -102,7 +100,6 @@ impl Default for Truth {
             ethernet: [Counter::default(); EthClass::COUNT],
             ip: [Counter::default(); IpClass::COUNT],
             errors: [0; ErrorKind::COUNT],
-            bad_checksums: 0,
             fragments: 0,
             fragments_later: 0,
             services: [Counter::default(); Service::COUNT],
@@ -177,7 +174,6 @@ impl Truth {
         for kind in packet.errors.iter() {
             self.errors[kind as usize] += times;
         }
-        self.bad_checksums += times * u64::from(packet.errors.bad_checksum);
         if let Some(class) = packet.ip_class() {
             self.ip[class as usize] += counter;
         }

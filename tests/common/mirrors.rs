@@ -121,7 +121,7 @@ impl Wrapping {
     /// The bytes mean nothing to the tap but for version and O bit; none of them is 0, which could be taken for something else.
     fn header(self) -> Vec<u8> {
         match self.header {
-            Header::Erspan if self.fields.sequence => [&[0x10], [0x86; 7].as_slice()].concat(),
+            Header::Erspan if self.fields.sequence => [0x1f, 0xff, 0x86, 0x86, 0, 0x0f, 0x86, 0x86].to_vec(),
             Header::Erspan | Header::Bridged => Vec::new(),
             // Of the last two bytes: the P bit, frame type 0 (Ethernet), hardware id, direction, granularity, O.
             Header::Erspan3 => [&[0x20], [0x86; 9].as_slice(), &[0x00, 0x1e]].concat(),

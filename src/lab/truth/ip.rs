@@ -52,7 +52,9 @@ pub(super) fn ipv4<'frame>(packet: &'frame [u8], errors: &mut Errors) -> Option<
         errors.add(ErrorKind::MalformedIp);
     }
     let segment = packet[..total.min(packet.len())].split_at_checked(header).map(|(header, bytes)| {
-        errors.bad_checksum = !sums_up(header);
+        if !sums_up(header) {
+            errors.add(ErrorKind::ChecksumIp);
+        }
         Segment { bytes, stated: total - header.len() }
     });
     if segment.is_none() {

@@ -32,13 +32,17 @@ pub enum Fragment {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Errors {
     kinds: [bool; ErrorKind::COUNT],
-    /// The IPv4 header's checksum is wrong.
-    pub bad_checksum: bool,
 }
 
 impl Errors {
     pub(super) fn add(&mut self, kind: ErrorKind) {
         self.kinds[kind as usize] = true;
+    }
+
+    /// Whether what the headers say can be believed: a wrong checksum is the receiver's business, and what is cut off behind the headers does not
+    /// change them.
+    fn allow_a_look_inside(&self) -> bool {
+        self.iter().all(|kind| matches!(kind, ErrorKind::ChecksumIp | ErrorKind::MalformedIp))
     }
 
     /// The packet's errors.
@@ -138,12 +142,13 @@ impl Packet {
             EthClass::Ipv6 => Some(ip::ipv6(ethernet.payload, &mut errors)),
             _ => None,
         };
-        let inside = match (&header, ethernet.class) {
-            (Some(header), _) => header.as_ref().and_then(tunnel::in_ip),
-            (None, EthClass::Mpls) => tunnel::in_mpls(ethernet.payload),
-            (None, _) => None,
+        let ip =
+            header.as_ref().map(|header| header.as_ref().map(|header| Ip::read(header, &mut errors)).ok_or(BrokenIp));
+        let inside = match header {
+            Some(header) => header.filter(|_| errors.allow_a_look_inside()).as_ref().and_then(tunnel::in_ip),
+            None if ethernet.class == EthClass::Mpls => tunnel::in_mpls(ethernet.payload),
+            None => None,
         };
-        let ip = header.map(|header| header.map(|header| Ip::read(&header, &mut errors)).ok_or(BrokenIp));
         let (class, cast, vlan) = (ethernet.class, ethernet.cast, ethernet.vlan);
         Packet { length: frame.len(), class, cast, vlan, ip, inside, errors }
     }

@@ -19,7 +19,8 @@ pub struct Tracker {
 struct Progress {
     /// The number behind the highest one that was reached.
     next: u32,
-    /// The numbers that were skipped latest: the first of them, and the one behind the last.
+    /// What is left of the numbers that were skipped latest: the first of them, and the one behind the last. A segment that begins in the gap
+    /// leaves what is behind it or, if that is nothing, what is before it.
     gap: Option<(u32, u32)>,
 }
 
@@ -38,11 +39,18 @@ impl Tracker {
         };
         if is_before(tcp.sequence, progress.next) {
             let is_probe = tcp.payload == 1 && occupied == 1 && end == progress.next;
-            let fills = progress.gap.is_some_and(|(from, to)| is_within(tcp.sequence, from, to));
-            match (is_probe, fills) {
-                (true, _) => {}
-                (false, true) => self.segments.out_of_order += 1,
-                (false, false) => self.segments.retransmitted += 1,
+            let gap = progress.gap.filter(|(from, to)| is_within(tcp.sequence, *from, *to));
+            match gap {
+                _ if is_probe => {}
+                Some((_, to)) if is_before(end, to) => {
+                    self.segments.out_of_order += 1;
+                    progress.gap = Some((end, to));
+                }
+                Some((from, _)) => {
+                    self.segments.out_of_order += 1;
+                    progress.gap = Some((from, tcp.sequence));
+                }
+                None => self.segments.retransmitted += 1,
             }
         } else if tcp.sequence != progress.next {
             progress.gap = Some((progress.next, tcp.sequence));

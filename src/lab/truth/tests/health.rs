@@ -24,8 +24,13 @@ fn udp(from: u16, to: u16, payload: &[u8]) -> Vec<u8> {
     [&from.to_be_bytes(), &to.to_be_bytes(), &length.to_be_bytes(), &[0, 0][..], payload].concat()
 }
 
+/// But for the checksum, which the headers here do not have.
 fn errors(frame: &[u8]) -> Vec<ErrorKind> {
-    Packet::read(frame).errors.iter().collect()
+    Packet::read(frame).errors.iter().filter(|kind| *kind != ErrorKind::ChecksumIp).collect()
+}
+
+fn has_bad_checksum(frame: &[u8]) -> bool {
+    Packet::read(frame).errors.iter().any(|kind| kind == ErrorKind::ChecksumIp)
 }
 
 /// Without those of the frame's length.
@@ -68,14 +73,14 @@ fn what_is_cut_or_contradicts_itself_is_an_error() {
 #[test]
 fn the_checksum_is_that_of_the_whole_ipv4_header() {
     let mut packet = v4(17, &UDP_1000_TO_53);
-    assert!(Packet::read(&packet).errors.bad_checksum);
+    assert!(has_bad_checksum(&packet));
     // The sum of the words without the checksum is 0x4500+0x1c+1+0x4011+0xa00+1+0xa00+2 = 0x9931.
     packet[24..26].copy_from_slice(&(!0x9931_u16).to_be_bytes());
-    assert!(!Packet::read(&packet).errors.bad_checksum);
+    assert!(!has_bad_checksum(&packet));
     packet[14] = 0x46;
-    assert!(Packet::read(&packet).errors.bad_checksum);
+    assert!(has_bad_checksum(&packet));
     // A header that is not all there cannot be judged.
-    assert!(!Packet::read(&packet[..14 + 22]).errors.bad_checksum);
+    assert!(!has_bad_checksum(&packet[..14 + 22]));
 }
 
 #[test]

@@ -39,6 +39,10 @@ fn what_is_sent_again_is_a_retransmission() {
 fn what_fills_the_latest_gap_is_out_of_order_and_what_fills_an_older_one_is_not() {
     assert_eq!(order(&[(100, ACK, 50), (200, ACK, 50), (150, ACK, 50)]), (0, 1));
     assert_eq!(order(&[(100, ACK, 50), (200, ACK, 50), (300, ACK, 50), (250, ACK, 50), (150, ACK, 50)]), (1, 1));
+    // Only once, and from one end to the other.
+    assert_eq!(order(&[(100, ACK, 50), (200, ACK, 50), (150, ACK, 50), (150, ACK, 50)]), (1, 1));
+    assert_eq!(order(&[(100, ACK, 50), (250, ACK, 50), (150, ACK, 50), (200, ACK, 50), (150, ACK, 50)]), (1, 2));
+    assert_eq!(order(&[(100, ACK, 50), (250, ACK, 50), (200, ACK, 50), (150, ACK, 50), (200, ACK, 50)]), (1, 2));
     // Below the gap, not in it.
     assert_eq!(order(&[(100, ACK, 50), (200, ACK, 50), (149, ACK, 10)]), (1, 0));
 }

@@ -17,7 +17,8 @@ fn outer(protocol: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn to_port(port: u16, payload: &[u8]) -> Vec<u8> {
-    outer(17, &[&[0xc0, 0], &port.to_be_bytes()[..], &[0, 0, 0, 0], payload].concat())
+    let length = u16::try_from(8 + payload.len()).unwrap();
+    outer(17, &[&[0xc0, 0], &port.to_be_bytes()[..], &length.to_be_bytes(), &[0, 0], payload].concat())
 }
 
 /// The packet with [`INNER`]'s flow.
@@ -64,6 +65,8 @@ fn the_flow_of_a_tunnelled_packet_is_the_inner_one_with_the_outer_vlan() {
 fn what_is_not_a_known_tunnel_is_not_opened() {
     let arp = frame(&[&[0x08, 0x06], &[0; 28]]);
     let first = frame(&[&[0x08, 0x00], &ipv4_header(4, 48, 0x2000), &inner_v4()]);
+    let mut bad_udp_length = to_port(4789, &[&VXLAN, &arp[..]].concat());
+    bad_udp_length[18 + 20 + 5] = 7;
     for frame in [
         to_port(4790, &[&VXLAN, &arp[..]].concat()),
         to_port(4789, &[&[0; 8], &arp[..]].concat()),
@@ -75,6 +78,7 @@ fn what_is_not_a_known_tunnel_is_not_opened() {
         outer(47, &[&[0, 1, 0x08, 0], &inner_v4()[..]].concat()),
         outer(47, &[&[0, 0, 0x88, 0xbe], &arp[..]].concat()),
         outer(47, &[0x20, 0, 0x08, 0, 0, 0, 0]),
+        bad_udp_length,
         frame_of_labels(9, &inner_v4()),
         frame_of_labels(1, &[0x00; 20]),
         frame_of_labels(1, &[]),
