@@ -26,7 +26,7 @@ use telegen_sonic::lab::frames::{Frames, read_capture};
 use telegen_sonic::lab::truth::{Packet, Truth, View};
 use telegen_sonic::model::traffic::Copies;
 use test_run::{LONGEST, can_run, plan, run};
-use truths::{differences, with_room};
+use truths::{differences, has_evicted, stay_on_this_cpu, with_room};
 
 /// So many captures have a few hundred flows together.
 const CAPTURES_PER_TAP: usize = 36;
@@ -129,6 +129,7 @@ impl Numbers {
 
 impl Tap {
     fn load(way: Way, view: View) -> Tap {
+        stay_on_this_cpu();
         let program = Program::load(&way.plan(view)).unwrap();
         let numbers = Numbers { next: u32::MAX - 500, count: 0, left_out: 0, pending: 0 };
         Tap { program, way, view, truth: Truth::default(), numbers }
@@ -141,11 +142,6 @@ impl Tap {
             run(&self.program, &given);
             self.truth.add_packet(&Packet::read(&seen));
         }
-    }
-
-    /// Then nothing can be said of flows, see [`with_room`].
-    fn has_evicted(&self) -> bool {
-        self.program.read(true).flows.is_some_and(|table| table.evicted > 0)
     }
 
     fn differences(&self) -> Vec<String> {
@@ -182,7 +178,7 @@ fn judge_some(captures: &[Capture], way: Way, view: View) -> (Program, Vec<Strin
         for frame in capture.frames.iter() {
             tap.add(frame);
         }
-        if tap.has_evicted() {
+        if has_evicted(&tap.program) {
             break;
         }
         if !tap.differences().is_empty() {

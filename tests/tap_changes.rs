@@ -22,7 +22,7 @@ use telegen_sonic::io::tap::{Encapsulation, FlowSlots, Program, TapPlan};
 use telegen_sonic::lab::truth::mirror::{Arrival, arrival};
 use telegen_sonic::lab::truth::{Truth, View};
 use test_run::{can_run, plan, run};
-use truths::{differences, with_room};
+use truths::{differences, has_evicted, stay_on_this_cpu, with_room};
 
 /// A tap, and the truth about what it was given.
 struct Tap {
@@ -35,6 +35,7 @@ struct Tap {
 
 impl Tap {
     fn load(encapsulation: Option<Encapsulation>, view: View) -> Tap {
+        stay_on_this_cpu();
         // A changed packet is often a flow of its own.
         let flows = FlowSlots::per_cpu(65_536);
         let program = Program::load(&TapPlan { encapsulation, inner: view == View::Inner, flows, ..plan() }).unwrap();
@@ -100,31 +101,44 @@ fn mirrored_kinds() -> Vec<Kind> {
     Wrapping::all().into_iter().map(|wrapping| kind(wrapping, &copied)).chain(in_tunnels).collect()
 }
 
-/// Gives a tap all changed packets of each kind, and tells of the first wrong one of each.
+/// So many kinds have a few thousand flows together, once they are changed.
+const KINDS_PER_TAP: usize = 8;
+
+/// Gives taps all changed packets of each kind, and tells of the first wrong one of each.
 fn judge(kinds: &[Kind], view: View, changed: impl Fn(&[u8]) -> Vec<Vec<u8>>) -> Vec<String> {
-    kinds.iter().filter_map(|kind| wrong_of_kind(kind, view, &changed(&kind.packet))).collect()
+    let of_one_job = kinds.chunk_by(|one, next| one.encapsulation == next.encapsulation);
+    let few = of_one_job.flat_map(|kinds| kinds.chunks(KINDS_PER_TAP));
+    few.flat_map(|kinds| with_room(|| judge_some(kinds, view, &changed))).collect()
 }
 
-fn wrong_of_kind(kind: &Kind, view: View, packets: &[Vec<u8>]) -> Option<String> {
-    let Kind { name, encapsulation, .. } = kind;
-    let wrong = with_room(|| {
-        let mut tap = Tap::load(*encapsulation, view);
-        for packet in packets {
+fn judge_some(kinds: &[Kind], view: View, changed: impl Fn(&[u8]) -> Vec<Vec<u8>>) -> (Program, Vec<String>) {
+    let mut wrong = Vec::new();
+    let mut tap = Tap::load(kinds[0].encapsulation, view);
+    for kind in kinds {
+        let packets = changed(&kind.packet);
+        for packet in &packets {
             tap.add(packet);
         }
-        let wrong = tap.differences();
-        (tap.program, wrong)
-    });
-    if wrong.is_empty() {
-        return None;
+        let differences = tap.differences();
+        if has_evicted(&tap.program) {
+            break;
+        }
+        if !differences.is_empty() {
+            let first = first_wrong_packet(kind, view, &packets).unwrap_or_else(|| differences.join("; "));
+            wrong.push(format!("{}, {view:?}: {first}", kind.name));
+            tap = Tap::load(kind.encapsulation, view);
+        }
     }
-    let mut one_by_one = Tap::load(*encapsulation, view);
-    let first = packets.iter().find_map(|packet| {
-        one_by_one.add(packet);
-        let differences = one_by_one.differences();
+    (tap.program, wrong)
+}
+
+fn first_wrong_packet(kind: &Kind, view: View, packets: &[Vec<u8>]) -> Option<String> {
+    let mut tap = Tap::load(kind.encapsulation, view);
+    packets.iter().find_map(|packet| {
+        tap.add(packet);
+        let differences = tap.differences();
         (!differences.is_empty()).then(|| format!("{} in {packet:02x?}", differences.join("; ")))
-    });
-    Some(format!("{name}, {view:?}: {}", first.unwrap_or_else(|| wrong.join("; "))))
+    })
 }
 
 fn judge_all(kinds: &[Kind], changed: impl Fn(&[u8]) -> Vec<Vec<u8>>) {

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
+use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
+use nix::unistd::Pid;
 use telegen_sonic::io::tap::Program;
 use telegen_sonic::lab::truth::{Truth, View};
 use telegen_sonic::model::sample::{Counter, FlowKey, FlowTable, Histogram, Sample};
@@ -42,17 +44,28 @@ pub fn differences(sample: &Sample, truth: &Truth, view: View) -> Vec<String> {
     wrong.0
 }
 
-/// What `attempt` found, with the program that it used. Where more flows meet in a set of the flow table than there is room for, one is
-/// evicted, and nothing can be said of flows; that is chance, and another attempt has other hash keys.
+/// Where more flows meet in a set of the flow table than there is room for, one is evicted, and nothing can be said of flows any more.
+pub fn has_evicted(program: &Program) -> bool {
+    program.read(true).flows.is_some_and(|table| table.evicted > 0)
+}
+
+/// What `attempt` found, with the program that it used. That flows are evicted is chance, and another attempt has other hash keys.
 pub fn with_room<T>(mut attempt: impl FnMut() -> (Program, T)) -> T {
     const ATTEMPTS: usize = 5;
     for _ in 0..ATTEMPTS {
         let (program, outcome) = attempt();
-        if program.read(true).flows.is_none_or(|table| table.evicted == 0) {
+        if !has_evicted(&program) {
             return outcome;
         }
     }
     panic!("there are more flows than fit the table");
+}
+
+/// Keeps this thread where it is: each CPU has a flow table of its own, and follows TCP by what it has seen itself.
+pub fn stay_on_this_cpu() {
+    let mut here = CpuSet::new();
+    here.set(sched_getcpu().unwrap()).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &here).unwrap();
 }
 
 #[derive(Default)]

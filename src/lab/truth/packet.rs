@@ -41,7 +41,7 @@ impl Errors {
 
     /// Whether what the headers say can be believed: a wrong checksum is the receiver's business, and what is cut off behind the headers does not
     /// change them.
-    fn allow_a_look_inside(&self) -> bool {
+    fn allow_a_look_inside(self) -> bool {
         self.iter().all(|kind| matches!(kind, ErrorKind::ChecksumIp | ErrorKind::MalformedIp))
     }
 
