@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod aggregate;
 pub mod counter;
+pub mod erspan;
 pub mod filter;
 pub mod job;
 pub mod limits;
