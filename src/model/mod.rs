@@ -10,6 +10,7 @@ pub mod limits;
 pub mod report;
 pub mod sample;
 pub mod schema;
+pub mod seed_variables;
 pub mod settings;
 pub mod status;
 pub mod supervisor;

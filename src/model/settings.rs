@@ -322,7 +322,7 @@ mod tests {
             ("allow_unprobed", "true", |settings| settings.allow_unprobed = true),
             ("erspan_src_ip", "10.0.0.7", |settings| settings.erspan.sources = vec![Ipv4Addr::new(10, 0, 0, 7).into()]),
             ("erspan_src_ip@", "10.0.0.7", |settings| {
-                settings.erspan.sources = vec![Ipv4Addr::new(10, 0, 0, 7).into()]
+                settings.erspan.sources = vec![Ipv4Addr::new(10, 0, 0, 7).into()];
             }),
             ("erspan_dst_ip", "::7", |settings| settings.erspan.dst_ip = Some(Ipv6Addr::from(7).into())),
             ("erspan_netdev", "gre7", |settings| settings.erspan.netdev = Some("gre7".to_owned())),

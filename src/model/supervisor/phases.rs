@@ -124,7 +124,7 @@ impl Supervisor {
                 if let Some(mirror) = &plan.mirror {
                     let before = std::mem::replace(missing, Missing::after(*missing, state, mirror, now.mono));
                     let came_back = before.filter(|_| missing.is_none());
-                    job.gap += came_back.map_or(Duration::ZERO, |before| now.mono - before.since);
+                    job.gap += came_back.map_or(Duration::ZERO, |before| now.mono.saturating_sub(before.since));
                 }
             }
             (Phase::Unmirroring { deleted: Deleted::Done, .. }, SessionState::Absent) => {
@@ -303,7 +303,7 @@ impl Supervisor {
                 self.take_down(key, ending, TapOwned::No, now, effects);
             }
             Phase::Running { missing, .. } => {
-                job.gap += missing.map_or(Duration::ZERO, |missing| now.mono - missing.since);
+                job.gap += missing.map_or(Duration::ZERO, |missing| now.mono.saturating_sub(missing.since));
                 self.take_down(key, ending, TapOwned::Yes, now, effects);
             }
         }

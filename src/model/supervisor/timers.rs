@@ -86,7 +86,7 @@ impl Supervisor {
             Phase::Mirroring { spec, plan, mirror, deadline }
                 if mirror.tunnel().is_some() && job.session_state == SessionState::Inactive =>
             {
-                let since = *deadline - SESSION_TIMEOUT;
+                let since = deadline.saturating_sub(SESSION_TIMEOUT);
                 let missing = Missing { since, until: since + NEIGHBOUR_TIMEOUT };
                 let (spec, plan, mirror) = (Arc::clone(spec), Arc::clone(plan), mirror.clone());
                 job.phase = Phase::Resolving { spec, plan, mirror, missing };

@@ -263,7 +263,7 @@ fn phase_of(bench: &Bench) -> String {
         Phase::Resolving { .. } => "Resolving".to_owned(),
         Phase::Attaching { then: None, .. } => "Attaching".to_owned(),
         Phase::Attaching { then: Some(_), .. } => "Attaching, to end".to_owned(),
-        Phase::Running { missing: Some(missing), .. } => match missing.until - missing.since {
+        Phase::Running { missing: Some(missing), .. } => match missing.until.saturating_sub(missing.since) {
             LOST_GRACE => "Running, session missing".to_owned(),
             NEIGHBOUR_TIMEOUT => "Running, neighbour missing".to_owned(),
             odd => format!("Running, session missing for {odd:?}"),
