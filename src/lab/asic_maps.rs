@@ -111,12 +111,14 @@ impl AsicMaps {
     /// The fate of all copies of this switch.
     #[must_use]
     pub fn all_copies(&self) -> CopyCounts {
-        (0..=self.collector_row()).map(|row| self.copies_in_row(row)).fold(CopyCounts::default(), |sum, one| CopyCounts {
-            delivered: sum.delivered + one.delivered,
-            delivered_octets: sum.delivered_octets + one.delivered_octets,
-            policed: sum.policed + one.policed,
-            refused: sum.refused + one.refused,
-            lost: sum.lost + one.lost,
+        (0..=self.collector_row()).map(|row| self.copies_in_row(row)).fold(CopyCounts::default(), |sum, one| {
+            CopyCounts {
+                delivered: sum.delivered + one.delivered,
+                delivered_octets: sum.delivered_octets + one.delivered_octets,
+                policed: sum.policed + one.policed,
+                refused: sum.refused + one.refused,
+                lost: sum.lost + one.lost,
+            }
         })
     }
 
@@ -203,7 +205,11 @@ impl Tunnels {
         let row = row.ok_or_else(|| format!("all {rows} tunnels of the ASIC are in use"))?;
         let head = Head::new(tunnel, SWITCH_MAC)?;
         self.map
-            .update(&row.to_ne_bytes(), &value(&head, tunnel.options.drop_every.map_or(0, NonZeroU32::get))?, MapFlags::ANY)
+            .update(
+                &row.to_ne_bytes(),
+                &value(&head, tunnel.options.drop_every.map_or(0, NonZeroU32::get))?,
+                MapFlags::ANY,
+            )
             .map_err(|error| format!("the ASIC refused a tunnel: {error}"))?;
         self.next = (row + 1) % rows;
         Ok(row)

@@ -293,7 +293,8 @@ mod tests {
 
     #[test]
     fn options_are_json_with_words() {
-        let options = GreOptions { header: Some(Header::TypeIii), drop_every: NonZeroU32::new(10), ..GreOptions::default() };
+        let options =
+            GreOptions { header: Some(Header::TypeIii), drop_every: NonZeroU32::new(10), ..GreOptions::default() };
         let text = serde_json::to_string(&options).unwrap();
         assert_eq!(text, r#"{"header":"type3","key":null,"sequence":false,"checksum":false,"drop_every":10}"#);
         assert_eq!(serde_json::from_str::<GreOptions>(&text).unwrap(), options);

@@ -19,7 +19,7 @@ fn to(destination_port: &str) -> MirrorTarget {
 
 /// Frames of every kind of length, plain, tagged once and twice, with contents that tell them apart. Without the four whose
 /// only tag is cut: no kernel receives these.
-fn all_lengths() -> Vec<Vec<u8>> {
+pub(super) fn all_lengths() -> Vec<Vec<u8>> {
     let lengths = (14..200).chain([300, 511, 512, 1500, 1514, 1515, 1518, 2048, 4096, 9000, 9014, 9215, 9216]);
     let heads: [&[u8]; 4] = [
         &[0x08, 0x00],

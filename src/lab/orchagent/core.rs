@@ -170,12 +170,9 @@ impl Orchagent {
             let lost = match fault {
                 Fault::Lose => true,
                 Fault::Unresolved => matches!(known.spec.destination, Destination::Erspan(_)),
-                Fault::Reject
-                | Fault::Inactive
-                | Fault::Slow(_)
-                | Fault::Dead
-                | Fault::Erspan(_)
-                | Fault::Clear => false,
+                Fault::Reject | Fault::Inactive | Fault::Slow(_) | Fault::Dead | Fault::Erspan(_) | Fault::Clear => {
+                    false
+                }
             };
             lost && known.active && session.is_none_or(|wanted| wanted == *name)
         };
