@@ -598,7 +598,8 @@ def status(db, as_json, namespace):
         daemon, settings, mirror_ports = shown["daemon"], shown["settings"], shown["mirror_ports"]
         echo_table([(name, daemon[name]) for name in ("state", *natsorted(set(daemon) - {"state"}))], ["Daemon", ""])
         click.echo()
-        echo_table(natsorted(settings.items()), ["Setting", "Value"])
+        values = {name: ",".join(value) if isinstance(value, list) else value for name, value in settings.items()}
+        echo_table(natsorted(values.items()), ["Setting", "Value"])
         click.echo()
         rows = [[port_label(asic, port), mirror_ports[port]] for port in natsorted(mirror_ports)]
         echo_table(rows, ["Mirror port", "Netdev"])
