@@ -56,12 +56,9 @@ static __always_inline bool sampled(struct cpu *cpu)
 /* The packet of cpu->facts and cpu->weight. */
 function int analyse(struct __sk_buff *skb, place at, struct cpu *cpu)
 {
-	struct frame frame = frame_in(skb, at);
-	struct facts facts = cpu->facts;
-
 	counter_add(&cpu->analysed, &cpu->weight);
 	if (config.sets_per_cpu)
-		count_flow(cpu, &frame, &facts, &cpu->weight);
+		count_flow(skb, at, cpu);
 	return 0;
 }
 
