@@ -251,7 +251,7 @@ struct cpu {
 	struct packet inner_packet;
 	struct facts facts;
 	struct weight weight;
-	__u64 pad[1];
+	__u64 place; /* of the frame in a copy, see frame.h */
 };
 
 /* 40 bytes without holes, so that it is handled as words. IPv4 addresses are mapped
