@@ -146,7 +146,7 @@ pub struct StartArgs {
     /// Which traffic of the port: ingress, egress or both [default: ingress]
     #[arg(long)]
     pub direction: Option<String>,
-    /// How copies reach the CPU: span or none [default: TELEGEN|global span_method]
+    /// How copies reach the CPU: span, erspan or none [default: TELEGEN|global span_method]
     #[arg(long, value_name = "METHOD")]
     pub span_method: Option<String>,
     /// Analyse 1 packet of N; totals are always exact [default: TELEGEN|global default_sample_rate]
