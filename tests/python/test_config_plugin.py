@@ -8,6 +8,7 @@ import pytest
 import run_plugin
 from config import validated_config_db_connector as validated
 from conftest import ago
+from generic_config_updater.gu_common import GenericConfigUpdaterError
 
 RUNNING = {"status": "running", "expires_at": "2030-01-01T00:00:00.000Z"}
 
@@ -311,6 +312,30 @@ def test_what_yang_refuses_is_told(switch, monkeypatch):
     assert result.output.endswith("Error: Invalid ConfigDB. Error: netdev is too long\n")
 
 
+def test_what_gcu_finds_changed_by_somebody_else_is_told_as_written(switch, monkeypatch):
+    def doubt(self, *_):
+        raise GenericConfigUpdaterError("there are still some parts not updated")
+
+    monkeypatch.setattr(validated.ValidatedConfigDBConnector, "mod_entry", doubt)
+    result = switch.run("config", "telegen", "global", "--max-jobs", "1")
+    assert result.exit_code == 2
+    assert "Error: Written, but SONiC's validation is not sure of it" in result.output
+    assert result.output.endswith("there are still some parts not updated\n")
+
+
+def test_with_validation_the_first_row_of_a_table_comes_in_one_step(switch, monkeypatch):
+    monkeypatch.setattr(validated.ValidatedConfigDBConnector, "yang_enabled", True)
+    validated.WRITES.clear()
+    assert switch.run("config", "telegen", "global", "--max-jobs", "1").exit_code == 0
+    patch = [{"op": "add", "path": "/TELEGEN", "value": {"global": {"max_jobs": "1"}}}]
+    assert validated.WRITES == [("apply_patch", "TELEGEN", patch)]
+    # Behind the first, SONiC's own way does.
+    validated.WRITES.clear()
+    switch.config.hset("TELEGEN|global", "max_queue", "3")
+    assert switch.run("config", "telegen", "global", "--max-jobs", "1").exit_code == 0
+    assert validated.WRITES == [("mod_entry", "TELEGEN", "global", {"max_jobs": "1"})]
+
+
 def test_mirror_ports_are_lent_and_taken_back_through_validation(switch):
     validated.WRITES.clear()
     assert switch.run("config", "telegen", "mirror-port", "add", "Ethernet0", "--netdev", "Ethernet0").exit_code == 0
@@ -372,6 +397,7 @@ def test_a_plugin_imports_only_what_a_sonic_host_has(command):
         "config",
         "generic_config_updater",
         "jsonpatch",
+        "jsonpointer",
         "natsort",
         "swsscommon",
         "tabulate",
