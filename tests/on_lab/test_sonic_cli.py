@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -79,6 +80,44 @@ def models(tmp_path_factory):
         (folder / template.stem).write_text(templates.get_template(template.name).render(yang_model_type="py"))
     shutil.copy(ROOT / "yang" / "sonic-telegen.yang", folder)
     return folder
+
+
+# sonic-yang-models' own runner of cases, but for the 4,093 VLANs that it tries by itself.
+YANG_RUNNER = """
+import sys
+sys.path.insert(0, "tests/yang_model_tests")
+from test_yang_model import Test_yang_models
+runner = Test_yang_models()
+runner.initTest()
+runner.loadYangModel(runner.yangDir)
+print(len(runner.ExceptionTests), *(name for name in runner.ExceptionTests if runner.runExceptionTest(name)))
+"""
+
+
+@needs_libyang
+def test_sonic_yang_models_own_tests_take_our_module_and_cases(models, tmp_path):
+    """Its runner of cases and its test of table layouts, with our files among SONiC's modules."""
+    theirs = Path(os.environ.get("SONIC_BUILDIMAGE", Path(os.environ["SONIC_UTILITIES"]).parent.parent))
+    theirs = theirs / "src" / "sonic-yang-models" / "tests"
+    shutil.copytree(ROOT / "yang" / "sonic-yang-models" / "tests", tmp_path / "tests")
+    shutil.copytree(theirs / "yang_model_pytests", tmp_path / "tests" / "yang_model_pytests")
+    shutil.copy(theirs / "yang_model_tests" / "test_yang_model.py", tmp_path / "tests" / "yang_model_tests")
+    shutil.copytree(models, tmp_path / "yang-models")
+
+    def run(*arguments):
+        command = [sys.executable, "-B", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    layout = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/yang_model_pytests/test_configdb_layout.py")
+    assert layout.returncode == 0, layout.stdout
+    cases = tmp_path / "tests" / "yang_model_tests" / "tests" / "telegen.json"
+    wanted = json.loads(cases.read_text())
+    done = run("-c", YANG_RUNNER)
+    assert done.stdout.splitlines()[-1] == str(len(wanted)), done.stdout + done.stderr[-2000:]
+    # It means something: a wrong expectation is found.
+    wanted["TELEGEN_JOB_VLAN_4095"]["eStr"] = ["something else"]
+    cases.write_text(json.dumps(wanted))
+    assert run("-c", YANG_RUNNER).stdout.splitlines()[-1] == "{} TELEGEN_JOB_VLAN_4095".format(len(wanted))
 
 
 @pytest.fixture
