@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("TELEGEN_BIN_DIR", ROOT / "target" / "debug")).resolve()
-DEADLINE_SEC = 20
+DEADLINE_SEC = 60
 
 
 def until(condition, what):

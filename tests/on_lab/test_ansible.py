@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,7 @@ def test_every_variable_becomes_its_field(ansible, lab):
         telegen_sample_rate=3,
         telegen_detail="summary",
         telegen_description="two words",
+        telegen_inner=True,
         telegen_otlp=False,
         telegen_anonymize=True,
         telegen_filters={"ip_proto": ["tcp", 17], "l4_dport": "80,8000-8099", "vlan": 5, "src_cidr": "10.0.0.0/8"},
@@ -118,6 +120,7 @@ def test_every_variable_becomes_its_field(ansible, lab):
         "sample_rate": "3",
         "result_detail": "summary",
         "description": "two words",
+        "inner": "true",
         "otlp_export": "false",
         "anonymize": "true",
         "vlan": "5",
@@ -180,18 +183,25 @@ def test_a_mirror_port_is_lent_and_taken_back(ansible, lab):
 
 def test_the_playbook_brings_the_results_home(ansible, lab, tmp_path):
     report = tmp_path / "report.json"
-    lab.run(BIN / "telegen-sonic", "start", "Ethernet16", "3", "--id", "book", "--sample-rate", "1")
-    lab.send("Ethernet16", 500)
-    # The job that it finds running is its own.
-    code, counts, output = ansible.play(
-        ANSIBLE / "playbooks" / "observe.yml",
-        job="book",
-        telegen_port="Ethernet16",
-        telegen_poll_interval=1,
-        report=str(report),
-    )
+    with ThreadPoolExecutor() as pool:
+        # The job ends when the packets are counted, not after a time that a slow machine may have used up.
+        playing = pool.submit(
+            ansible.play,
+            ANSIBLE / "playbooks" / "observe.yml",
+            job="book",
+            telegen_port="Ethernet16",
+            telegen_duration=600,
+            telegen_sample_rate=1,
+            telegen_poll_interval=1,
+            report=str(report),
+        )
+        until(lambda: lab.row(6, "TELEGEN_JOB_TABLE|book").get("status") == "running" or playing.done(), "the job")
+        lab.send("Ethernet16", 500)
+        lab.run(BIN / "telegen-sonic", "stop", "book")
+        code, counts, output = playing.result()
     assert code == 0, output
+    assert counts["changed"] == 3  # the setting, the job, the report
     found = json.loads(report.read_text())
-    assert (found["job_id"], found["status"], found["packets_total"]) == ("book", "done", 500)
-    assert until(lambda: lab.row(4, "TELEGEN|global"), "the settings") == {"max_queue": "4"}
+    assert (found["job_id"], found["status"], found["packets_total"]) == ("book", "stopped", 500)
+    assert lab.row(4, "TELEGEN|global") == {"max_queue": "4"}
     lab.redis(4, "DEL", "TELEGEN|global")
