@@ -31,6 +31,8 @@ class Lab:
     def __enter__(self):
         subprocess.run([BIN / "telegen-lab", "up", "--dir", self.folder, "--ports", "32", "--detach"], check=True)
         try:
+            # The lab comes with settings for ERSPAN; a switch comes with none.
+            self.redis(4, "DEL", "TELEGEN|global")
             self.start_daemon()
         except BaseException:
             self.__exit__()

@@ -154,12 +154,22 @@ def test_wait_ends_with_the_job_and_says_how_it_ended(ansible, lab):
 
 
 def test_settings_are_written_where_they_differ(ansible, lab):
-    wanted = {"max_queue": 3, "run_saved_jobs": True, "otlp_endpoint": "192.0.2.1:4317"}
+    wanted = {
+        "max_queue": 3,
+        "run_saved_jobs": True,
+        "otlp_endpoint": "192.0.2.1:4317",
+        "erspan_src_ip": ["192.0.2.1", "192.0.2.2"],
+    }
     code, counts, output = ansible.role("settings", "--check", telegen_settings=wanted)
     assert (code, lab.row(4, "TELEGEN|global")) == (0, {}), output
     code, counts, _ = ansible.role("settings", telegen_settings=wanted)
     assert (code, counts["changed"]) == (0, 1)
-    row = {"max_queue": "3", "run_saved_jobs": "true", "otlp_endpoint": "192.0.2.1:4317"}
+    row = {
+        "max_queue": "3",
+        "run_saved_jobs": "true",
+        "otlp_endpoint": "192.0.2.1:4317",
+        "erspan_src_ip@": "192.0.2.1,192.0.2.2",
+    }
     assert lab.row(4, "TELEGEN|global") == row
     code, counts, _ = ansible.role("settings", telegen_settings=wanted)
     assert (code, counts["changed"]) == (0, 0)

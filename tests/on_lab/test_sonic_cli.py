@@ -243,10 +243,10 @@ def test_config_load_takes_the_example_of_jobs(shell, lab):
 @needs_libyang
 def test_settings_and_mirror_ports_with_validation(shell, lab, validating):
     """The first row of a table, a further field, a field less, the last row: each is another way through GCU."""
-    for line in ("--max-queue 3", "--flow-interval 2", "--reset flow_interval"):
+    for line in ("--max-queue 3", "--erspan-src-ip 192.0.2.1,192.0.2.2", "--flow-interval 2", "--reset flow_interval"):
         assert "patch application completed" in shell("config telegen global " + line)
-    assert lab.row(4, "TELEGEN|global") == {"max_queue": "3"}
-    shell("config telegen global --reset max_queue")
+    assert lab.row(4, "TELEGEN|global") == {"max_queue": "3", "erspan_src_ip@": "192.0.2.1,192.0.2.2"}
+    shell("config telegen global --reset max_queue --reset erspan_src_ip")
     assert lab.row(4, "TELEGEN|global") == {}
     shell("config telegen mirror-port add Ethernet40 --netdev Ethernet40")
     assert lab.row(4, "TELEGEN_MIRROR_PORT|Ethernet40") == {"netdev": "Ethernet40"}

@@ -329,11 +329,42 @@ def test_with_validation_the_first_row_of_a_table_comes_in_one_step(switch, monk
     assert switch.run("config", "telegen", "global", "--max-jobs", "1").exit_code == 0
     patch = [{"op": "add", "path": "/TELEGEN", "value": {"global": {"max_jobs": "1"}}}]
     assert validated.WRITES == [("apply_patch", "TELEGEN", patch)]
-    # Behind the first, SONiC's own way does.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "operation"),
+    [
+        (
+            ["--max-jobs", "1"],
+            {
+                "op": "add",
+                "path": "/TELEGEN/global",
+                "value": {"max_queue": "3", "erspan_src_ip": ["192.0.2.1", "192.0.2.2"], "max_jobs": "1"},
+            },
+        ),
+        (
+            ["--reset", "max_queue"],
+            {"op": "add", "path": "/TELEGEN/global", "value": {"erspan_src_ip": ["192.0.2.1", "192.0.2.2"]}},
+        ),
+        (["--reset", "max_queue", "--reset", "erspan_src_ip"], {"op": "remove", "path": "/TELEGEN"}),
+    ],
+)
+def test_with_validation_a_change_is_one_operation_and_lists_stay_lists(switch, monkeypatch, arguments, operation):
+    monkeypatch.setattr(validated.ValidatedConfigDBConnector, "yang_enabled", True)
+    switch.config.hset("TELEGEN|global", mapping={"max_queue": "3", "erspan_src_ip@": "192.0.2.1,192.0.2.2"})
     validated.WRITES.clear()
-    switch.config.hset("TELEGEN|global", "max_queue", "3")
-    assert switch.run("config", "telegen", "global", "--max-jobs", "1").exit_code == 0
-    assert validated.WRITES == [("mod_entry", "TELEGEN", "global", {"max_jobs": "1"})]
+    assert switch.run("config", "telegen", "global", *arguments).exit_code == 0
+    assert validated.WRITES == [("apply_patch", "TELEGEN", [operation])]
+
+
+def test_with_validation_a_mirror_port_among_others_is_taken_back_alone(switch, monkeypatch):
+    monkeypatch.setattr(validated.ValidatedConfigDBConnector, "yang_enabled", True)
+    for port in ("Ethernet0", "Ethernet16"):
+        switch.config.hset("TELEGEN_MIRROR_PORT|" + port, "netdev", port)
+    validated.WRITES.clear()
+    assert switch.run("config", "telegen", "mirror-port", "del", "Ethernet0").exit_code == 0
+    operation = {"op": "remove", "path": "/TELEGEN_MIRROR_PORT/Ethernet0"}
+    assert validated.WRITES == [("apply_patch", "TELEGEN_MIRROR_PORT", [operation])]
 
 
 def test_mirror_ports_are_lent_and_taken_back_through_validation(switch):

@@ -356,10 +356,8 @@ def write_validated(ctx, asic, table, key, row, merge=False):
 
     connector = asic.cfgdb if asic.namespace else ValidatedConfigDBConnector(asic.cfgdb)
     try:
-        if row and getattr(connector, "yang_enabled", False) and not asic.cfgdb.get_keys(table):
-            # Its own patch for the first row of a table begins with an empty table, which is dropped again before the
-            # row comes (change_applier.py prune_empty_table), so that the row has no place to go. One step has.
-            connector.apply_patch(JsonPatch([{"op": "add", "path": "/" + table, "value": {key: row}}]), table)
+        if getattr(connector, "yang_enabled", False):
+            connector.apply_patch(JsonPatch(patch_of(asic, table, key, row, merge)), table)
         elif merge:
             connector.mod_entry(table, key, row)
         else:
@@ -369,6 +367,25 @@ def write_validated(ctx, asic, table, key, row, merge=False):
     except GenericConfigUpdaterError as error:
         # It compares all of CONFIG_DB after the change, and a job that started or ended meanwhile changed it, too.
         ctx.fail("Written, but SONiC's validation is not sure of it; see 'show telegen status'. {}".format(error))
+
+
+def patch_of(asic, table, key, row, merge):
+    """The change as one operation of a JSON patch (RFC 6902).
+
+    The connector's own set_entry and mod_entry make lists to text, and their patch for the first row of a table begins
+    with an empty table, which is dropped again before the row comes (change_applier.py prune_empty_table).
+    """
+    if merge:
+        row = {**asic.cfgdb.get_entry(table, key), **row}
+    rows = set(asic.cfgdb.get_keys(table))
+    path = "/{}/{}".format(table, key)
+    if row:
+        return [
+            {"op": "add", "path": path, "value": row}
+            if rows
+            else {"op": "add", "path": "/" + table, "value": {key: row}}
+        ]
+    return [{"op": "remove", "path": "/" + table if rows == {key} else path}]
 
 
 #
