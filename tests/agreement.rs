@@ -90,7 +90,7 @@ fn rule_json<F: Copy>(rule: &Rule<F>) -> Value {
         Kind::Endpoint => json!({"kind": "endpoint"}),
         Kind::Listen => json!({"kind": "listen"}),
         Kind::Netdev => json!({"kind": "netdev"}),
-        Kind::EtherType => json!({"kind": "ether-type"}),
+        Kind::GreType => json!({"kind": "gre-type"}),
         Kind::Path => json!({"kind": "path"}),
     };
     out["required"] = Value::from(rule.default == Default::Required);
@@ -210,7 +210,8 @@ fn job(field: JobField, value: &str) -> Value {
 
 fn setting(field: SettingField, value: &str) -> Value {
     let mut row = json!({});
-    row[field.as_str()] = json!(value);
+    let items: Vec<&str> = value.split(',').collect();
+    row[field.as_str()] = if field.is_list() { json!(items) } else { json!(value) };
     json!({"TELEGEN": {"global": row}})
 }
 
@@ -253,7 +254,10 @@ fn edges(kind: Kind) -> Vec<String> {
         Kind::Netdev => {
             texts(&["eth0", "Ethernet-BP0.1", "123456789012345", "1234567890123456", "a b", "a/b", "a:b", "..", ""])
         }
-        Kind::EtherType => texts(&["0x88be", "35006", "65535", "65536", "0x10000", "88be"]),
+        Kind::GreType => texts(&[
+            "0x88be", "0X88BE", "35006", "0x8949", "35145", "0x6558", "25944", "0x22eb", "8939", "88be", "0x0800",
+            "2048", "65536",
+        ]),
         // All fields of this kind are reserved: the model does not look at their values yet.
         Kind::Path => texts(&["/etc/x.pem"]),
         Kind::PortName => texts(&["Ethernet0", "PortChannel0001", "Ethernet-BP0", "", "Ethernet 0"]),

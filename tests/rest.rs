@@ -192,7 +192,7 @@ async fn what_cannot_be_taken_is_refused_with_the_members_name_and_nothing_is_wr
         (json!({ "port": "Ethernet0", "result_detail": "packets" }), 400, "invalid_field", "result_detail"),
         (json!({ "port": "Ethernet0", "job_id": "a|b" }), 400, "invalid_field", "job_id"),
         // Reserved: the switch cannot do it, which is not the request's fault.
-        (json!({ "port": "Ethernet0", "span_method": "erspan" }), 503, "mirror_unsupported", "span_method"),
+        (json!({ "port": "Ethernet0", "span_method": "psample" }), 503, "mirror_unsupported", "span_method"),
     ];
     for (body, status, error, field) in cases {
         let response = shim.post(&body).await;

@@ -30,6 +30,8 @@ words! {
     SpanMethod {
         /// A SPAN session to a port of the pool.
         Span = "span",
+        /// An ERSPAN session: copies come in GRE to the address and netdev of the `erspan_*` settings.
+        Erspan = "erspan",
         /// No session: the port's own netdev, so CPU-bound traffic only.
         None = "none",
     }

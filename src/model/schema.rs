@@ -166,6 +166,14 @@ words! {
     }
 }
 
+impl SettingField {
+    /// Whether the field is a list: CONFIG_DB then says `name@`, its items separated by commas.
+    #[must_use]
+    pub const fn is_list(self) -> bool {
+        matches!(self, SettingField::ErspanSrcIp)
+    }
+}
+
 words! {
     /// Where a job is in its life.
     Status {

@@ -197,8 +197,8 @@ def test_a_typing_mistake_is_refused_before_anything_is_written(switch, argument
 def test_a_reserved_word_is_left_to_the_daemon(switch):
     refusal = {"status": "rejected", "reason": "mirror_unsupported", "message": "not built yet"}
     with switch.daemon(always(refusal)) as events:
-        result = switch.run("config", "telegen", "start", "Ethernet0", "--span-method", "erspan")
-    assert events[0][2]["span_method"] == "erspan"
+        result = switch.run("config", "telegen", "start", "Ethernet0", "--span-method", "psample")
+    assert events[0][2]["span_method"] == "psample"
     assert "mirror_unsupported: not built yet" in result.output
 
 
@@ -263,6 +263,12 @@ def test_global_sets_fields_through_validation_and_leaves_the_others(switch):
     assert (result.exit_code, result.output) == (0, "")
     assert switch.config.hgetall("TELEGEN|global") == {"max_queue": "3", "max_jobs": "1", "run_saved_jobs": "true"}
     assert validated.WRITES == [("mod_entry", "TELEGEN", "global", {"max_jobs": "1", "run_saved_jobs": "true"})]
+
+
+def test_global_writes_a_list_as_sonic_does(switch):
+    result = switch.run("config", "telegen", "global", "--erspan-src-ip", "192.0.2.1, 192.0.2.8/30")
+    assert (result.exit_code, result.output) == (0, "")
+    assert switch.config.hgetall("TELEGEN|global") == {"erspan_src_ip@": "192.0.2.1,192.0.2.8/30"}
 
 
 def test_global_reset_removes_a_field_and_the_row_with_the_last(switch):

@@ -190,7 +190,7 @@ fn field_value(field: JobField, text: &str) -> Value {
         | Kind::Endpoint
         | Kind::Listen
         | Kind::Netdev
-        | Kind::EtherType
+        | Kind::GreType
         | Kind::Path => Value::from(item),
     };
     if field.is_list() { items(text).map(item).collect() } else { item(text) }

@@ -91,7 +91,7 @@ fn every_mistake_names_field_value_and_what_would_be_accepted() {
             "span_method",
             "psample",
             Reason::MirrorUnsupported,
-            "span_method: \"psample\" is reserved and not built into this version; give span or none",
+            "span_method: \"psample\" is reserved and not built into this version; give span, erspan or none",
         ),
         (
             "result_detail",

@@ -261,7 +261,7 @@ fn kind_schema(kind: Kind) -> Value {
         | Kind::Endpoint
         | Kind::Listen
         | Kind::Netdev
-        | Kind::EtherType
+        | Kind::GreType
         | Kind::Path => json!({ "type": "string", "description": describe(kind) }),
     }
 }

@@ -95,7 +95,7 @@ fn item(kind: Kind, value: &Value) -> Option<String> {
         | Kind::Endpoint
         | Kind::Listen
         | Kind::Netdev
-        | Kind::EtherType
+        | Kind::GreType
         | Kind::Path => string(),
     }
 }

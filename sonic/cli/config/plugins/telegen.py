@@ -26,7 +26,7 @@ import utilities_common.cli as clicommon
 DURATION = {"kind": "integer", "min": 1, "max": 86400}
 SAMPLE_RATE = {"kind": "integer", "min": 1, "max": 1000000}
 DSCP = {"kind": "integer", "min": 0, "max": 63}
-SPAN_METHOD = {"kind": "word", "words": ["span", "none"], "reserved": ["erspan", "psample", "acl_copy"]}
+SPAN_METHOD = {"kind": "word", "words": ["span", "erspan", "none"], "reserved": ["psample", "acl_copy"]}
 FREE_TEXT = {"kind": "text", "max_chars": 128, "default": None}
 
 JOB_FIELDS = {
@@ -73,10 +73,10 @@ SETTINGS = {
     "cpu_limit": {"kind": "integer", "min": 1, "max": 100, "default": "20"},
     "memory_limit": {"kind": "integer", "min": 1, "max": 1024, "default": "64"},
     "allow_unprobed": {"kind": "boolean", "default": "false"},
-    "erspan_src_ip": {"kind": "ip-address", "default": None},
+    "erspan_src_ip": {"kind": "prefix", "max_items": 16, "default": None},
     "erspan_dst_ip": {"kind": "ip-address", "default": None},
     "erspan_netdev": {"kind": "netdev", "default": None},
-    "erspan_gre_type": {"kind": "ether-type", "default": "0x88be"},
+    "erspan_gre_type": {"kind": "gre-type", "default": "0x88be"},
     "erspan_dscp": {**DSCP, "default": "8"},
     "erspan_ttl": {"kind": "integer", "min": 1, "max": 255, "default": "255"},
     "otlp_endpoint": {"kind": "endpoint", "default": "localhost:4317"},
@@ -151,6 +151,11 @@ def setting_options(command):
     return command
 
 
+def list_items(text):
+    """The items of a list: separated by commas, empty ones dropped."""
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
 def check_job_id(ctx, param, value):
     """A job's id is part of Redis keys and of the mirror session's name, so it is checked before it becomes one."""
     if value is None:
@@ -173,7 +178,7 @@ def parse_filters(ctx, param, pairs):
             raise click.BadParameter("'{}' is no filter: give KEY=VALUE with {}".format(pair, ", ".join(FILTER_FIELDS)))
         rule = JOB_FIELDS[key]
         if "max_items" in rule:
-            items = [item.strip() for item in value.split(",") if item.strip()]
+            items = list_items(value)
             if rule["kind"] == "integer":
                 items = [str(click_type(rule).convert(item, param, ctx)) for item in items]
             fields.setdefault(key, []).extend(items)
@@ -447,7 +452,11 @@ def refuse_stop(ctx, db, job_id):
 def set_global(ctx, db, reset, **options):
     """Set how the daemon behaves (TELEGEN|global)"""
     require_root(ctx)
-    given = {name: str(value) for name, value in options.items() if value is not None}
+    given = {
+        name: list_items(value) if "max_items" in SETTINGS[name] else str(value)
+        for name, value in options.items()
+        if value is not None
+    }
     if not given and not reset:
         ctx.fail("Give at least one option; 'show telegen status' shows what is set")
     both = sorted(set(given) & set(reset))

@@ -307,7 +307,8 @@ def status(db, as_json):
     body = [["state", running]] + [[name, daemon[name]] for name in natsorted(daemon)]
     echo_table(body, ["Daemon", ""])
     click.echo()
-    echo_table(natsorted(settings.items()), ["Setting", "Value"])
+    values = {name: ",".join(value) if isinstance(value, list) else value for name, value in settings.items()}
+    echo_table(natsorted(values.items()), ["Setting", "Value"])
     rows = [[port_label(db, port), mirror_ports[port]] for port in natsorted(mirror_ports)]
     click.echo()
     echo_table(rows, ["Mirror port", "Netdev"])
