@@ -7,7 +7,7 @@
 
 #![allow(clippy::unwrap_used)] // test code all through; clippy.toml's exception covers only what is inside a #[test]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use telegen_sonic::io::tables::members::REST_MEMBERS;
 use telegen_sonic::model::job::{Fields, JobId, JobSpec};
 use telegen_sonic::model::limits::{self, Default, Kind, Rule};
-use telegen_sonic::model::schema::{JobField, SettingField, config_db};
+use telegen_sonic::model::schema::{CountFamily, CounterFamily, JobField, ResultField, SettingField, config_db};
 use telegen_sonic::model::settings::Settings;
 use telegen_sonic::model::value::IP_PROTOCOL_NUMBERS;
 
@@ -143,6 +143,34 @@ fn yang_has_the_models_fields_ranges_words_and_defaults() {
 fn the_plugin_has_the_models_fields_ranges_words_and_defaults() {
     let Some(plugin) = plugin_table("the_plugin_has_the_models_fields_ranges_words_and_defaults") else { return };
     assert_eq!(differences(&model_table(), &plugin), Vec::<String>::new());
+}
+
+#[test]
+fn the_plugin_knows_every_family_of_results_and_names_every_event_and_error() {
+    let Some(plugin) = plugin_table("the_plugin_knows_every_family_of_results_and_names_every_event_and_error") else {
+        return;
+    };
+    let of = |part: &str| -> BTreeSet<String> {
+        let names = plugin["results"][part].as_array().unwrap();
+        names.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+    };
+    let words = |words: Vec<String>| -> BTreeSet<String> { words.into_iter().collect() };
+    assert_eq!(of("counters"), words(CounterFamily::ALL.iter().map(ToString::to_string).collect()));
+    assert_eq!(of("counts"), words(CountFamily::ALL.iter().map(ToString::to_string).collect()));
+    let first = ResultField::ALL.iter().position(|field| *field == ResultField::TcpTracked).unwrap();
+    assert_eq!(of("measured"), words(ResultField::ALL[first..].iter().map(ToString::to_string).collect()));
+    let fields =
+        |family: CountFamily| -> Vec<String> { family.names().iter().map(|name| format!("{family}_{name}")).collect() };
+    let (findings, events, errors) = (of("findings"), fields(CountFamily::Health), fields(CountFamily::Error));
+    let missing: Vec<&String> = events.iter().chain(&errors).filter(|field| !findings.contains(*field)).collect();
+    assert_eq!(missing, Vec::<&String>::new());
+    let mut known: BTreeSet<String> = ResultField::ALL.iter().map(ToString::to_string).collect();
+    known.extend(CountFamily::ALL.iter().flat_map(|family| fields(*family)));
+    assert_eq!(findings.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new());
+    // Errors and events are findings, all other counts are distributions.
+    let mut mix = of("counts");
+    mix.retain(|family| !["error", "health"].contains(&family.as_str()));
+    assert_eq!(of("mix"), mix);
 }
 
 /// REST's ranges, words and defaults are made from `limits` (its OpenAPI document is tested for that); its names are its own.

@@ -167,7 +167,7 @@ fn plan(spec: &JobSpec, netdev: String, hooks: Direction, outer: Option<Outer>) 
             ResultDetail::Summary => None,
             ResultDetail::Flows => slots(),
         },
-        inner: false,
+        inner: spec.inner,
         encapsulation: outer.map(|Outer { src, dst }| Encapsulation { src, dst }),
     }
 }

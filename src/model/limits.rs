@@ -119,6 +119,7 @@ pub const JOB: [Rule<JobField>; JobField::COUNT] = [
     one(JobField::SrcCidr, Kind::Prefix, Default::Absent),
     one(JobField::DstCidr, Kind::Prefix, Default::Absent),
     list(JobField::Dscp, DSCP, 64),
+    one(JobField::Inner, Kind::Boolean, Default::Value("false")),
     one(
         JobField::ResultDetail,
         Kind::Word { accepted: &["summary", "flows"], reserved: &["packets", "pcaplike"] },

@@ -4,6 +4,7 @@ pub mod admission;
 pub mod aggregate;
 pub mod counter;
 pub mod erspan;
+pub mod families;
 pub mod filter;
 pub mod job;
 pub mod limits;

@@ -40,7 +40,7 @@ def test_every_option_becomes_its_field_and_lists_carry_an_at_sign(switch, monke
     monkeypatch.setenv("SUDO_USER", "admin")
     options = (
         "--direction both --span-method none --duration 10 --sample-rate 7 --vlan 100 --detail summary --id j-2 "
-        "--no-otlp --anonymize --filter ip_proto=tcp,17 --filter l4_sport=80 --filter l4_sport=1000-2000 "
+        "--no-otlp --inner --anonymize --filter ip_proto=tcp,17 --filter l4_sport=80 --filter l4_sport=1000-2000 "
         "--filter l4_dport=443 --filter src_cidr=10.0.0.0/8 --filter dst_cidr=2001:db8::/32 --filter dscp=46,0"
     )
     with switch.daemon(always(RUNNING)):
@@ -64,6 +64,7 @@ def test_every_option_becomes_its_field_and_lists_carry_an_at_sign(switch, monke
         "result_detail": "summary",
         "otlp_export": "false",
         "anonymize": "true",
+        "inner": "true",
         "description": "a b",
         "owner": "admin",
     }
@@ -282,7 +283,7 @@ def test_global_reset_removes_a_field_and_the_row_with_the_last(switch):
 def test_global_has_an_option_for_every_setting(switch):
     plugin = run_plugin.load_plugin("config")
     options = {option.name for option in plugin.set_global.params}
-    assert options == set(plugin.SETTINGS) | {"reset"}
+    assert options == set(plugin.SETTINGS) | {"reset", "namespace"}
 
 
 @pytest.mark.parametrize(
@@ -366,5 +367,14 @@ def test_a_name_that_is_taken_is_not_taken_over(command):
 def test_a_plugin_imports_only_what_a_sonic_host_has(command):
     source = (run_plugin.PLUGINS / command / "plugins" / "telegen.py").read_text()
     modules = set(re.findall(r"^\s*(?:import|from) (\w+)", source, re.MULTILINE))
-    of_the_host = {"click", "config", "jsonpatch", "natsort", "swsscommon", "tabulate", "utilities_common"}
+    of_the_host = {
+        "click",
+        "config",
+        "generic_config_updater",
+        "jsonpatch",
+        "natsort",
+        "swsscommon",
+        "tabulate",
+        "utilities_common",
+    }
     assert modules - of_the_host - set(sys.stdlib_module_names) == set()
