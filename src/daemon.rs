@@ -23,11 +23,13 @@ use tokio::sync::{mpsc, watch};
 
 use crate::io::counters::Counters;
 use crate::io::executor::Executor;
+use crate::io::probe;
 use crate::io::source::{Input, Sources};
 use crate::io::survey::Surveyor;
 use crate::io::tables::JobTables;
 use crate::io::tap::{Attach, TapHost};
 use crate::io::taps::{self, Intervals, TapEvent, Taps};
+use crate::model::ability::Trials;
 use crate::model::job::JobId;
 use crate::model::report::{ExportState, Snapshot};
 use crate::model::schema::config_db;
@@ -125,6 +127,8 @@ struct Daemon {
     clears: mpsc::UnboundedSender<String>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     sinks: Sinks,
+    /// What was found out of the switch by trying.
+    trials: Trials,
     /// What is wrong until the daemon is started again, whatever the settings say next.
     lasting_errors: Vec<String>,
 }
@@ -154,7 +158,8 @@ impl Daemon {
         let tap_cost = taps::cost().context("find out how much memory a tap takes")?;
         let mut surveyor = Surveyor::new(databases, tap_cost)?;
         let world = surveyor.survey().await.context("read the switch's tables")?;
-        let info = host::daemon_info(&config, &world, errors).await?;
+        let trials = probe::trials(databases, &world, &settings, &host.state_dir).await;
+        let info = host::daemon_info(&config, host::capabilities(&world, &settings, &trials), errors).await?;
         let state = connect(databases, "STATE_DB").await?;
         let prior = state_db::read_prior(&state).await?;
 
@@ -188,6 +193,7 @@ impl Daemon {
             clears,
             snapshots,
             sinks,
+            trials,
             lasting_errors,
         })
     }
@@ -199,7 +205,7 @@ impl Daemon {
             let wake = self.wake(ends);
             let event = tokio::select! {
                 Some(input) = self.inputs.recv() => self.input(input),
-                Some(event) = self.outcomes.recv() => Some(event),
+                Some(event) = self.outcomes.recv() => Some(self.outcome(event)),
                 Some(event) = self.tap_events.recv() => self.tap_event(event),
                 Some(answer) = self.polls.recv() => self.numbers.polled(answer, self.started.elapsed()),
                 Some(key) = self.published.recv() => Some(Event::Published { key }),
@@ -270,6 +276,15 @@ impl Daemon {
                 None
             }
         }
+    }
+
+    /// A snapshot of the switch says, besides, what it can do now.
+    fn outcome(&mut self, event: Event) -> Event {
+        if let Event::Sessions { world } = &event {
+            let capabilities = host::capabilities(world, self.supervisor.settings(), &self.trials);
+            self.numbers.switch_seen(capabilities);
+        }
+        event
     }
 
     fn tap_event(&mut self, event: TapEvent) -> Option<Event> {

@@ -131,6 +131,14 @@ impl Numbers {
         self.info = Arc::new(DaemonInfo { settings_errors: errors, ..DaemonInfo::clone(&self.info) });
     }
 
+    /// The switch was looked at, and this is what it can do now.
+    pub fn switch_seen(&mut self, capabilities: BTreeMap<String, String>) {
+        if self.info.capabilities != capabilities {
+            self.info = Arc::new(DaemonInfo { capabilities, ..DaemonInfo::clone(&self.info) });
+            self.stale = true;
+        }
+    }
+
     /// The snapshot, if it differs from the one before.
     pub fn snapshot(&mut self, supervisor: &Supervisor) -> Option<Arc<Snapshot>> {
         let mut reports = BTreeMap::new();
@@ -180,7 +188,7 @@ fn same<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
 
 /// One line for each job's start, end and refusal.
 fn log_status(status: &JobStatus) {
-    let port = status.spec.as_ref().map_or("", |spec| &spec.port);
+    let port = status.spec.as_ref().map_or("", |spec| spec.ports.as_str());
     let (job, word, message) = (&status.key, status.status, &status.message);
     let reason = status.reason.map_or("", |reason| reason.as_str());
     match word {

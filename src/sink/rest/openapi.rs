@@ -232,7 +232,7 @@ fn kind_schema(kind: Kind) -> Value {
         ] }),
         Kind::Text { max_chars } => json!({ "type": "string", "maxLength": max_chars }),
         Kind::Timestamp => json!({ "type": "string", "format": "date-time" }),
-        Kind::PortName
+        Kind::PortNames
         | Kind::Prefix
         | Kind::IpAddress
         | Kind::Endpoint
@@ -259,7 +259,10 @@ mod tests {
             properties["duration_sec"],
             json!({ "type": "integer", "minimum": 1, "maximum": 86400, "default": 120 })
         );
-        assert_eq!(properties["span_method"], json!({ "type": "string", "enum": ["span", "none"], "default": "span" }));
+        assert_eq!(
+            properties["span_method"],
+            json!({ "type": "string", "enum": ["span", "erspan", "none"], "default": "span" })
+        );
         assert_eq!(properties["anonymize"], json!({ "type": "boolean", "default": false }));
         let filters = &properties["filters"]["properties"];
         let dscp =
