@@ -9,7 +9,10 @@
 //!
 //! No decision about a job is made here: the supervisor is asked, its effects are passed on.
 
+mod feature;
 mod host;
+mod journal;
+pub mod log;
 mod numbers;
 
 use std::path::PathBuf;
@@ -39,6 +42,8 @@ use crate::model::supervisor::{Effect, Event, Now, Supervisor};
 use crate::sink::state_db::{self, StateDb};
 use crate::sink::{otlp, rest};
 use crate::sonic::{DatabaseConfig, Fields, connect, wait_for_config_db};
+use feature::Feature;
+use log::Log;
 use numbers::{Numbers, PollAnswer};
 
 /// SIGTERM allows five seconds for everything; what is not over then is left to the next daemon's sweep.
@@ -57,6 +62,8 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// How taps attach.
     pub attach: Attach,
+    /// The process's log, to be set by the switch's table; `None`: it is a developer's and stays as it is.
+    pub log: Option<Arc<Log>>,
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -78,6 +85,10 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
         () = stop.asked() => return Ok(()),
     }
     let host = TapHost { attach: options.attach, state_dir: options.state_dir.clone() };
+    let _follower = match &options.log {
+        Some(log) => Some(AbortOnDrop(Arc::clone(log).follow(&databases).await?)),
+        None => None,
+    };
     let swept = host.sweep().context("remove what an earlier daemon left on network devices")?;
     if swept.filters + swept.qdiscs > 0 {
         tracing::warn!(filters = swept.filters, qdiscs = swept.qdiscs, "removed what an earlier daemon left");
@@ -87,6 +98,15 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     daemon.run(&mut stop).await;
     daemon.end().await;
     Ok(())
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// SIGTERM and SIGINT.
@@ -175,6 +195,7 @@ impl Daemon {
         let mut sinks = Sinks { closing: watch::channel(false).0, tasks: vec![tokio::spawn(sink.run())] };
         sinks.start_doors(databases, rest, snapshot)?;
 
+        sinks.tasks.push(tokio::spawn(Feature::new(databases)?.run(sinks.closing.subscribe())));
         let executor = Executor::start(databases, surveyor, outcome_sender)?;
         let taps = Taps::new(host, tap_sender, intervals(&settings));
         let now = Now { mono: started.elapsed(), wall: Timestamp::now() };

@@ -11,6 +11,7 @@ use crate::model::job::JobId;
 use crate::model::schema::{JobField, Reason};
 use crate::model::value::{FieldError, printable};
 use crate::sonic::database_config::DEFAULT_PATH;
+use crate::sonic::syslog::DEV_LOG;
 
 const VERSION: &str =
     concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("TELEGEN_COMMIT"), ", built ", env!("TELEGEN_BUILT_AT"), ")");
@@ -60,6 +61,9 @@ pub struct DaemonArgs {
     /// How taps attach: auto (tcx where the kernel has it), tcx or clsact
     #[arg(long, env = "TELEGEN_ATTACH", default_value = "auto", value_parser = parse_attach)]
     pub attach: Attach,
+    /// Where the system log listens
+    #[arg(long, hide = true, default_value = DEV_LOG, value_name = "SOCKET")]
+    pub syslog: PathBuf,
 }
 
 fn parse_attach(word: &str) -> Result<Attach, String> {

@@ -71,6 +71,10 @@ pub mod config_db {
     pub const VLAN_MEMBER: &str = "VLAN_MEMBER";
     /// Layer-3 interfaces, `INTERFACE|Ethernet0` and `INTERFACE|Ethernet0|10.0.0.1/31`.
     pub const INTERFACE: &str = "INTERFACE";
+    /// How much each component logs, and where to: `LOGLEVEL`, `LOGOUTPUT`.
+    pub const LOGGER: &str = "LOGGER";
+    /// SONiC's features, [`super::FEATURE_NAME`] among them if it was installed as one.
+    pub const FEATURE: &str = "FEATURE";
     /// Identity of the switch, key `localhost`.
     pub const DEVICE_METADATA: &str = "DEVICE_METADATA";
 }
@@ -101,6 +105,8 @@ pub mod state_db {
     pub const DAEMON_KEY: &str = "localhost";
     /// orchagent's word on mirror sessions: `status` is `active` or `inactive`.
     pub const MIRROR_SESSION: &str = "MIRROR_SESSION_TABLE";
+    /// Whether features are up.
+    pub const FEATURE: &str = "FEATURE";
     /// What the switch's SAI says it can do, key `switch`.
     pub const SWITCH_CAPABILITY: &str = "SWITCH_CAPABILITY";
 }
@@ -120,6 +126,9 @@ pub mod counters_db {
     /// Multicast and broadcast packets sent.
     pub const OUT_NON_UCAST: &str = "SAI_PORT_STAT_IF_OUT_NON_UCAST_PKTS";
 }
+
+/// The name of the feature, of its container and of its service.
+pub const FEATURE_NAME: &str = "telegen";
 
 /// Names of our mirror sessions begin with this; others are never touched.
 pub const SESSION_PREFIX: &str = "telegen_";

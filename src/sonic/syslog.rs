@@ -103,13 +103,17 @@ mod tests {
 
     #[test]
     fn a_line_has_priority_tag_and_process_and_is_one_line() {
-        assert_eq!(line(Severity::Notice, "telegen-sonic", 411, "job a started"), "<29>telegen-sonic[411]: job a started");
+        assert_eq!(
+            line(Severity::Notice, "telegen-sonic", 411, "job a started"),
+            "<29>telegen-sonic[411]: job a started"
+        );
         assert_eq!(line(Severity::Error, "x", 1, "a\nb\u{1b}[0m"), "<27>x[1]: a b [0m");
     }
 
     #[test]
     fn levels_are_the_words_of_swssloglevel_and_the_numbers_of_rfc_3164() {
-        for (number, word) in ["EMERG", "ALERT", "CRIT", "ERROR", "WARN", "NOTICE", "INFO", "DEBUG"].iter().enumerate() {
+        for (number, word) in ["EMERG", "ALERT", "CRIT", "ERROR", "WARN", "NOTICE", "INFO", "DEBUG"].iter().enumerate()
+        {
             let severity = Severity::from_word(word).expect("a level");
             assert_eq!((severity as usize, severity.as_str()), (number, *word));
         }

@@ -43,7 +43,7 @@ fn down_leaves_no_process_program_map_or_file() {
     let state = lab.state().clone();
     let network = std::fs::read_link(format!("/proc/{}/ns/net", state.process.pid)).unwrap();
     assert!(processes_in(&network).len() >= 2, "the lab and its Redis");
-    assert_eq!(remains(&state).len(), 1 + 3 + 3);
+    assert_eq!(remains(&state).len(), 1 + 4 + 3);
     assert!(!exists("/run/netns/switch") && !exists("/run/netns/asic"));
     lab.end().unwrap();
     assert_eq!(remains(&state), Vec::<String>::new());
