@@ -36,7 +36,7 @@ use crate::model::ability::Trials;
 use crate::model::job::JobId;
 use crate::model::report::{ExportState, Snapshot};
 use crate::model::schema::config_db;
-use crate::model::seed_variables;
+use crate::model::seed_variables::Variables;
 use crate::model::settings::Settings;
 use crate::model::supervisor::{Effect, Event, Now, Supervisor};
 use crate::sink::state_db::{self, StateDb};
@@ -164,7 +164,8 @@ impl Daemon {
         let started = Instant::now();
         let config = connect(databases, "CONFIG_DB").await?;
         let row = config.hgetall(&config.database().key(config_db::SETTINGS, config_db::SETTINGS_KEY)).await?;
-        let (settings, mut errors) = parse_settings(&row);
+        let variables = host::seed_variables();
+        let (settings, mut errors) = parse_settings(&row, &variables);
         let mut lasting_errors = Vec::new();
         let rest = match rest::bind(&settings.rest_listen).await {
             Ok(bound) => Some(bound),
@@ -205,7 +206,7 @@ impl Daemon {
             numbers,
             taps,
             executor,
-            _sources: Sources::start(databases, &input_sender)?,
+            _sources: Sources::start(databases, &variables, &input_sender)?,
             inputs,
             outcomes,
             tap_events,
@@ -382,8 +383,8 @@ fn intervals(settings: &Settings) -> Intervals {
     Intervals { results: settings.result_interval, flows: settings.flow_interval }
 }
 
-fn parse_settings(row: &Fields) -> (Settings, Vec<String>) {
-    let (settings, errors) = seed_variables::settings(row, |name| std::env::var(name).ok());
+fn parse_settings(row: &Fields, variables: &Variables) -> (Settings, Vec<String>) {
+    let (settings, errors) = variables.settings(row);
     let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
     for error in &errors {
         tracing::error!("TELEGEN|global: {error}");

@@ -12,6 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::model::ability::{Trials, abilities};
 use crate::model::report::{DaemonInfo, Device};
 use crate::model::schema::config_db;
+use crate::model::seed_variables::Variables;
 use crate::model::settings::Settings;
 use crate::model::world::World;
 use crate::sonic::RedisConnection;
@@ -53,6 +54,11 @@ pub fn warn_of_old_variables() {
             tracing::warn!("{name} is set and not read: {instead}");
         }
     }
+}
+
+/// Variables of the older seed that stand in for settings.
+pub fn seed_variables() -> Variables {
+    Variables::read(|name| std::env::var(name).ok())
 }
 
 /// What this host and switch can do, for people and programs that ask before they start a job.
