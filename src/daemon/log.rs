@@ -19,13 +19,11 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::model::job::rfc3339;
-use crate::model::schema::config_db;
+use crate::model::schema::{LOGGER_COMPONENT as COMPONENT, config_db};
 use crate::sonic::subscriber_table::RESYNC;
 use crate::sonic::syslog::{self, Severity, Syslog};
 use crate::sonic::{DatabaseConfig, Fields, RedisConnection, TableWatch, WatchEvent, connect};
 
-/// The component's name in `LOGGER`, and the tag of its lines.
-const COMPONENT: &str = "telegen-sonic";
 const LEVEL: &str = "LOGLEVEL";
 const OUTPUT: &str = "LOGOUTPUT";
 /// Events of other crates count as ours down to this level; what they say below is for their own developers.

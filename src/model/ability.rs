@@ -14,6 +14,23 @@ words! {
     }
 }
 
+impl Ability {
+    /// What people call it.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Ability::MirrorIngress => "mirror ingress",
+            Ability::MirrorEgress => "mirror egress",
+            Ability::Span => "span",
+            Ability::SpanToCpu => "span to CPU",
+            Ability::Erspan => "erspan",
+            Ability::MirrorSampling => "sampled mirror",
+            Ability::MirrorTruncation => "cut copies",
+            Ability::MirrorPolicer => "policed mirror",
+        }
+    }
+}
+
 words! {
     /// Whether the switch can.
     Verdict { Yes = "true", No = "false", Unknown = "unknown" }

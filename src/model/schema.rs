@@ -127,6 +127,9 @@ pub mod counters_db {
     pub const OUT_NON_UCAST: &str = "SAI_PORT_STAT_IF_OUT_NON_UCAST_PKTS";
 }
 
+/// The daemon's component in `LOGGER`, and the tag of its lines in the system log.
+pub const LOGGER_COMPONENT: &str = "telegen-sonic";
+
 /// The name of the feature, of its container and of its service.
 pub const FEATURE_NAME: &str = "telegen";
 
