@@ -194,19 +194,6 @@ pub const fn setting(field: SettingField) -> &'static Rule<SettingField> {
     &SETTINGS[field as usize]
 }
 
-/// The default of a job field as text: through the setting it names, where it names one. `None` if it has none.
-#[must_use]
-pub const fn job_default(field: JobField) -> Option<&'static str> {
-    match job(field).default {
-        Default::Value(value) => Some(value),
-        Default::Setting(setting_field) => match setting(setting_field).default {
-            Default::Value(value) => Some(value),
-            Default::Required | Default::Absent | Default::Setting(_) => None,
-        },
-        Default::Required | Default::Absent => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{JOB, SETTINGS};

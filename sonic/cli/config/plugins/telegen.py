@@ -343,26 +343,53 @@ def wait_for(seconds, condition):
     return answer
 
 
-def write_validated(asic, ctx, write):
-    """Writes through SONiC's own validation, where the switch asks for it (DEVICE_METADATA yang_config_validation).
+def write_validated(ctx, asic, table, key, row, merge=False):
+    """Makes `row` the row of `key`, or with `merge` sets its fields and keeps the others; None removes the row.
 
-    Only for TELEGEN and TELEGEN_MIRROR_PORT: validation compares all of CONFIG_DB before and after, and would trip over
-    job rows, which the daemon removes when a job ends. Only for the host's CONFIG_DB, too: a validated write always
-    goes there, whichever namespace's connector is wrapped (validated_config_db_connector.py makes a GenericUpdater
-    without a scope).
+    Through SONiC's own validation, where the switch asks for it (DEVICE_METADATA yang_config_validation). Only for
+    TELEGEN and TELEGEN_MIRROR_PORT: validation compares all of CONFIG_DB before and after, and would trip over job
+    rows, which the daemon removes when a job ends. Only for the host's CONFIG_DB, too: a validated write always goes
+    there, whichever namespace's connector is wrapped (validated_config_db_connector.py makes a GenericUpdater without
+    a scope).
     """
     # Imported here: they are `config`'s own modules, and `config telegen start` must not wait for them.
     from config.validated_config_db_connector import ValidatedConfigDBConnector  # noqa: PLC0415
     from generic_config_updater.gu_common import GenericConfigUpdaterError  # noqa: PLC0415
-    from jsonpatch import JsonPatchConflict  # noqa: PLC0415
+    from jsonpatch import JsonPatch, JsonPatchConflict  # noqa: PLC0415
+    from jsonpointer import JsonPointerException  # noqa: PLC0415
 
+    connector = asic.cfgdb if asic.namespace else ValidatedConfigDBConnector(asic.cfgdb)
     try:
-        write(asic.cfgdb if asic.namespace else ValidatedConfigDBConnector(asic.cfgdb))
-    except (ValueError, JsonPatchConflict) as error:
+        if getattr(connector, "yang_enabled", False):
+            connector.apply_patch(JsonPatch(patch_of(asic, table, key, row, merge)), table)
+        elif merge:
+            connector.mod_entry(table, key, row)
+        else:
+            connector.set_entry(table, key, row)
+    except (ValueError, JsonPatchConflict, JsonPointerException) as error:
         ctx.fail("Invalid ConfigDB. Error: {}".format(error))
     except GenericConfigUpdaterError as error:
         # It compares all of CONFIG_DB after the change, and a job that started or ended meanwhile changed it, too.
         ctx.fail("Written, but SONiC's validation is not sure of it; see 'show telegen status'. {}".format(error))
+
+
+def patch_of(asic, table, key, row, merge):
+    """The change as one operation of a JSON patch (RFC 6902).
+
+    The connector's own set_entry and mod_entry make lists to text, and their patch for the first row of a table begins
+    with an empty table, which is dropped again before the row comes (change_applier.py prune_empty_table).
+    """
+    if merge:
+        row = {**asic.cfgdb.get_entry(table, key), **row}
+    rows = set(asic.cfgdb.get_keys(table))
+    path = "/{}/{}".format(table, key)
+    if row:
+        return [
+            {"op": "add", "path": path, "value": row}
+            if rows
+            else {"op": "add", "path": "/" + table, "value": {key: row}}
+        ]
+    return [{"op": "remove", "path": "/" + table if rows == {key} else path}]
 
 
 #
@@ -581,11 +608,11 @@ def set_global(ctx, db, reset, namespace, **options):
 def change_settings(ctx, asic, given, reset):
     """Sets the fields in `given` and removes those in `reset`; the others stay as they are."""
     if not reset:
-        write_validated(asic, ctx, lambda config: config.mod_entry(SETTINGS_TABLE, SETTINGS_KEY, given))
+        write_validated(ctx, asic, SETTINGS_TABLE, SETTINGS_KEY, given, merge=True)
         return
     row = asic.cfgdb.get_entry(SETTINGS_TABLE, SETTINGS_KEY)
     row = {name: value for name, value in {**row, **given}.items() if name not in reset}
-    write_validated(asic, ctx, lambda config: config.set_entry(SETTINGS_TABLE, SETTINGS_KEY, row or None))
+    write_validated(ctx, asic, SETTINGS_TABLE, SETTINGS_KEY, row or None)
 
 
 @TELEGEN.group(name="mirror-port", cls=clicommon.AbbreviationGroup)
@@ -607,7 +634,7 @@ def add_mirror_port(ctx, db, port, netdev, namespace):
     asic, name = (asics(db, namespace)[0], port) if port == CPU_PORT else asic_of_port(ctx, db, namespace, port)
     if name != CPU_PORT and not clicommon.is_valid_port(asic.cfgdb, name):
         ctx.fail("Port {} does not exist".format(port))
-    write_validated(asic, ctx, lambda config: config.set_entry(MIRROR_PORT, name, {"netdev": netdev}))
+    write_validated(ctx, asic, MIRROR_PORT, name, {"netdev": netdev})
 
 
 @MIRROR_PORTS.command(name="del")
@@ -625,7 +652,7 @@ def del_mirror_port(ctx, db, port, namespace):
     if len(found) > 1:
         ctx.fail("Port {} is on {}; say which with -n".format(port, ", ".join(asic.namespace for asic, _ in found)))
     ((asic, name),) = found
-    write_validated(asic, ctx, lambda config: config.set_entry(MIRROR_PORT, name, None))
+    write_validated(ctx, asic, MIRROR_PORT, name, None)
 
 
 def register(cli):

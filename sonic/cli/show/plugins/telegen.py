@@ -38,6 +38,22 @@ HISTOGRAM_LISTS = ("bounds", "counts")
 # Fields of results, flows and histograms that are text although they may look like a number.
 TEXT = ("src", "dst", "ip_proto", "unit", "updated_at", "first_seen", "last_seen")
 
+# The IP protocols that people know by name (IANA protocol-numbers); the tables have the number.
+PROTOCOLS = {
+    "1": "icmp",
+    "2": "igmp",
+    "6": "tcp",
+    "17": "udp",
+    "47": "gre",
+    "50": "esp",
+    "51": "ah",
+    "58": "icmpv6",
+    "89": "ospf",
+    "103": "pim",
+    "112": "vrrp",
+    "132": "sctp",
+}
+
 FLOW_COLUMNS = (
     ("Source", "src"),
     ("Port", "l4_sport"),
@@ -445,12 +461,17 @@ def protocol_table(counters, total):
 
 
 def histogram_table(histogram):
-    """One line per bucket, with a bar. `counts` has one more item than `bounds`: what is above the last bound."""
+    """One line per bucket, with a bar, from the first to the last that is not empty.
+
+    `counts` has one more item than `bounds`: what is above the last bound.
+    """
     bounds = histogram.get("bounds", [])
     counts = histogram.get("counts", [])
+    filled = [index for index, count in enumerate(counts) if count]
     largest = max(counts, default=0)
     rows = []
-    for index, count in enumerate(counts):
+    for index in range(filled[0], filled[-1] + 1) if filled else range(0):
+        count = counts[index]
         label = "<= {}".format(bounds[index]) if index < len(bounds) else "> {}".format(bounds[-1]) if bounds else "all"
         bar = "#" * (-(-count * HISTOGRAM_BAR_CHARS // largest)) if largest else ""
         rows.append([label, count, bar])
@@ -589,6 +610,8 @@ def flows(ctx, db, job_id, as_json, namespace):
     if as_json:
         echo_json([{"rank": number(rank), **typed(row)} for rank, row in found])
         return
+    for _, row in found:
+        row["ip_proto"] = PROTOCOLS.get(row.get("ip_proto"), row.get("ip_proto", NA))
     body = [[rank] + [row.get(field, NA) for _, field in FLOW_COLUMNS] for rank, row in found]
     header = ["#"] + [title for title, _ in FLOW_COLUMNS]
     echo_table(body, header)
