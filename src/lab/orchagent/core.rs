@@ -14,8 +14,7 @@
 //! that is why DEL and HSET in one breath work (fact 7). Facts are those of the observed orchagent, by their numbers in
 //! `tests/lab_orchagent.rs`; file names are sonic-swss'.
 //!
-//! What it does not do: sampled sessions reach `active` and copy nothing, an active ERSPAN session does not follow its neighbour to
-//! another MAC address, and a LAG is expanded when its session is made, not again when a member joins.
+//! What it does not do: an active ERSPAN session does not follow its neighbour to another MAC address, and a LAG is expanded when its session is made, not again when a member joins.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -300,7 +299,6 @@ impl Orchagent {
                 out.push(Output::Log(format!("Failed to activate session {name}: {other} samples the port already")));
                 return;
             }
-            return self.activated(&name, out);
         }
         let destination = match &session.spec.destination {
             Destination::Span { port } => CopyDestination::Port(port.clone()),
@@ -311,7 +309,7 @@ impl Orchagent {
             },
             Destination::SpanToNowhere => return,
         };
-        let target = MirrorTarget { session: name.clone(), destination };
+        let target = MirrorTarget { session: name.clone(), destination, sampling: session.spec.sampling };
         for (port, side) in &session.spec.slots {
             out.push(Output::Bind { port: port.clone(), side: *side, target: target.clone() });
         }
@@ -363,9 +361,7 @@ impl Orchagent {
         let Some(session) = self.sessions.get_mut(name).filter(|session| session.active) else { return };
         session.active = false;
         // Whoever holds the binding now: it is gone (fact 5).
-        if session.spec.sampling.is_none() {
-            unbind(&session.spec, out);
-        }
+        unbind(&session.spec, out);
         let fields = vec![("status".to_owned(), "inactive".to_owned())];
         out.push(Output::WriteState { session: name.to_owned(), fields });
     }

@@ -239,7 +239,7 @@ fn kind_schema(kind: Kind) -> Value {
         ] }),
         Kind::Text { max_chars } => json!({ "type": "string", "maxLength": max_chars }),
         Kind::Timestamp => json!({ "type": "string", "format": "date-time" }),
-        Kind::PortName
+        Kind::PortNames
         | Kind::Prefix
         | Kind::IpAddress
         | Kind::Endpoint

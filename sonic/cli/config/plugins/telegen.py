@@ -35,11 +35,13 @@ SPAN_METHOD = {"kind": "word", "words": ["span", "erspan", "none"], "reserved": 
 FREE_TEXT = {"kind": "text", "max_chars": 128, "default": None}
 
 JOB_FIELDS = {
-    "port": {"kind": "port-name", "required": True},
+    "port": {"kind": "port-names", "required": True},
     "direction": {"kind": "word", "words": ["ingress", "egress", "both"], "reserved": [], "default": "ingress"},
     "span_method": {**SPAN_METHOD, "default": "setting:span_method"},
     "duration": {**DURATION, "default": "setting:default_duration"},
     "sample_rate": {**SAMPLE_RATE, "default": "setting:default_sample_rate"},
+    "mirror_sample_rate": {"kind": "integer", "min": 2, "max": 8388608, "default": None},
+    "mirror_truncate": {"kind": "integer", "min": 64, "max": 9216, "default": None},
     "vlan": {"kind": "integer", "min": 1, "max": 4094, "default": None},
     "ip_proto": {"kind": "ip-protocol", "max_items": 256, "default": None},
     "l4_sport": {"kind": "port-range", "max_items": 16, "default": None},
@@ -79,6 +81,7 @@ SETTINGS = {
     "cpu_limit": {"kind": "integer", "min": 1, "max": 100, "default": "20"},
     "memory_limit": {"kind": "integer", "min": 1, "max": 1024, "default": "64"},
     "allow_unprobed": {"kind": "boolean", "default": "false"},
+    "probe_switch": {"kind": "boolean", "default": "true"},
     "erspan_src_ip": {"kind": "prefix", "max_items": 16, "default": None},
     "erspan_dst_ip": {"kind": "ip-address", "default": None},
     "erspan_netdev": {"kind": "netdev", "default": None},
@@ -219,11 +222,12 @@ def asics(db, namespace):
 
 
 def asic_of_port(ctx, db, namespace, given):
-    """The ASIC that has the port, and the port's name there. Where there is only one, the daemon judges the name."""
+    """The ASIC that has the ports, and their names there. Where there is only one, the daemon judges the names."""
     candidates = asics(db, namespace)
     for asic in candidates:
         name = port_name(asic, given)
-        if name in asic.cfgdb.get_keys("PORT") or name in asic.cfgdb.get_keys("PORTCHANNEL"):
+        known = {*asic.cfgdb.get_keys("PORT"), *asic.cfgdb.get_keys("PORTCHANNEL")}
+        if known.issuperset(name.split(",")):
             return asic, name
     if len(candidates) > 1:
         ctx.fail("Port {} is on none of {}".format(given, ", ".join(asic.namespace for asic in candidates)))
@@ -394,16 +398,16 @@ def patch_of(asic, table, key, row, merge):
 
 
 def port_name(asic, given):
-    """The name of the port behind what the user typed, an alias in alias mode."""
+    """The names of the ports behind what the user typed, aliases in alias mode."""
     if clicommon.get_interface_naming_mode() == "alias":
-        return clicommon.InterfaceAliasConverter(asic).alias_to_name(given)
+        return ",".join(clicommon.InterfaceAliasConverter(asic).alias_to_name(port) for port in given.split(","))
     return given
 
 
 def port_label(asic, name):
-    """The name by which the user knows the port."""
+    """The names by which the user knows the ports."""
     if clicommon.get_interface_naming_mode() == "alias":
-        return clicommon.InterfaceAliasConverter(asic).name_to_alias(name)
+        return ",".join(clicommon.InterfaceAliasConverter(asic).name_to_alias(port) for port in name.split(","))
     return name
 
 
@@ -424,6 +428,8 @@ def TELEGEN():
 @job_option("--span-method", field="span_method", text="How copies reach the CPU")
 @job_option("--duration", field="duration", text="Seconds; the same as DURATION")
 @job_option("--sample-rate", field="sample_rate", text="Analyse 1 packet of N; totals are always exact")
+@job_option("--mirror-sample-rate", field="mirror_sample_rate", text="Let the ASIC copy 1 packet of N; totals are then of copies")
+@job_option("--mirror-truncate", field="mirror_truncate", text="Let the ASIC cut copies to this many bytes")
 @job_option("--vlan", field="vlan", text="Only this VLAN")
 @click.option(
     "--filter",
@@ -443,7 +449,7 @@ def TELEGEN():
 @clicommon.pass_db
 @click.pass_context
 def start(ctx, db, port, seconds, filters, job_id, no_otlp, inner, anonymize, namespace, **options):
-    """Observe PORT for DURATION seconds"""
+    """Observe PORT, or several with commas between, for DURATION seconds"""
     require_root(ctx)
     if seconds is not None and options["duration"] is not None:
         ctx.fail("DURATION and --duration say the same; give one of them")

@@ -24,6 +24,9 @@ FLOW = "TELEGEN_FLOW_TABLE"
 HISTOGRAM = "TELEGEN_HISTOGRAM_TABLE"
 DAEMON = "TELEGEN_DAEMON_TABLE"
 DAEMON_KEY = "localhost"
+# Beside what the switch can do stands why, under the same name and this; the daemon's words for it, and a person's.
+WHY = "_why"
+CAN = {"true": "yes", "false": "no"}
 
 NA = "N/A"
 HEARTBEAT_FRESH_SEC = 15
@@ -237,9 +240,9 @@ def echo_json(value):
 
 
 def port_label(asic, name):
-    """The port's alias in alias mode, its name otherwise."""
+    """The ports' aliases in alias mode, their names otherwise."""
     if clicommon.get_interface_naming_mode() == "alias":
-        return clicommon.InterfaceAliasConverter(asic).name_to_alias(name)
+        return ",".join(clicommon.InterfaceAliasConverter(asic).name_to_alias(port) for port in name.split(","))
     return name
 
 
@@ -427,6 +430,17 @@ def mix_lines(row):
     return lines
 
 
+def thinning_lines(row):
+    """A sampled or cut mirror makes the numbers those of copies: that comes before any of them is read."""
+    lines = []
+    if "packets_est" in row:
+        form = "Copies: the ASIC copied 1 of {} packets, and all counts are of copies: about {} +/- {} packets of the port"
+        lines.append(form.format(*(count(row, field) for field in ("mirror_sample_rate", "packets_est", "packets_err95"))))
+    if "mirror_truncate" in row:
+        lines.append("Copies: cut to {} bytes: bytes and lengths are of what is left".format(row["mirror_truncate"]))
+    return lines
+
+
 def tunnels_line(status, row):
     """What there is to say of tunnels besides their tables; empty if nothing."""
     if status.get("inner") == "true":
@@ -558,7 +572,7 @@ def results(ctx, db, job_id, as_json, namespace):
         click.echo("No results yet")
         return
     result = results_object(asic, job_id, row)
-    for line in copies_lines(row):
+    for line in [*thinning_lines(row), *copies_lines(row)]:
         click.echo(line)
     echo_part(health_text(status, row))
     summary = [[name, row[name]] for name in row if name in result and name not in ("updated_at", *IN_HEALTH)]
@@ -619,8 +633,14 @@ def status(db, as_json, namespace):
         if asic.namespace:
             click.echo("{}Namespace {}\n".format("" if asic is places[0] else "\n", asic.namespace))
         daemon, settings, mirror_ports = shown["daemon"], shown["settings"], shown["mirror_ports"]
-        echo_table([(name, daemon[name]) for name in ("state", *natsorted(set(daemon) - {"state"}))], ["Daemon", ""])
+        judged = [name for name in natsorted(daemon) if name + WHY in daemon]
+        plain = set(daemon) - {"state", *judged, *(name + WHY for name in judged)}
+        echo_table([(name, daemon[name]) for name in ("state", *natsorted(plain))], ["Daemon", ""])
         click.echo()
+        if judged:
+            rows = [(name, CAN.get(daemon[name], daemon[name]), daemon[name + WHY]) for name in judged]
+            echo_table(rows, ["This switch can", "", "Why"])
+            click.echo()
         values = {name: ",".join(value) if isinstance(value, list) else value for name, value in settings.items()}
         echo_table(natsorted(values.items()), ["Setting", "Value"])
         click.echo()
