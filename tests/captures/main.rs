@@ -15,6 +15,7 @@ mod numbers;
 mod rules;
 mod switch;
 mod tshark;
+mod tunnels;
 mod view;
 mod walk;
 

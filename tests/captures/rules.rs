@@ -13,13 +13,14 @@
 //! - A TCP segment is as long as IP says, even beyond the frame: what a mirror cut off was sent. tshark's own `tcp.len` ends with the frame.
 //! - A flow has the ports of the protocol in its class, never those of a packet inside.
 
-use telegen_sonic::lab::truth::{BrokenIp, Content, Fragment, Inside, Ip, MAX_LABELS, Packet, Tcp, Transport};
+use telegen_sonic::lab::truth::{BrokenIp, Content, Fragment, Inside, Ip, Packet, Tcp, Transport};
 use telegen_sonic::model::sample::FlowKey;
 use telegen_sonic::model::schema::{ErrorKind, EthClass, IpClass};
-use telegen_sonic::model::traffic::{Cast, HealthEvent, Rocev2Op, Tunnel};
+use telegen_sonic::model::traffic::{Cast, HealthEvent, Rocev2Op};
 
 use crate::numbers::{ethernet_by_name, ethernet_by_number, ip_by_name, ip_by_number, rocev2};
 use crate::tshark::Frame;
+use crate::tunnels::{mpls, tunnel};
 use crate::walk::Walk;
 
 /// Bytes of addresses and EtherType.
@@ -109,7 +110,10 @@ pub fn dissect(frame: &Frame<'_>) -> Result<Option<Dissection>, String> {
     let (ip, inside) = match (class, walk.name()) {
         (EthClass::Ipv4, "ip") | (EthClass::Ipv6, "ipv6") => {
             let ip = ip(&mut walk, Some(room))?;
-            let inside = if ip.is_ok_and(|ip| ip.fragment.is_none()) { tunnel(&mut walk)? } else { None };
+            let inside = match ip {
+                Ok(ip) if ip.fragment.is_none() => tunnel(&mut walk, ip.transport.ports.map(|(_, to)| to))?,
+                _ => None,
+            };
             (Some(ip), inside)
         }
         // The version contradicts the EtherType, so tshark does not begin.
@@ -193,7 +197,7 @@ fn ethernet(walk: &mut Walk<'_, '_>) -> Result<Ethernet, String> {
 type Read = Result<Result<Ip, BrokenIp>, String>;
 
 /// An IP packet, for which its frame has this many bytes if that is known. Leaves the walk behind the transport header.
-fn ip(walk: &mut Walk<'_, '_>, room: Option<usize>) -> Read {
+pub fn ip(walk: &mut Walk<'_, '_>, room: Option<usize>) -> Read {
     if walk.name() == "ip" { ipv4(walk, room) } else { ipv6(walk, room) }
 }
 
@@ -338,65 +342,4 @@ fn tcp(frame: &Frame<'_>, nth: usize, segment: Segment) -> Result<Tcp, String> {
         window: frame.must("tcp.window_size_value", nth)?,
         payload,
     })
-}
-
-/// What is behind an IP or UDP header, if that is a tunnel.
-fn tunnel(walk: &mut Walk<'_, '_>) -> Result<Option<Inside>, String> {
-    const GRE_ROUTING_OR_VERSION: u16 = 0x4007;
-    const VXLAN_VNI_VALID: u16 = 0x0800;
-    let (frame, name) = (walk.frame, walk.name());
-    let tunnel = match name {
-        "ip" | "ipv6" => Tunnel::Ipip,
-        "gre" => {
-            let nth = walk.enter();
-            let is_plain = frame.must::<u16>("gre.flags_and_version", nth)? & GRE_ROUTING_OR_VERSION == 0;
-            if !is_plain || !matches!(frame.must("gre.proto", nth)?, 0x0800_u16 | 0x86dd | 0x6558) {
-                return Ok(None);
-            }
-            Tunnel::Gre
-        }
-        "vxlan" => {
-            let nth = walk.enter();
-            let flags: Option<u16> = frame.number("vxlan.flags", nth)?;
-            // A cut header has no network identifier.
-            if flags.is_none_or(|flags| flags & VXLAN_VNI_VALID == 0) || frame.nth("vxlan.vni", nth).is_none() {
-                return Ok(None);
-            }
-            Tunnel::Vxlan
-        }
-        "geneve" => {
-            walk.enter();
-            Tunnel::Geneve
-        }
-        _ => return Ok(None),
-    };
-    Ok(Some(Inside { tunnel, content: content(walk)? }))
-}
-
-fn mpls(walk: &mut Walk<'_, '_>) -> Result<Option<Inside>, String> {
-    while walk.name() == "mpls" {
-        walk.enter();
-    }
-    if !matches!(walk.name(), "ip" | "ipv6") || walk.frame.count("mpls.label") > MAX_LABELS {
-        return Ok(None);
-    }
-    Ok(Some(Inside { tunnel: Tunnel::Mpls, content: content(walk)? }))
-}
-
-fn content(walk: &mut Walk<'_, '_>) -> Result<Content, String> {
-    if walk.name() == "eth" {
-        walk.enter();
-        while let ("ethertype", "vlan" | "ieee8021ad") = (walk.name(), walk.next_name()) {
-            walk.enter();
-            walk.enter();
-        }
-        if walk.name() != "ethertype" || !matches!(walk.next_name(), "ip" | "ipv6") {
-            return Ok(Content::NotIp);
-        }
-        walk.enter();
-    }
-    match walk.name() {
-        "ip" | "ipv6" => Ok(ip(walk, None)?.map_or(Content::BrokenIp, Content::Ip)),
-        name => Err(format!("a tunnel with {name:?} in it")),
-    }
 }

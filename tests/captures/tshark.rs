@@ -77,7 +77,7 @@ const FIELDS: [&str; 60] = [
     "infiniband.bth.opcode",
     "vxlan.flags",
     "vxlan.vni",
-    "geneve.version",
+    "geneve.proto_type",
     "gre.flags_and_version",
     "gre.proto",
 ];

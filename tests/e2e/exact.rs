@@ -115,9 +115,13 @@ pub(crate) fn totals_of(sent: &[&Sent]) -> Row {
             ("rocev2_ecn", &health.rocev2_ecn),
         ];
         for (family, by_name) in counts {
-            by_name.iter().for_each(|(name, packets)| add(format!("{family}_{name}"), *packets));
+            for (name, packets) in by_name {
+                add(format!("{family}_{name}"), *packets);
+            }
         }
-        health.dscp.iter().for_each(|(code_point, packets)| add(format!("dscp_{code_point}"), *packets));
+        for (code_point, packets) in &health.dscp {
+            add(format!("dscp_{code_point}"), *packets);
+        }
         for (name, packets) in [("fragments", sent.fragments), ("fragments_later", sent.fragments_later)] {
             if packets > 0 {
                 add(name.to_owned(), packets);
