@@ -1,7 +1,7 @@
 # Every target first makes sure that what it needs is there (scripts/setup.sh); nothing else uses the network.
 
 PYTHON_SOURCES := sonic tests scripts
-SHELL_SCRIPTS = $(wildcard scripts/*.sh scripts/kernels/*.sh) .ci/run
+SHELL_SCRIPTS = $(wildcard scripts/*.sh scripts/kernels/*.sh) .ci/run sonic/debug-dump/telegen
 BPF_SOURCES = $(wildcard bpf/*.c bpf/*.h)
 VENV := target/venv/bin
 
