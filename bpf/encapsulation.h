@@ -52,6 +52,13 @@ static __always_inline bool is_from_to(const __u64 src[2], const __u64 dst[2])
 
 #define IP4_AS_IP6(address) (bpf_htonl(0xffff) | (__u64)(address) << 32)
 
+/* Of a packet that says its length from start on; 0 is what one of more than 64 KiB says that GRO
+ * put together. */
+static __always_inline __u64 outer_end(const struct frame *frame, __u64 start, __be16 len)
+{
+	return len || !frame->skb->gso_size ? start + bpf_ntohs(len) : frame->len;
+}
+
 /* False: not GRE between the two addresses. */
 static __always_inline bool outer_ipv4(const struct frame *frame, __u64 offset, struct outer *outer)
 {
@@ -64,28 +71,39 @@ static __always_inline bool outer_ipv4(const struct frame *frame, __u64 offset, 
 		return false;
 	outer->fragment = ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_FRAGMENT_OFFSET);
 	outer->gre_offset = offset + ip->ihl * 4;
-	/* 0: a buffer of more than 64 KiB that GRO put together. */
-	outer->end = ip->tot_len ? offset + bpf_ntohs(ip->tot_len) : frame->len;
+	outer->end = outer_end(frame, offset, ip->tot_len);
 	return true;
 }
+
+/* Linux puts one destination options header in front of GRE: the encapsulation limit (RFC
+ * 2473, 5.1). */
+#define OUTER_OPTIONS_MAX 64
 
 static __always_inline bool outer_ipv6(const struct frame *frame, __u64 offset, struct outer *outer)
 {
 	struct scratch scratch;
 	const struct ipv6hdr *ip = frame_at(frame, offset, sizeof(*ip), &scratch);
 	const __u64 *addresses;
+	__u8 proto;
 
 	if (!ip || ip->version != 6)
 		return false;
 	addresses = (const void *)&ip->saddr;
 	if (!is_from_to(addresses, addresses + 2))
 		return false;
-	outer->fragment = ip->nexthdr == IPPROTO_FRAGMENT;
-	if (ip->nexthdr != IPPROTO_GRE && !outer->fragment)
-		return false;
+	proto = ip->nexthdr;
 	outer->gre_offset = offset + sizeof(*ip);
-	outer->end = ip->payload_len ? outer->gre_offset + bpf_ntohs(ip->payload_len) : frame->len;
-	return true;
+	outer->end = outer_end(frame, outer->gre_offset, ip->payload_len);
+	if (proto == IPPROTO_DSTOPTS) {
+		const __u8 *options = frame_at(frame, outer->gre_offset, 2, &scratch);
+
+		if (!options || (options[1] + 1) * 8 > OUTER_OPTIONS_MAX)
+			return false;
+		proto = options[0];
+		outer->gre_offset += (options[1] + 1) * 8;
+	}
+	outer->fragment = proto == IPPROTO_FRAGMENT;
+	return proto == IPPROTO_GRE || outer->fragment;
 }
 
 static __always_inline bool find_outer(const struct frame *frame, struct outer *outer)

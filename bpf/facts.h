@@ -125,19 +125,18 @@ static __always_inline __u8 tos_of(const struct frame *frame, const struct facts
 	return ip ? tos_in(ip, ip_version_of(facts) == 4) : 0;
 }
 
-/* Where the IP packet ends in the frame. Of a packet with an IP version. */
+/* Where the IP packet says that it ends: maybe behind the frame. Of a packet with an IP version. */
 static __always_inline __u64 ip_end_of(const struct frame *frame, const struct facts *facts)
 {
 	bool v4 = ip_version_of(facts) == 4;
-	__u64 offset = facts->ip_offset + (v4 ? 2 : 4), len;
+	__u64 offset = facts->ip_offset + (v4 ? 2 : 4);
 	struct scratch scratch;
 	const __be16 *at = frame_at(frame, offset, sizeof(*at), &scratch);
 
 	/* 0: TSO of more than 64 KiB, or a jumbogram. */
 	if (!at || !*at)
 		return frame->len;
-	len = facts->ip_offset + bpf_ntohs(*at) + (v4 ? 0 : sizeof(struct ipv6hdr));
-	return len < frame->len ? len : frame->len;
+	return facts->ip_offset + bpf_ntohs(*at) + (v4 ? 0 : sizeof(struct ipv6hdr));
 }
 
 /*

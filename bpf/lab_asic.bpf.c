@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * The virtual switch's ASIC: three programs on tc ingress in the "asic" network namespace.
+ * The virtual switch's ASIC: programs on tc in the "asic" network namespace.
  *
  *   wireN (outer end) <-> portN: lab_port counts, mirrors, forwards to the peer's portM, whose
- * wireM counts and swallows the frame cpuN <-> EthernetN (namespace "switch"): receives copies;
- * what the host sends leaves by the wire
+ *     wireM counts and swallows the frame
+ *   cpuN <-> EthernetN (namespace "switch"): receives copies; what the host sends leaves by the
+ * wire tunnel0 <-> collector0 (namespace "switch"): receives the copies of ERSPAN sessions, which
+ *     lab_tunnel.h wraps into GRE on their way out
  *
  * Ports are wired in pairs: 0 <-> 1, 2 <-> 3, ... No address table, no flooding: a test must know
  * where each frame goes. A frame reaches an EthernetN only as a mirror copy; that is the whole
@@ -16,11 +18,13 @@
 #include <bpf/bpf_helpers.h>
 
 #include "lab_types.h"
+#include "lab_tunnel.h"
 
 /* User space makes the devices with these interface indices, so that no lookup table is needed. */
 const volatile __u32 port_ifindex_base = 0;
 const volatile __u32 wire_ifindex_base = 0;
 const volatile __u32 cpu_ifindex_base = 0;
+const volatile __u32 tunnel_ifindex = 0;
 const volatile __u32 port_count = 0;
 /* The policer: nanoseconds per copy (0: no policer) and how far a destination may run ahead of it.
  */
@@ -36,6 +40,8 @@ enum side {
 
 /* The peer of port 2k is 2k+1. */
 #define PEER(port) ((port) ^ 1)
+/* Copies go to a port, or to the collector, whose row is behind those of the ports. */
+#define DESTINATIONS (port_count + 1)
 
 /* Key: CPU * port_count + port. */
 struct {
@@ -46,7 +52,7 @@ struct {
 	__type(value, struct lab_port_cell);
 } lab_ports SEC(".maps");
 
-/* Key: CPU * port_count + destination port. */
+/* Key: CPU * DESTINATIONS + destination. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -69,7 +75,7 @@ struct policer {
 				once this has passed */
 };
 
-/* Key: destination port. All CPUs share one policer, as all copies share one destination. */
+/* Key: destination. All CPUs share one policer, as all copies share one destination. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -125,30 +131,44 @@ static __always_inline bool policer_admits(__u32 destination)
 /* Sends a copy of the frame to where the port's side is bound, if it is bound at all. */
 static __always_inline void mirror(struct __sk_buff *skb, __u32 port, enum side side)
 {
-	__u32 key = port * 2 + side, octets = frame_octets(skb), destination, index;
-	struct lab_binding *binding = bpf_map_lookup_elem(&lab_bindings, &key);
+	__u32 key = port * 2 + side, octets = frame_octets(skb), index;
+	__u64 *bound = bpf_map_lookup_elem(&lab_bindings, &key);
 	struct lab_copy_cell *copies;
+	union {
+		__u64 word;
+		struct lab_binding binding;
+	} to;
+	enum fate fate;
 
-	if (!binding)
+	if (!bound)
 		return;
-	destination = *(volatile __u32 *)&binding->destination_plus_one;
-	if (!destination)
+	to.word = *(volatile __u64 *)bound;
+	if (!to.binding.destination_plus_one)
 		return;
-	destination -= 1;
-	index = bpf_get_smp_processor_id() * port_count + destination;
+	index = bpf_get_smp_processor_id() * DESTINATIONS + to.binding.destination_plus_one - 1;
 	copies = bpf_map_lookup_elem(&lab_copies, &index);
 	if (!copies)
 		return;
-	if (!policer_admits(destination)) {
+	if (!policer_admits(to.binding.destination_plus_one - 1)) {
 		copies->policed++;
 		return;
 	}
-	if (bpf_clone_redirect(skb, cpu_ifindex_base + destination, 0)) {
+	if (to.binding.tunnel_plus_one)
+		fate = send_through_tunnel(skb, to.binding.tunnel_plus_one - 1, tunnel_ifindex);
+	else
+		fate = send_copy(skb, cpu_ifindex_base + to.binding.destination_plus_one - 1);
+	switch (fate) {
+	case FATE_DELIVERED:
+		copies->delivered++;
+		copies->delivered_octets += octets;
+		break;
+	case FATE_REFUSED:
 		copies->refused++;
-		return;
+		break;
+	case FATE_LOST:
+		copies->lost++;
+		break;
 	}
-	copies->delivered++;
-	copies->delivered_octets += octets;
 }
 
 /* The frame leaves the switch through the port's wire. */
@@ -203,6 +223,13 @@ int lab_wire(struct __sk_buff *skb)
 		cell->left_octets += frame_octets(skb);
 	}
 	return TC_ACT_SHOT;
+}
+
+/* A copy leaves for the collector. */
+SEC("tc")
+int lab_wrap(struct __sk_buff *skb)
+{
+	return wrap(skb) ? TC_ACT_SHOT : TC_ACT_OK;
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -22,18 +22,46 @@ struct lab_port_cell {
 	__u64 left_octets;
 };
 
-/* One cell per CPU and destination port: what became of the copies for it. */
+/* One cell per CPU and destination (a port, or the collector): what became of the copies for it.
+ * Octets are the copied frames', without what they were wrapped into.
+ */
 struct lab_copy_cell {
 	__u64 delivered;
 	__u64 delivered_octets;
 	__u64 policed; /* over the rate of --policer */
 	__u64 refused; /* the kernel did not take it: longer than the device allows, or its queue
 			  was full */
+	__u64 lost;    /* numbered, then dropped on purpose: a loss on the way to the collector */
 };
 
-/* One per port and side: where its copies go. */
+/* One per port and side: where its copies go. Read and written as one 64-bit word. */
 struct lab_binding {
-	__u32 destination_plus_one; /* 0: nowhere */
+	__u32 destination_plus_one; /* row of lab_copies; 0: nowhere */
+	__u32 tunnel_plus_one;	    /* row of lab_tunnels; 0: copies go as they are */
+};
+
+/* Ethernet 14, IPv6 40, GRE with all options 16, the longest header behind it 22. */
+#define LAB_HEAD_OCTETS 96
+/* Sessions that can have copies wrapped at once; a SAI has room for about ten. */
+#define LAB_TUNNELS 16
+
+/* How one ERSPAN session wraps its copies: the bytes in front of them, and where what differs from
+ * copy to copy stands in these. User space writes it before a binding names it.
+ */
+struct lab_tunnel {
+	__u32 next_sequence; /* of the session, whatever the port */
+	__u32 drop_every;    /* every so-manieth copy is lost; 0: none */
+	__u32 ip_sum;	     /* IPv4: one's complement sum of the header with a length of 0 */
+	__u8 head_octets;
+	__u8 is_ipv6;
+	/* Places in head; 0: not there. */
+	__u8 checksum_at;
+	__u8 sequence_at;
+	__u8 erspan_at;
+	__u8 gre_at;
+	__u8 erspan_version; /* 1: type II; 2: type III */
+	__u8 unused;	     /* no byte of the struct is padding */
+	__u8 head[LAB_HEAD_OCTETS];
 };
 
 #endif

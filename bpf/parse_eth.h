@@ -57,8 +57,8 @@ static __always_inline enum eth_class eth_class(__u16 proto)
 	}
 }
 
-/* Ethernet and up to MAX_VLAN_TAGS tags, packet->tags of which (one in vlan_tci) are not in the
- * bytes. */
+/* Ethernet at packet->offset and up to MAX_VLAN_TAGS tags, packet->tags of which (one in vlan_tci)
+ * are not in the bytes. */
 static __always_inline int parse_ethernet(const struct frame *frame, struct packet *packet)
 {
 	const struct ethhdr *eth;
@@ -66,11 +66,11 @@ static __always_inline int parse_ethernet(const struct frame *frame, struct pack
 	__u16 proto;
 
 	packet->eth_class = ETH_TRUNCATED;
-	eth = frame_at(frame, 0, sizeof(*eth), &scratch);
+	eth = frame_at(frame, packet->offset, sizeof(*eth), &scratch);
 	if (!eth)
 		return packet_error(packet, ERROR_TRUNCATED_ETH);
 	proto = bpf_ntohs(eth->h_proto);
-	packet->offset = sizeof(*eth);
+	packet->offset += sizeof(*eth);
 #pragma unroll
 	for (int i = 0; i < MAX_VLAN_TAGS; i++) {
 		const struct vlan_tag *tag;

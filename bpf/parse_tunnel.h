@@ -3,7 +3,7 @@
  * What is inside of what: tunnels of the traffic itself. The contract is in layer.h;
  * packet->tunnel says which tunnel it was, TUNNEL_NONE if there is none or its header is cut.
  *
- * Only whole packets without errors are opened, and only their first tunnel.
+ * Fragments and packets with broken headers are not opened, and of others only the first tunnel.
  */
 #ifndef TELEGEN_PARSE_TUNNEL_H
 #define TELEGEN_PARSE_TUNNEL_H
@@ -167,7 +167,8 @@ static __always_inline int parse_tunnel(const struct frame *frame, struct packet
 	int next = STOP;
 
 	packet->tunnel = TUNNEL_NONE;
-	if (packet->errors || packet->fragment)
+	/* Of one that claims more than there is, what is there will do: mirrors truncate. */
+	if (packet->errors & ~(1U << ERROR_MALFORMED_IP) || packet->fragment)
 		return STOP;
 	if (packet->eth_class == ETH_MPLS) {
 		packet->tunnel = TUNNEL_MPLS;

@@ -31,6 +31,7 @@ use crate::io::taps::{self, Intervals, TapEvent, Taps};
 use crate::model::job::JobId;
 use crate::model::report::{ExportState, Snapshot};
 use crate::model::schema::config_db;
+use crate::model::seed_variables;
 use crate::model::settings::Settings;
 use crate::model::supervisor::{Effect, Event, Now, Supervisor};
 use crate::sink::state_db::{self, StateDb};
@@ -346,7 +347,7 @@ fn intervals(settings: &Settings) -> Intervals {
 }
 
 fn parse_settings(row: &Fields) -> (Settings, Vec<String>) {
-    let (settings, errors) = Settings::parse(row);
+    let (settings, errors) = seed_variables::settings(row, |name| std::env::var(name).ok());
     let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
     for error in &errors {
         tracing::error!("TELEGEN|global: {error}");

@@ -7,7 +7,7 @@
 
 #![allow(clippy::unwrap_used)] // test code all through; clippy.toml's exception covers only what is inside a #[test]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use telegen_sonic::io::tables::members::REST_MEMBERS;
 use telegen_sonic::model::job::{Fields, JobId, JobSpec};
 use telegen_sonic::model::limits::{self, Default, Kind, Rule};
-use telegen_sonic::model::schema::{JobField, SettingField, config_db};
+use telegen_sonic::model::schema::{CountFamily, CounterFamily, JobField, ResultField, SettingField, config_db};
 use telegen_sonic::model::settings::Settings;
 use telegen_sonic::model::value::IP_PROTOCOL_NUMBERS;
 
@@ -90,7 +90,7 @@ fn rule_json<F: Copy>(rule: &Rule<F>) -> Value {
         Kind::Endpoint => json!({"kind": "endpoint"}),
         Kind::Listen => json!({"kind": "listen"}),
         Kind::Netdev => json!({"kind": "netdev"}),
-        Kind::EtherType => json!({"kind": "ether-type"}),
+        Kind::GreType => json!({"kind": "gre-type"}),
         Kind::Path => json!({"kind": "path"}),
     };
     out["required"] = Value::from(rule.default == Default::Required);
@@ -143,6 +143,34 @@ fn yang_has_the_models_fields_ranges_words_and_defaults() {
 fn the_plugin_has_the_models_fields_ranges_words_and_defaults() {
     let Some(plugin) = plugin_table("the_plugin_has_the_models_fields_ranges_words_and_defaults") else { return };
     assert_eq!(differences(&model_table(), &plugin), Vec::<String>::new());
+}
+
+#[test]
+fn the_plugin_knows_every_family_of_results_and_names_every_event_and_error() {
+    let Some(plugin) = plugin_table("the_plugin_knows_every_family_of_results_and_names_every_event_and_error") else {
+        return;
+    };
+    let of = |part: &str| -> BTreeSet<String> {
+        let names = plugin["results"][part].as_array().unwrap();
+        names.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+    };
+    let words = |words: Vec<String>| -> BTreeSet<String> { words.into_iter().collect() };
+    assert_eq!(of("counters"), words(CounterFamily::ALL.iter().map(ToString::to_string).collect()));
+    assert_eq!(of("counts"), words(CountFamily::ALL.iter().map(ToString::to_string).collect()));
+    let first = ResultField::ALL.iter().position(|field| *field == ResultField::TcpTracked).unwrap();
+    assert_eq!(of("measured"), words(ResultField::ALL[first..].iter().map(ToString::to_string).collect()));
+    let fields =
+        |family: CountFamily| -> Vec<String> { family.names().iter().map(|name| format!("{family}_{name}")).collect() };
+    let (findings, events, errors) = (of("findings"), fields(CountFamily::Health), fields(CountFamily::Error));
+    let missing: Vec<&String> = events.iter().chain(&errors).filter(|field| !findings.contains(*field)).collect();
+    assert_eq!(missing, Vec::<&String>::new());
+    let mut known: BTreeSet<String> = ResultField::ALL.iter().map(ToString::to_string).collect();
+    known.extend(CountFamily::ALL.iter().flat_map(|family| fields(*family)));
+    assert_eq!(findings.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new());
+    // Errors and events are findings, all other counts are distributions.
+    let mut mix = of("counts");
+    mix.retain(|family| !["error", "health"].contains(&family.as_str()));
+    assert_eq!(of("mix"), mix);
 }
 
 /// REST's ranges, words and defaults are made from `limits` (its OpenAPI document is tested for that); its names are its own.
@@ -210,7 +238,8 @@ fn job(field: JobField, value: &str) -> Value {
 
 fn setting(field: SettingField, value: &str) -> Value {
     let mut row = json!({});
-    row[field.as_str()] = json!(value);
+    let items: Vec<&str> = value.split(',').collect();
+    row[field.as_str()] = if field.is_list() { json!(items) } else { json!(value) };
     json!({"TELEGEN": {"global": row}})
 }
 
@@ -253,7 +282,10 @@ fn edges(kind: Kind) -> Vec<String> {
         Kind::Netdev => {
             texts(&["eth0", "Ethernet-BP0.1", "123456789012345", "1234567890123456", "a b", "a/b", "a:b", "..", ""])
         }
-        Kind::EtherType => texts(&["0x88be", "35006", "65535", "65536", "0x10000", "88be"]),
+        Kind::GreType => texts(&[
+            "0x88be", "0X88BE", "35006", "0x8949", "35145", "0x6558", "25944", "0x22eb", "8939", "88be", "0x0800",
+            "2048", "65536",
+        ]),
         // All fields of this kind are reserved: the model does not look at their values yet.
         Kind::Path => texts(&["/etc/x.pem"]),
         Kind::PortName => texts(&["Ethernet0", "PortChannel0001", "Ethernet-BP0", "", "Ethernet 0"]),

@@ -88,13 +88,14 @@ async fn the_version_says_commit_and_date() {
 async fn a_job_that_runs_is_told_in_one_line() {
     let switch = Switch::start();
     let _daemon = FakeDaemon::start(&switch.redis.config).await;
-    let ran = switch.run(&["start", "Ethernet16", "60", "--id", "j1", "--filter", "ip_proto=tcp"]).await.succeeded();
+    let ran = switch.run(&["start", "Ethernet16", "60", "--id", "j1", "--filter", "ip_proto=tcp", "--inner"]);
+    let ran = ran.await.succeeded();
     let state = switch.redis.connect("STATE_DB").await.hgetall("TELEGEN_JOB_TABLE|j1").await.unwrap();
     let until = &state["expires_at"];
     assert_eq!(ran.stdout, format!("job j1 on Ethernet16: running until {until}, copies arrive on Ethernet120\n"));
     let mut written = switch.redis.connect("CONFIG_DB").await.hgetall("TELEGEN_JOB|j1").await.unwrap();
     assert_eq!(written.remove("expires_at").as_ref(), Some(until));
-    assert_eq!(written, row([("port", "Ethernet16"), ("duration", "60"), ("ip_proto@", "tcp")]));
+    assert_eq!(written, row([("port", "Ethernet16"), ("duration", "60"), ("ip_proto@", "tcp"), ("inner", "true")]));
     let again = switch.run(&["start", "Ethernet16", "--json"]).await.succeeded().json();
     assert_eq!((&again["status"], &again["interface"]), (&json!("running"), &json!("Ethernet120")));
     assert_eq!(again["job_id"].as_str().unwrap().len(), 12);
@@ -227,6 +228,10 @@ async fn results_are_drawn_or_json_and_a_locale_without_utf_8_gets_ascii() {
     assert!(drawn.contains("\n1  udp 10.0.0.1:4000 → 10.0.0.2:443        600 ±40  50.0 %  38,400\n"), "{drawn}");
     assert!(drawn.contains("  ≤ 64 B  ████████████████████████████████████████  12  100.0 %\n"), "{drawn}");
     assert!(!drawn.contains('\x1b'));
+    let health = "\nHEALTH          PACKETS  SHARE  OF           MEANS\n\
+                  ECN congestion      100  8.3 %  ECN-capable  queues on the way were congested\n\nETHERNET";
+    assert!(drawn.contains(health), "{drawn}");
+    assert!(drawn.contains("\n2 different flows among the analysed packets\n"), "{drawn}");
     let ascii = within("the command", switch.command(&["results", "old"]).env("LC_ALL", "C").output()).await.unwrap();
     assert!(ascii.stdout.is_ascii() && !ascii.stdout.is_empty());
     let value = switch.run(&["results", "old", "--json"]).await.succeeded().json();

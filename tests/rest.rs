@@ -192,7 +192,7 @@ async fn what_cannot_be_taken_is_refused_with_the_members_name_and_nothing_is_wr
         (json!({ "port": "Ethernet0", "result_detail": "packets" }), 400, "invalid_field", "result_detail"),
         (json!({ "port": "Ethernet0", "job_id": "a|b" }), 400, "invalid_field", "job_id"),
         // Reserved: the switch cannot do it, which is not the request's fault.
-        (json!({ "port": "Ethernet0", "span_method": "erspan" }), 503, "mirror_unsupported", "span_method"),
+        (json!({ "port": "Ethernet0", "span_method": "psample" }), 503, "mirror_unsupported", "span_method"),
     ];
     for (body, status, error, field) in cases {
         let response = shim.post(&body).await;
@@ -275,9 +275,10 @@ async fn the_older_seeds_routes_do_the_same() {
     let redis = Redis::start();
     let _daemon = FakeDaemon::start(&redis.config).await;
     let shim = Shim::start(&redis).await;
-    let body = json!({ "port": "Ethernet0", "direction": "ingress", "job_id": "j1" }).to_string();
+    let body = json!({ "port": "Ethernet0", "direction": "ingress", "job_id": "j1", "inner": true }).to_string();
     let started = shim.call("POST", "/jobs/start", &body).await;
     assert_eq!(started.json(), json!({ "job_id": "j1", "status": "running", "interface": "Ethernet120" }));
+    assert_eq!(shim.get("/jobs/j1").await.json()["inner"], true);
     assert_eq!(shim.get("/jobs/j1").await.json(), shim.get(&format!("{JOBS}/j1")).await.json());
     let stopped = shim.call("POST", "/jobs/j1/stop", "").await;
     assert_eq!((stopped.status, stopped.json()), (200, json!({ "job_id": "j1", "status": "stopped" })));
@@ -294,6 +295,13 @@ async fn jobs_of_an_earlier_daemon_are_answered_from_their_rows() {
     let results = shim.get(&format!("{JOBS}/old/results")).await.json();
     assert_eq!((&results["packets_total"], &results["window_sec"]), (&json!(1200), &json!(120.0)));
     assert_eq!(results["protocols"]["ip"], json!({ "udp": { "packets": 1200, "bytes": 76800 } }));
+    assert_eq!(results["services"], json!({ "dns": { "packets": 600, "bytes": 38400 } }));
+    let health = json!({
+        "events": {}, "cast": { "unicast": 1200 }, "ecn": { "ect0": 1100, "ce": 100 }, "dscp": {}, "tcp_flags": {},
+        "segments": null, "rocev2": { "ops": {}, "ecn": {} },
+    });
+    assert_eq!(results["health"], health);
+    assert_eq!((&results["copies"], &results["distinct_flows"]), (&Value::Null, &json!({ "estimate": 2, "err95": 0 })));
     let tuples: Vec<&Value> = results["top_flows"].as_array().unwrap().iter().map(|flow| &flow["5tuple"]).collect();
     assert_eq!(tuples, ["udp 10.0.0.1:4000 -> 10.0.0.2:443", "udp 10.0.0.1:4000 -> 10.0.0.2:53"]);
     assert_eq!((&results["top_flows"][0]["pkts"], &results["top_flows"][0]["pkts_err95"]), (&json!(600), &json!(40)));
@@ -316,7 +324,7 @@ async fn all_of_top_k_comes_from_memory_where_the_table_holds_only_its_beginning
     assert_eq!(results["top_flows"].as_array().unwrap().len(), 150);
     assert_eq!(
         results["histograms"],
-        json!({ "packet_size": { "unit": "By", "bounds": [64], "counts": [3, 0], "sum": 192, "count": 3 } })
+        json!({ "packet_size": { "unit": "By", "bounds": [64], "counts": [3, 0], "sum": 192, "count": 3, "sample_rate": 1 } })
     );
     assert_eq!(results["packets_total"], 1200);
 }

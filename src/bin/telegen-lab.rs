@@ -11,6 +11,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 use telegen_sonic::lab::collector;
 use telegen_sonic::lab::control::{self, FaultName, FaultRequest};
+use telegen_sonic::lab::gre::{GreOptions, Header};
 use telegen_sonic::lab::layout::PortCount;
 use telegen_sonic::lab::lifecycle;
 use telegen_sonic::lab::profiles::Profile;
@@ -70,6 +71,26 @@ enum FaultCommand {
     Reject,
     /// Keep new sessions inactive.
     Inactive,
+    /// Let nobody be known at the destination of ERSPAN sessions.
+    Unresolved,
+    /// Wrap the copies of ERSPAN sessions that become active from now on in another way.
+    Erspan {
+        /// What stands behind the GRE header: plain, type2, type3, type3-long, teb or 8949; by default what goes with gre_type.
+        #[arg(long)]
+        header: Option<Header>,
+        /// A key in the GRE header.
+        #[arg(long)]
+        key: Option<u32>,
+        /// A sequence number in the GRE header; type2 and type3 have it anyway.
+        #[arg(long)]
+        sequence: bool,
+        /// A checksum in the GRE header.
+        #[arg(long)]
+        checksum: bool,
+        /// Lose every N-th copy after it has got its number.
+        #[arg(long, value_name = "N")]
+        drop: Option<NonZeroU32>,
+    },
     /// Take live sessions out of the hardware now.
     Lose,
     /// Do everything this many milliseconds later.
@@ -152,6 +173,10 @@ impl From<FaultCommand> for FaultName {
         match command {
             FaultCommand::Reject => FaultName::Reject,
             FaultCommand::Inactive => FaultName::Inactive,
+            FaultCommand::Unresolved => FaultName::Unresolved,
+            FaultCommand::Erspan { header, key, sequence, checksum, drop: drop_every } => {
+                FaultName::Erspan(GreOptions { header, key, sequence, checksum, drop_every })
+            }
             FaultCommand::Lose => FaultName::Lose,
             FaultCommand::Slow { milliseconds } => FaultName::Slow(milliseconds),
             FaultCommand::Dead => FaultName::Dead,

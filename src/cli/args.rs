@@ -158,6 +158,9 @@ pub struct StartArgs {
     /// Only matching packets; may be repeated. Keys: vlan, ip_proto, l4_sport, l4_dport, src_cidr, dst_cidr, dscp
     #[arg(long = "filter", value_name = "KEY=VALUE")]
     pub filters: Vec<String>,
+    /// Look into tunnels: filters and flows then speak of what is inside of VXLAN, Geneve, GRE, IP-in-IP and MPLS, where there is something
+    #[arg(long)]
+    pub inner: bool,
     /// What is kept: summary or flows [default: flows]
     #[arg(long, value_name = "DETAIL")]
     pub detail: Option<String>,
@@ -205,6 +208,7 @@ impl StartArgs {
             (JobField::Owner, self.owner.clone()),
             (JobField::OtlpExport, flag(self.no_otlp, "false")),
             (JobField::Anonymize, flag(self.anonymize, "true")),
+            (JobField::Inner, flag(self.inner, "true")),
         ];
         let mut fields: BTreeMap<JobField, String> =
             given.into_iter().filter_map(|(field, value)| Some((field, value?))).collect();
@@ -292,8 +296,10 @@ mod tests {
     #[test]
     fn flags_become_fields() {
         let fields: BTreeMap<JobField, String> =
-            start(&["Ethernet0", "--no-otlp", "--anonymize"]).unwrap().into_iter().collect();
+            start(&["Ethernet0", "--no-otlp", "--anonymize", "--inner"]).unwrap().into_iter().collect();
         assert_eq!((&*fields[&JobField::OtlpExport], &*fields[&JobField::Anonymize]), ("false", "true"));
+        assert_eq!(fields[&JobField::Inner], "true");
+        assert!(!start(&["Ethernet0"]).unwrap().iter().any(|(field, _)| *field == JobField::Inner));
     }
 
     #[test]

@@ -37,13 +37,8 @@ pub fn lock(state_dir: &Path) -> anyhow::Result<Lock> {
     }
 }
 
-/// Variables of the older seed: none is read, each has a field of `TELEGEN|global` that does its work, or none.
-const OLD_VARIABLES: [(&str, &str); 8] = [
-    ("TELEGEN_ERSPAN_NAME", "set erspan_netdev in TELEGEN|global"),
-    ("TELEGEN_ERSPAN_REMOTE", "set erspan_dst_ip in TELEGEN|global"),
-    ("TELEGEN_ERSPAN_LOCAL", "set erspan_src_ip in TELEGEN|global"),
-    ("TELEGEN_ERSPAN_TTL", "set erspan_ttl in TELEGEN|global"),
-    ("TELEGEN_ERSPAN_TOS", "set erspan_dscp in TELEGEN|global"),
+/// Variables of the older seed that are not read (those that are: `model::seed_variables`), and what does their work.
+const OLD_VARIABLES: [(&str, &str); 3] = [
     ("TELEGEN_MIRROR_MODE", "set span_method in TELEGEN|global"),
     ("TELEGEN_ERSPAN_DEV", "the port is the job's"),
     ("TELEGEN_ERSPAN_KEY", "SONiC's mirror sessions have no key"),

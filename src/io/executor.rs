@@ -45,7 +45,7 @@ impl Executor {
     /// it is handed back.
     pub fn submit(&self, effect: Effect, taps: &mut Taps) -> Option<String> {
         match effect {
-            Effect::OpenTap { id, spec, netdev, hooks } => taps.open(&id, &spec, netdev, hooks),
+            Effect::OpenTap { id, spec, netdev, hooks, outer } => taps.open(&id, &spec, netdev, hooks, outer),
             Effect::CloseTap { id } => taps.close(&id),
             Effect::Log { line } => tracing::warn!("{line}"),
             Effect::ClearResults { key } => return Some(key),

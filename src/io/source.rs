@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::model::job::{Fields, JobId};
 use crate::model::schema::{SESSION_PREFIX, Source, appl_db, config_db, state_db};
+use crate::model::seed_variables;
 use crate::model::settings::Settings;
 use crate::model::supervisor::{Event, SessionState};
 use crate::sonic::consumer_table::TableOp;
@@ -168,6 +169,6 @@ fn row(door: Source, key: String, fields: Option<Fields>) -> Input {
 }
 
 fn settings(fields: &Fields) -> Input {
-    let (settings, errors) = Settings::parse(fields);
+    let (settings, errors) = seed_variables::settings(fields, |name| std::env::var(name).ok());
     Input::Settings(Box::new(settings), errors.iter().map(ToString::to_string).collect())
 }

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use nix::net::if_::if_nametoindex;
 use tokio::sync::mpsc;
 
-use super::tap::{DEFAULT_MEMORY, FlowSlots, Hooks, Tap, TapHost, TapPlan, possible_cpus};
+use super::tap::{DEFAULT_MEMORY, Encapsulation, FlowSlots, Hooks, Tap, TapHost, TapPlan, possible_cpus};
+use crate::model::erspan::Outer;
 use crate::model::filter::Filter;
 use crate::model::job::{Direction, JobId, JobSpec, ResultDetail};
 use crate::model::sample::Sample;
@@ -81,9 +82,9 @@ impl Taps {
     }
 
     /// Opens a tap; answered by [`TapEvent::Opened`].
-    pub fn open(&mut self, id: &JobId, spec: &JobSpec, netdev: String, hooks: Direction) {
+    pub fn open(&mut self, id: &JobId, spec: &JobSpec, netdev: String, hooks: Direction, outer: Option<Outer>) {
         let (commands, receiver) = channel();
-        let plan = plan(spec, netdev, hooks);
+        let plan = plan(spec, netdev, hooks, outer);
         let reader =
             Reader { id: id.clone(), host: self.host.clone(), events: self.events.clone(), intervals: self.intervals };
         let thread = std::thread::Builder::new().name(format!("tap-{id}"));
@@ -151,7 +152,7 @@ pub fn cost() -> std::io::Result<TapCost> {
     Ok(TapCost { summary_bytes: bytes(None), flows_bytes: bytes(FlowSlots::within(DEFAULT_MEMORY, cpus)) })
 }
 
-fn plan(spec: &JobSpec, netdev: String, hooks: Direction) -> TapPlan {
+fn plan(spec: &JobSpec, netdev: String, hooks: Direction, outer: Option<Outer>) -> TapPlan {
     let slots = || possible_cpus().ok().and_then(|cpus| FlowSlots::within(DEFAULT_MEMORY, cpus));
     TapPlan {
         netdev,
@@ -166,8 +167,8 @@ fn plan(spec: &JobSpec, netdev: String, hooks: Direction) -> TapPlan {
             ResultDetail::Summary => None,
             ResultDetail::Flows => slots(),
         },
-        inner: false,
-        encapsulation: None,
+        inner: spec.inner,
+        encapsulation: outer.map(|Outer { src, dst }| Encapsulation { src, dst }),
     }
 }
 

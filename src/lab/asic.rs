@@ -7,13 +7,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::{Context, Result};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{MapCore, OpenObject, Program, TC_INGRESS, TcHook};
+use libbpf_rs::{MapCore, OpenObject, Program, TC_EGRESS, TC_INGRESS, TcAttachPoint, TcHook};
 use serde::{Deserialize, Serialize};
 
-use super::layout::{Device, PortCount};
+use super::layout::{Device, PortCount, TUNNEL_DEVICES, TUNNEL_IFINDEX};
 
 #[allow(clippy::pedantic, clippy::unwrap_used, missing_docs, unused_qualifications)]
-mod skeleton {
+pub(super) mod skeleton {
     include!(concat!(env!("OUT_DIR"), "/lab_asic.skel.rs"));
 }
 
@@ -22,10 +22,12 @@ mod skeleton {
 pub struct AsicIds {
     /// Port counters, `struct lab_port_cell` by CPU and port.
     pub ports: u32,
-    /// Fate of the copies, `struct lab_copy_cell` by CPU and destination.
+    /// Fate of the copies, `struct lab_copy_cell` by CPU and destination: each port, then the collector.
     pub copies: u32,
     /// Mirror bindings, `struct lab_binding` by port and side.
     pub bindings: u32,
+    /// How ERSPAN sessions wrap their copies, `struct lab_tunnel`.
+    pub tunnels: u32,
     /// The programs. While one of them exists, so do the devices that it is attached to.
     pub programs: Vec<u32>,
 }
@@ -44,15 +46,17 @@ pub fn install(ports: PortCount, policer: Policer) -> Result<AsicIds> {
     let mut open =
         skeleton::LabAsicSkelBuilder::default().open(&mut storage).context("opening the ASIC's BPF object")?;
     let port_count = u32::from(u16::from(ports));
-    let cells = u32::try_from(libbpf_rs::num_possible_cpus()?)? * port_count;
-    open.maps.lab_ports.set_max_entries(cells)?;
-    open.maps.lab_copies.set_max_entries(cells)?;
+    let cpus = u32::try_from(libbpf_rs::num_possible_cpus()?)?;
+    let destinations = port_count + 1;
+    open.maps.lab_ports.set_max_entries(cpus * port_count)?;
+    open.maps.lab_copies.set_max_entries(cpus * destinations)?;
     open.maps.lab_bindings.set_max_entries(port_count * 2)?;
-    open.maps.lab_policers.set_max_entries(port_count)?;
+    open.maps.lab_policers.set_max_entries(destinations)?;
     let config = open.maps.rodata_data.as_deref_mut().context("the ASIC's BPF object has no .rodata")?;
     config.port_ifindex_base = Device::Port.ifindex_base();
     config.wire_ifindex_base = Device::Wire.ifindex_base();
     config.cpu_ifindex_base = Device::Cpu.ifindex_base();
+    config.tunnel_ifindex = TUNNEL_IFINDEX;
     config.port_count = port_count;
     if let Some(rate) = policer {
         (config.policer_interval_ns, config.policer_tolerance_ns) = policer_terms(rate.get());
@@ -65,21 +69,24 @@ pub fn install(ports: PortCount, policer: Policer) -> Result<AsicIds> {
     ];
     for port in ports.ports() {
         for (device, program) in programs {
-            attach(program, port.ifindex(device))
+            attach(program, port.ifindex(device), TC_INGRESS)
                 .with_context(|| format!("attaching the ASIC to {}", port.device(device)))?;
         }
     }
+    let wrap = asic.progs.lab_wrap.as_fd();
+    attach(wrap, TUNNEL_IFINDEX, TC_EGRESS).with_context(|| format!("attaching the ASIC to {}", TUNNEL_DEVICES.0))?;
     Ok(AsicIds {
         ports: asic.maps.lab_ports.info()?.info.id,
         copies: asic.maps.lab_copies.info()?.info.id,
         bindings: asic.maps.lab_bindings.info()?.info.id,
-        programs: programs.iter().map(|(_, program)| program_id(*program)).collect::<Result<_>>()?,
+        tunnels: asic.maps.lab_tunnels.info()?.info.id,
+        programs: programs.iter().map(|(_, program)| *program).chain([wrap]).map(program_id).collect::<Result<_>>()?,
     })
 }
 
-fn attach(program: BorrowedFd<'_>, ifindex: u32) -> Result<()> {
+fn attach(program: BorrowedFd<'_>, ifindex: u32, side: TcAttachPoint) -> Result<()> {
     let mut hook = TcHook::new(program);
-    hook.ifindex(i32::try_from(ifindex)?).attach_point(TC_INGRESS).create()?;
+    hook.ifindex(i32::try_from(ifindex)?).attach_point(side).create()?;
     hook.attach()?;
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! The running ASIC as other code sees it: counters, fate of copies, mirror bindings. Opened by the maps' kernel ids.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,8 +11,10 @@ use anyhow::{Context, Result};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use super::asic::AsicIds;
-use super::layout::{Port, PortCount};
-use super::orchagent::hardware::{MirrorHardware, MirrorTarget, PortSide};
+use super::asic::skeleton::types;
+use super::gre::Head;
+use super::layout::{Port, PortCount, SWITCH_MAC, TUNNEL_DEVICES};
+use super::orchagent::hardware::{CopyDestination, MirrorHardware, MirrorTarget, PortSide, Tunnel};
 
 /// What a port has counted since the switch came up. Octets are frame bytes without FCS, VLAN tags included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,14 +48,17 @@ pub struct CopyCounts {
     pub policed: u64,
     /// Copies that the kernel did not take: over the device's length limit, or its queue was full.
     pub refused: u64,
+    /// Copies that were numbered and then lost on purpose, see [`super::gre::GreOptions::drop_every`].
+    pub lost: u64,
 }
 
 /// The maps of a running ASIC.
 pub struct AsicMaps {
     layout: PortCount,
     ports: Cells<8>,
-    copies: Cells<4>,
+    copies: Cells<5>,
     bindings: MapHandle,
+    tunnels: Tunnels,
 }
 
 impl AsicMaps {
@@ -66,8 +72,9 @@ impl AsicMaps {
         Ok(AsicMaps {
             layout,
             ports: Cells::map(&open(ids.ports)?, rows)?,
-            copies: Cells::map(&open(ids.copies)?, rows)?,
+            copies: Cells::map(&open(ids.copies)?, rows + 1)?,
             bindings: open(ids.bindings)?,
+            tunnels: Tunnels { map: open(ids.tunnels)?, of_slot: BTreeMap::new(), next: 0 },
         })
     }
 
@@ -82,46 +89,154 @@ impl AsicMaps {
     /// The fate of all copies for a destination port.
     #[must_use]
     pub fn copies_for(&self, destination: Port) -> CopyCounts {
-        let [delivered, delivered_octets, policed, refused] = self.copies.sum(destination.index());
-        CopyCounts { delivered, delivered_octets, policed, refused }
+        self.copies_in_row(destination.index())
+    }
+
+    /// The fate of all copies for the collector.
+    #[must_use]
+    pub fn copies_for_collector(&self) -> CopyCounts {
+        self.copies_in_row(self.collector_row())
+    }
+
+    /// Behind those of the ports.
+    fn collector_row(&self) -> usize {
+        usize::from(u16::from(self.layout))
+    }
+
+    fn copies_in_row(&self, row: usize) -> CopyCounts {
+        let [delivered, delivered_octets, policed, refused, lost] = self.copies.sum(row);
+        CopyCounts { delivered, delivered_octets, policed, refused, lost }
     }
 
     /// The fate of all copies of this switch.
     #[must_use]
     pub fn all_copies(&self) -> CopyCounts {
-        self.layout.ports().map(|port| self.copies_for(port)).fold(CopyCounts::default(), |sum, one| CopyCounts {
-            delivered: sum.delivered + one.delivered,
-            delivered_octets: sum.delivered_octets + one.delivered_octets,
-            policed: sum.policed + one.policed,
-            refused: sum.refused + one.refused,
+        (0..=self.collector_row()).map(|row| self.copies_in_row(row)).fold(CopyCounts::default(), |sum, one| {
+            CopyCounts {
+                delivered: sum.delivered + one.delivered,
+                delivered_octets: sum.delivered_octets + one.delivered_octets,
+                policed: sum.policed + one.policed,
+                refused: sum.refused + one.refused,
+                lost: sum.lost + one.lost,
+            }
         })
     }
 
-    fn write_binding(&self, port: &str, side: PortSide, destination: Option<&str>) -> Result<(), String> {
-        let port = self.layout.find(port).map_err(|error| error.to_string())?;
-        let destination = match destination {
-            None => 0,
-            Some(name) => self.layout.find(name).map_err(|error| error.to_string())?.number() + 1,
-        };
-        let side_index = match side {
-            PortSide::Rx => 0,
-            PortSide::Tx => 1,
-        };
-        let key = (port.number() * 2 + side_index).to_ne_bytes();
+    /// `to` as `struct lab_binding`: destination plus one, tunnel plus one; zeros for nowhere.
+    fn write_binding(&self, port: Port, side: PortSide, to: [u32; 2]) -> Result<(), String> {
+        let [destination, tunnel] = to.map(u32::to_ne_bytes);
         self.bindings
-            .update(&key, &destination.to_ne_bytes(), MapFlags::ANY)
+            .update(&slot_key(port, side).to_ne_bytes(), &[destination, tunnel].concat(), MapFlags::ANY)
             .map_err(|error| format!("the ASIC refused the mirror binding of {port}: {error}"))
+    }
+
+    fn port_named(&self, name: &str) -> Result<Port, String> {
+        self.layout.find(name).map_err(|error| error.to_string())
     }
 }
 
 impl MirrorHardware for AsicMaps {
     fn bind(&mut self, port: &str, side: PortSide, target: &MirrorTarget) -> Result<(), String> {
-        self.write_binding(port, side, Some(&target.destination_port))
+        let port = self.port_named(port)?;
+        let to = match &target.destination {
+            CopyDestination::Port(name) => {
+                let destination = self.port_named(name)?;
+                self.tunnels.of_slot.remove(&slot_key(port, side));
+                [destination.number() + 1, 0]
+            }
+            CopyDestination::Tunnel(tunnel) => {
+                let row = self.tunnels.lend(slot_key(port, side), &target.session, tunnel)?;
+                let collector = u32::from(u16::from(self.layout));
+                [collector + 1, row + 1]
+            }
+        };
+        self.write_binding(port, side, to)
     }
 
     fn unbind(&mut self, port: &str, side: PortSide) -> Result<(), String> {
-        self.write_binding(port, side, None)
+        let port = self.port_named(port)?;
+        self.write_binding(port, side, [0, 0])?;
+        self.tunnels.of_slot.remove(&slot_key(port, side));
+        Ok(())
     }
+}
+
+/// A port's side, as the ASIC numbers them.
+fn slot_key(port: Port, side: PortSide) -> u32 {
+    let side = match side {
+        PortSide::Rx => 0,
+        PortSide::Tx => 1,
+    };
+    port.number() * 2 + side
+}
+
+/// The rows of `lab_tunnels`: one for each ERSPAN session that is bound anywhere, because its copies are numbered as one.
+struct Tunnels {
+    map: MapHandle,
+    /// Who has which row, by port and side.
+    of_slot: BTreeMap<u32, (String, u32)>,
+    /// Where to look for a free row first: a row that has just been given back may still be read by the ASIC.
+    next: u32,
+}
+
+impl Tunnels {
+    /// The session's row; a new one, with its numbers at 0, if the session is bound nowhere yet.
+    fn lend(&mut self, slot: u32, session: &str, tunnel: &Tunnel) -> Result<u32, String> {
+        if tunnel.interface != TUNNEL_DEVICES.1 {
+            return Err(format!(
+                "{} is reached through {}; this ASIC sends GRE through {} only",
+                tunnel.dst, tunnel.interface, TUNNEL_DEVICES.1
+            ));
+        }
+        self.of_slot.remove(&slot);
+        let known = self.of_slot.values().find(|(owner, _)| owner == session).map(|(_, row)| *row);
+        let row = match known {
+            Some(row) => row,
+            None => self.prepare(tunnel)?,
+        };
+        self.of_slot.insert(slot, (session.to_owned(), row));
+        Ok(row)
+    }
+
+    fn prepare(&mut self, tunnel: &Tunnel) -> Result<u32, String> {
+        let rows = self.map.max_entries();
+        let is_free = |row: &u32| self.of_slot.values().all(|(_, taken)| taken != row);
+        let row = (0..rows).map(|step| (self.next + step) % rows).find(is_free);
+        let row = row.ok_or_else(|| format!("all {rows} tunnels of the ASIC are in use"))?;
+        let head = Head::new(tunnel, SWITCH_MAC)?;
+        self.map
+            .update(
+                &row.to_ne_bytes(),
+                &value(&head, tunnel.options.drop_every.map_or(0, NonZeroU32::get))?,
+                MapFlags::ANY,
+            )
+            .map_err(|error| format!("the ASIC refused a tunnel: {error}"))?;
+        self.next = (row + 1) % rows;
+        Ok(row)
+    }
+}
+
+/// `struct lab_tunnel`.
+fn value(head: &Head, drop_every: u32) -> Result<Vec<u8>, String> {
+    let place = |place: usize| u8::try_from(place).map_err(|_| format!("a header of {} bytes", head.bytes.len()));
+    let mut tunnel = types::lab_tunnel {
+        next_sequence: 0,
+        drop_every,
+        ip_sum: head.ip_sum,
+        head_octets: place(head.bytes.len())?,
+        is_ipv6: u8::from(head.is_ipv6),
+        checksum_at: place(head.checksum_at)?,
+        sequence_at: place(head.sequence_at)?,
+        erspan_at: place(head.erspan_at)?,
+        gre_at: place(head.gre_at)?,
+        erspan_version: head.erspan_version,
+        ..types::lab_tunnel::default()
+    };
+    let room = tunnel.head.get_mut(..head.bytes.len());
+    room.ok_or_else(|| format!("a header of {} bytes", head.bytes.len()))?.copy_from_slice(&head.bytes);
+    let bytes: *const types::lab_tunnel = &raw const tunnel;
+    // SAFETY: a C struct of integers without padding, which lives through the copy.
+    Ok(unsafe { std::slice::from_raw_parts(bytes.cast::<u8>(), size_of::<types::lab_tunnel>()) }.to_vec())
 }
 
 /// A memory-mapped array of cells of `FIELDS` 64-bit counters, `rows` cells per CPU.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::gre::GreOptions;
 use super::orchagent::hardware::Fault;
 use super::state::files;
 
@@ -31,6 +32,10 @@ pub enum FaultName {
     Reject,
     /// [`Fault::Inactive`]
     Inactive,
+    /// [`Fault::Unresolved`]
+    Unresolved,
+    /// [`Fault::Erspan`]
+    Erspan(GreOptions),
     /// [`Fault::Lose`]
     Lose,
     /// [`Fault::Slow`], milliseconds.
@@ -46,6 +51,8 @@ impl From<FaultName> for Fault {
         match name {
             FaultName::Reject => Fault::Reject,
             FaultName::Inactive => Fault::Inactive,
+            FaultName::Unresolved => Fault::Unresolved,
+            FaultName::Erspan(options) => Fault::Erspan(options),
             FaultName::Lose => Fault::Lose,
             FaultName::Slow(milliseconds) => Fault::Slow(Duration::from_millis(milliseconds)),
             FaultName::Dead => Fault::Dead,

@@ -15,12 +15,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::asic_maps::{AsicMaps, PortCounts};
-use super::layout::{Port, PortCount};
+use super::layout::{COLLECTOR_ADDRESSES, COLLECTOR_MAC, ERSPAN_SOURCES, Port, PortCount, TUNNEL_DEVICES};
 use super::namespaces::REDIS_DIR;
 use super::orchagent::{self, hardware::Fault};
 use super::redis_server::{RedisConfig, RedisServer};
 use super::state::{LabState, Process};
-use super::switch_db::{self, PortCounters, SwitchLayout};
+use super::switch_db::{self, Collector, PortCounters, SwitchLayout, mac_text};
 use crate::sonic::ready::INITIALIZED_KEY;
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, RedisConnection, connect};
 
@@ -116,6 +116,12 @@ fn switch_layout(ports: PortCount) -> SwitchLayout {
         ports: ports.ports().map(Port::name).collect(),
         // Copies for a pool port come back to the CPU on the port's own netdev.
         pool: ports.pool().map(|port| (port.name(), port.name())).to_vec(),
+        collector: Some(Collector {
+            netdev: TUNNEL_DEVICES.1.to_owned(),
+            addresses: COLLECTOR_ADDRESSES,
+            mac: mac_text(COLLECTOR_MAC),
+            sources: ERSPAN_SOURCES.to_vec(),
+        }),
     }
 }
 

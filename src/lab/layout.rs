@@ -5,10 +5,12 @@
 //! wireN ══ portN ─┐                    ┌─ cpuN ══════════ EthernetN
 //!                 ├── bpf/lab_asic ────┤   (copies only)
 //! wireM ══ portM ─┘ (M is N's peer)    └─ cpuM ══════════ EthernetM
-//! mark0 ══ mark1    (see `drain`)
+//!                                        tunnel0 ═══════ collector0
+//! mark0 ══ mark1    (see `drain`)            (copies in GRE)
 //! ```
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,24 @@ use thiserror::Error;
 
 /// MTU of every device: the largest SONiC port MTU (9216) and room for tags.
 pub const MTU: u32 = 9300;
+
+/// The pair through which the copies of ERSPAN sessions reach the collector: (the ASIC's end, the netdev on the switch).
+pub const TUNNEL_DEVICES: (&str, &str) = ("tunnel0", "collector0");
+/// Interface index of the ASIC's end.
+pub const TUNNEL_IFINDEX: u32 = 4000;
+/// MTU of the pair: [`MTU`], and room for what copies are wrapped into.
+pub const TUNNEL_MTU: u32 = MTU + 200;
+/// The switch's MAC address (RFC 7042 §2.1: locally administered).
+pub const SWITCH_MAC: [u8; 6] = [0x02, 0x54, 0x45, 0x4c, 0x00, 0x01];
+
+/// MAC address of whoever receives ERSPAN copies. Not the netdev's own, so that the kernel's stack leaves them alone.
+pub const COLLECTOR_MAC: [u8; 6] = [0x02, 0x54, 0x45, 0x4c, 0x00, 0x02];
+/// Its addresses (RFC 5737, RFC 3849).
+pub const COLLECTOR_ADDRESSES: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 1))];
+/// Source addresses of ERSPAN copies, for two jobs.
+pub const ERSPAN_SOURCES: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2))];
 
 /// How many front-panel ports a switch has: even, 4..=128.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

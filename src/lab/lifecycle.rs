@@ -169,7 +169,7 @@ fn await_gone(asic: &AsicIds) -> Result<()> {
     let remains = || {
         let program =
             asic.programs.iter().find(|id| Program::fd_from_id(**id).is_ok()).map(|id| format!("program {id}"));
-        let mut maps = [asic.ports, asic.copies, asic.bindings].into_iter();
+        let mut maps = [asic.ports, asic.copies, asic.bindings, asic.tunnels].into_iter();
         program.or_else(|| maps.find(|id| MapHandle::from_map_id(*id).is_ok()).map(|id| format!("map {id}")))
     };
     let deadline = Instant::now() + KERNEL_PATIENCE;

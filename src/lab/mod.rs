@@ -1,6 +1,6 @@
 //! The virtual switch: a SONiC control plane and an ASIC out of tc, for tests and demonstrations; never shipped to a switch.
 //!
-//! - [`switch`] is the lab process: [`namespaces`], [`network`], [`asic`] and the control plane ([`redis_server`], [`switch_db`],
+//! - [`switch`] is the lab process: [`namespaces`], [`network`], [`asic`] (which wraps copies by [`gre`]) and the control plane ([`redis_server`], [`switch_db`],
 //!   [`orchagent`]), laid out by [`layout`] and found by others through [`state`];
 //! - [`lifecycle`] starts and ends it and runs commands on it; [`control`] makes it fail;
 //! - [`send()`](send::send) puts [`frames`] from captures and [`profiles`] on a wire, says by [`truth`] what they are ([`sent`]), and waits by
@@ -15,6 +15,7 @@ pub mod control;
 mod control_plane;
 pub mod drain;
 pub mod frames;
+pub mod gre;
 pub mod handle;
 pub mod layout;
 pub mod lifecycle;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkMessage};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
 
-use super::layout::{Device, MARKER_DEVICES, MTU, Port, PortCount};
+use super::layout::{Device, MARKER_DEVICES, MTU, Port, PortCount, TUNNEL_DEVICES, TUNNEL_IFINDEX, TUNNEL_MTU};
 use super::namespaces::{NetworkNamespaces, enter_network};
 
 /// Makes every device of the switch, all up. Leaves the calling thread in the namespace "switch".
@@ -19,7 +19,7 @@ pub fn create_devices(namespaces: &NetworkNamespaces, ports: PortCount) -> Resul
     enter_network(&namespaces.asic)?;
     runtime.block_on(create_pairs(ports, namespaces.switch.as_fd()))?;
     enter_network(&namespaces.switch)?;
-    runtime.block_on(raise(ports.ports().map(Port::name).chain(["lo".to_owned()])))
+    runtime.block_on(raise(ports.ports().map(Port::name).chain([TUNNEL_DEVICES.1.to_owned(), "lo".to_owned()])))
 }
 
 /// Makes all pairs from the namespace "asic" and raises the ends that are in it.
@@ -32,6 +32,8 @@ async fn create_pairs(ports: PortCount, switch: BorrowedFd<'_>) -> Result<()> {
         pairs.push((end(Device::Wire), end(Device::Port)));
         pairs.push((end(Device::Cpu), quiet(&port.name()).setns_by_fd(switch.as_raw_fd())));
     }
+    let collector = quiet_of_mtu(TUNNEL_DEVICES.1, TUNNEL_MTU).setns_by_fd(switch.as_raw_fd());
+    pairs.push((quiet_of_mtu(TUNNEL_DEVICES.0, TUNNEL_MTU).index(TUNNEL_IFINDEX), collector));
     for (near, far) in pairs {
         handle.link().add(veth(near.up(), far)).execute().await.context("making a pair of devices")?;
     }
@@ -42,7 +44,11 @@ async fn create_pairs(ports: PortCount, switch: BorrowedFd<'_>) -> Result<()> {
 
 /// An end of a pair that says nothing by itself.
 fn quiet(name: &str) -> LinkMessageBuilder<LinkUnspec> {
-    LinkMessageBuilder::<LinkUnspec>::new().name(name).mtu(MTU).arp(false)
+    quiet_of_mtu(name, MTU)
+}
+
+fn quiet_of_mtu(name: &str, mtu: u32) -> LinkMessageBuilder<LinkUnspec> {
+    LinkMessageBuilder::<LinkUnspec>::new().name(name).mtu(mtu).arp(false)
 }
 
 /// The far end cannot be made up at once: the kernel raises it before it knows its other end, and refuses (`ENOTCONN`).

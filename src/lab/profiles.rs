@@ -271,14 +271,11 @@ fn malformed(random: &mut Random) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::lab::truth::Truth;
+    use crate::model::counter::Counter;
     use crate::model::schema::{EthClass, IpClass};
 
     fn truth(profile: Profile, count: usize) -> Truth {
-        let mut truth = Truth::default();
-        for frame in profile.frames(7, count).iter() {
-            truth.add(frame, 1);
-        }
-        truth
+        Truth::of_cycle(&profile.frames(7, count), count as u64)
     }
 
     #[test]
@@ -301,12 +298,12 @@ mod tests {
     #[test]
     fn mixed_traffic_has_many_kinds_and_few_heavy_flows() {
         let truth = truth(Profile::Mixed, 5000);
-        let seen = |tally: &crate::lab::truth::Tally| tally.packets > 0;
+        let seen = |tally: &Counter| tally.packets > 0;
         let ethernet: Vec<_> = EthClass::ALL.iter().filter(|class| seen(&truth.ethernet[**class as usize])).collect();
         assert_eq!(ethernet.len(), 6, "{ethernet:?}");
         let ip: Vec<_> = IpClass::ALL.iter().filter(|class| seen(&truth.ip[**class as usize])).collect();
         assert_eq!(ip.len(), 7, "{ip:?}");
-        let mut sizes: Vec<u64> = truth.flows.values().map(|tally| tally.packets).collect();
+        let mut sizes: Vec<u64> = truth.flows.by_key.values().map(|tally| tally.packets).collect();
         sizes.sort_unstable_by(|left, right| right.cmp(left));
         assert!(
             sizes[..10].iter().sum::<u64>() > 1000 && sizes.len() > 500,
@@ -322,13 +319,13 @@ mod tests {
     fn profiles_of_one_size_are_of_that_size() {
         for (profile, length) in [(Profile::Udp64, 60), (Profile::Tcp512, 512), (Profile::Jumbo, 9000)] {
             let truth = truth(profile, 10);
-            assert_eq!((truth.total.bytes, truth.flows.len()), (10 * length, 1), "{profile}");
+            assert_eq!((truth.total.bytes, truth.flows.by_key.len()), (10 * length, 1), "{profile}");
         }
     }
 
     #[test]
     fn every_packet_of_a_flood_is_a_flow_of_its_own() {
-        assert_eq!(truth(Profile::Flood, 100_000).flows.len(), 100_000);
+        assert_eq!(truth(Profile::Flood, 100_000).flows.by_key.len(), 100_000);
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub fn send(dir: &Path, port_name: &str, source: &Source, pace: Pace) -> Result<
     enter_network(&state.open_asic_namespace()?)?;
     let wire = Wire::open(dir, &state, port)?;
     let copies = wire.send_all(&frames, total, pace.pps)?;
-    Ok(Sent::new(truth(&frames, total), skipped, copies))
+    Ok(Sent::new(Truth::of_cycle(&frames, total), skipped, copies))
 }
 
 fn read(source: &Source, pace: Pace) -> Result<(Frames, Skipped)> {
@@ -74,17 +74,6 @@ fn read(source: &Source, pace: Pace) -> Result<(Frames, Skipped)> {
             Ok((profile.frames(pace.seed, count), Skipped::new()))
         }
     }
-}
-
-/// What it is that `total` frames, taken from the list again and again, are.
-fn truth(frames: &Frames, total: u64) -> Truth {
-    let mut truth = Truth::default();
-    let length = (frames.len() as u64).max(1);
-    for (index, frame) in frames.iter().enumerate() {
-        let once_more = u64::from((index as u64) < total % length);
-        truth.add(frame, total / length + once_more);
-    }
-    truth
 }
 
 /// The outer end of a port's wire, ours until dropped.
@@ -232,18 +221,6 @@ fn due(elapsed: Duration, pps: NonZeroU32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_list_that_is_repeated_counts_its_first_frames_once_more() {
-        let mut frames = Frames::default();
-        for length in [60, 70, 80] {
-            frames.push(&vec![0; length]);
-        }
-        let total = truth(&frames, 8).total;
-        assert_eq!((total.packets, total.bytes), (8, 3 * 60 + 3 * 70 + 2 * 80));
-        assert_eq!(truth(&frames, 2).total.bytes, 130);
-        assert_eq!(truth(&Frames::default(), 0), Truth::default());
-    }
 
     #[test]
     fn frames_become_due_evenly() {

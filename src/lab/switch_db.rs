@@ -3,11 +3,13 @@
 //! Sources: sonic-swss `portsorch.cpp` and `portsyncd` (PORT_TABLE, COUNTERS), `switchorch.cpp` (SWITCH_CAPABILITY), sonic-buildimage
 //! `init_cfg.json.j2` and `database_config.json.j2`. What the daemon under test never reads is left out.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use redis::Pipeline;
 use serde_json::json;
 
+use super::layout::SWITCH_MAC;
 use crate::model::schema::{appl_db, config_db, counters_db, state_db};
 use crate::sonic::connection::Write;
 use crate::sonic::ready::INITIALIZED_KEY;
@@ -27,6 +29,8 @@ pub const CAPABILITIES: [&str; 7] = [
     "MIRROR",
     "MIRRORV6",
 ];
+/// APPL_DB table of resolved neighbours, `NEIGH_TABLE:<interface>:<address>`.
+pub const NEIGHBOUR: &str = "NEIGH_TABLE";
 /// `COUNTERS` fields that the schema does not name, because only the lab writes them.
 const IN_OCTETS: &str = "SAI_PORT_STAT_IF_IN_OCTETS";
 const OUT_OCTETS: &str = "SAI_PORT_STAT_IF_OUT_OCTETS";
@@ -39,6 +43,21 @@ pub struct SwitchLayout {
     pub ports: Vec<String>,
     /// The pool of SPAN destinations: port, and the netdev on which its copies come back.
     pub pool: Vec<(String, String)>,
+    /// Where ERSPAN copies can go; nowhere if absent.
+    pub collector: Option<Collector>,
+}
+
+/// Who receives ERSPAN copies: the switch itself, through a netdev that only they reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collector {
+    /// The netdev on which they arrive, and the interface by which the switch knows its neighbours.
+    pub netdev: String,
+    /// The neighbours, one of each IP version; `erspan_dst_ip` is the first.
+    pub addresses: [IpAddr; 2],
+    /// Their MAC address.
+    pub mac: String,
+    /// `erspan_src_ip`: one for each job that the daemon runs at once.
+    pub sources: Vec<IpAddr>,
 }
 
 /// What a port has counted since the start.
@@ -147,6 +166,12 @@ fn row<const N: usize>(fields: [(&str, &str); N]) -> Fields {
     fields.into_iter().map(|(field, value)| (field.to_owned(), value.to_owned())).collect()
 }
 
+/// `02:00:00:00:00:05`
+#[must_use]
+pub fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|octet| format!("{octet:02x}")).join(":")
+}
+
 fn lanes(index: usize) -> String {
     let first = index * LANES_PER_PORT;
     crate::sonic::fields::join_list((first..first + LANES_PER_PORT).map(|lane| lane.to_string()))
@@ -158,7 +183,7 @@ async fn fill_config_db(config_db: &RedisConnection, layout: &SwitchLayout) -> R
         ("bgp_asn", "65100"),
         ("hostname", "telegen-lab"),
         ("hwsku", "Force10-S6000"),
-        ("mac", "02:54:45:4c:00:01"),
+        ("mac", &mac_text(SWITCH_MAC)),
         ("platform", "x86_64-kvm_x86_64-r0"),
         ("type", "LeafRouter"),
     ]);
@@ -177,6 +202,15 @@ async fn fill_config_db(config_db: &RedisConnection, layout: &SwitchLayout) -> R
     for (port, netdev) in &layout.pool {
         let fields = row([(config_db::MIRROR_PORT_NETDEV, netdev.as_str())]);
         writes.push(Write::Replace { key: key(config_db::MIRROR_PORT, port), fields });
+    }
+    if let Some(collector) = &layout.collector {
+        let sources = crate::sonic::fields::join_list(collector.sources.iter().map(ToString::to_string));
+        let fields = row([
+            ("erspan_src_ip@", &sources),
+            ("erspan_dst_ip", &collector.addresses[0].to_string()),
+            ("erspan_netdev", &collector.netdev),
+        ]);
+        writes.push(Write::Replace { key: key(config_db::SETTINGS, config_db::SETTINGS_KEY), fields });
     }
     config_db.write_in_chunks(&writes).await
 }
@@ -197,6 +231,14 @@ async fn fill_appl_db(appl_db: &RedisConnection, layout: &SwitchLayout) -> Resul
             ("speed", "100000"),
         ]);
         writes.push(Write::Replace { key: key(port), fields });
+    }
+    if let Some(collector) = &layout.collector {
+        for address in collector.addresses {
+            let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+            let fields = row([("neigh", &collector.mac), ("family", family)]);
+            let key = appl_db.database().key(NEIGHBOUR, &format!("{}:{address}", collector.netdev));
+            writes.push(Write::Replace { key, fields });
+        }
     }
     writes.push(Write::Replace { key: key(PORT_INIT_DONE), fields: row([("lanes", "0")]) });
     appl_db.write_in_chunks(&writes).await

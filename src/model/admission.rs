@@ -5,55 +5,19 @@
 //! Pure: reads a [`World`], returns a [`Plan`] or a refusal. How many jobs run, and in which order, is the supervisor's.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
+use super::erspan::{Outer, Ready};
 use super::job::{Direction, JobId, JobSpec, ResultDetail, SpanMethod};
 use super::schema::{Reason, Warning};
 use super::settings::Settings;
 use super::world::{Capability, Session, World};
+pub use session::{MirrorPlan, MirrorTarget};
+
+mod session;
 
 /// The pool key that stands for the switch's CPU port.
 const CPU_PORT: &str = "CPU";
-
-/// The mirror session of a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MirrorPlan {
-    /// `telegen_<id>`.
-    pub session: String,
-    /// The port or port channel whose traffic is copied.
-    pub src_port: String,
-    /// The leased port of the pool.
-    pub dst_port: String,
-    /// Which of its traffic.
-    pub direction: Direction,
-}
-
-impl MirrorPlan {
-    /// The row for CONFIG_DB: only attributes that orchagent knows, `direction` in upper case.
-    #[must_use]
-    pub fn to_fields(&self) -> [(&'static str, String); 4] {
-        let direction = match self.direction {
-            Direction::Ingress => "RX",
-            Direction::Egress => "TX",
-            Direction::Both => "BOTH",
-        };
-        [
-            ("type", "SPAN".to_owned()),
-            ("src_port", self.src_port.clone()),
-            ("dst_port", self.dst_port.clone()),
-            ("direction", direction.to_owned()),
-        ]
-    }
-
-    /// This plan as other jobs' admission sees it.
-    #[must_use]
-    pub fn as_session(&self) -> Session {
-        Session {
-            src_ports: vec![self.src_port.clone()],
-            dst_port: Some(self.dst_port.clone()),
-            direction: Some(self.direction),
-        }
-    }
-}
 
 /// What a job takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,8 +88,19 @@ pub fn plan(
     sessions.extend(taken.iter().map(|(name, session)| (name.clone(), session.clone())));
     let (mirror, netdev, hooks) = match spec.span_method {
         SpanMethod::Span => {
-            let (mirror, netdev) = plan_span(id, spec, world, settings, &sessions)?;
-            (Some(mirror), netdev, Direction::Ingress)
+            check_capability(spec.direction, world, settings)?;
+            let session = check_conflict(id, spec, &sessions, world)?;
+            let (port, netdev) = lease_port(spec, world, settings, &sessions)?;
+            (Some(mirror(session, spec, MirrorTarget::Port(port))), netdev, Direction::Ingress)
+        }
+        SpanMethod::Erspan => {
+            check_capability(spec.direction, world, settings)?;
+            let ready = settings.erspan.ready();
+            let ready = ready.map_err(|message| Refusal { reason: Reason::MirrorUnsupported, message })?;
+            let session = check_conflict(id, spec, &sessions, world)?;
+            let tunnel = settings.erspan.tunnel(lease_source(ready, &sessions)?, ready.dst);
+            let target = MirrorTarget::Tunnel(tunnel);
+            (Some(mirror(session, spec, target)), ready.netdev.to_owned(), Direction::Ingress)
         }
         SpanMethod::None => (None, spec.port.clone(), spec.direction),
     };
@@ -152,14 +127,17 @@ pub fn plan(
     Ok(Plan { mirror, netdev, hooks, source_ports, memory_bytes, warnings })
 }
 
-fn plan_span(
+fn mirror(session: String, spec: &JobSpec, target: MirrorTarget) -> MirrorPlan {
+    MirrorPlan { session, src_port: spec.port.clone(), target, direction: spec.direction }
+}
+
+/// The name of the job's session, if no session is in its way.
+fn check_conflict(
     id: &JobId,
     spec: &JobSpec,
-    world: &World,
-    settings: &Settings,
     sessions: &BTreeMap<String, Session>,
-) -> Result<(MirrorPlan, String), Refusal> {
-    check_capability(spec.direction, world, settings)?;
+    world: &World,
+) -> Result<String, Refusal> {
     let session = id.session_name();
     if sessions.contains_key(&session) || world.known_states.contains(&session) {
         return refuse(
@@ -177,8 +155,7 @@ fn plan_span(
             ),
         );
     }
-    let (dst_port, netdev) = lease(spec, world, sessions)?;
-    Ok((MirrorPlan { session, src_port: spec.port.clone(), dst_port, direction: spec.direction }, netdev))
+    Ok(session)
 }
 
 /// Old releases abort orchagent on what the SAI refuses, so an unconfirmed egress is not tried unasked.
@@ -222,11 +199,25 @@ pub fn conflict(
     None
 }
 
-/// The session of somebody else that takes copies of the same traffic, or sends its own to our destination.
+/// A session of somebody else that came into the way of one of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Intruder {
+    /// It takes copies of the same traffic, or sends its own to our port; orchagent lets one of the two win.
+    OverOurs(String),
+    /// It sends its copies between the addresses of ours, so that nobody can tell them apart.
+    InOurTunnel(String),
+}
+
+/// The session of somebody else that is in the way of `mirror`.
 #[must_use]
-pub fn intruder(mirror: &MirrorPlan, foreign: &BTreeMap<String, Session>, world: &World) -> Option<String> {
-    let over_source = conflict(&mirror.src_port, mirror.direction, foreign, world).map(|(name, _)| name);
-    over_source.or_else(|| session_using(&mirror.dst_port, foreign).cloned())
+pub fn intruder(mirror: &MirrorPlan, foreign: &BTreeMap<String, Session>, world: &World) -> Option<Intruder> {
+    if let Some((name, _)) = conflict(&mirror.src_port, mirror.direction, foreign, world) {
+        return Some(Intruder::OverOurs(name));
+    }
+    match &mirror.target {
+        MirrorTarget::Port(port) => session_using(port, foreign).cloned().map(Intruder::OverOurs),
+        MirrorTarget::Tunnel(tunnel) => session_between(tunnel.outer, foreign).cloned().map(Intruder::InOurTunnel),
+    }
 }
 
 fn overlaps(one: Direction, other: Direction) -> bool {
@@ -234,7 +225,12 @@ fn overlaps(one: Direction, other: Direction) -> bool {
 }
 
 /// The first free port of the pool, in natural order, the CPU port last.
-fn lease(spec: &JobSpec, world: &World, sessions: &BTreeMap<String, Session>) -> Result<(String, String), Refusal> {
+fn lease_port(
+    spec: &JobSpec,
+    world: &World,
+    settings: &Settings,
+    sessions: &BTreeMap<String, Session>,
+) -> Result<(String, String), Refusal> {
     let mut candidates: Vec<(&String, &Option<String>)> = world.pool.iter().collect();
     candidates.sort_by_key(|(port, _)| (*port == CPU_PORT, natural(port)));
     let mut skipped = Vec::new();
@@ -242,6 +238,9 @@ fn lease(spec: &JobSpec, world: &World, sessions: &BTreeMap<String, Session>) ->
         match (unusable(port, spec, world, sessions), netdev) {
             (Some(why), _) => skipped.push(format!("{port} {why}")),
             (None, None) => skipped.push(format!("{port} has no netdev")),
+            (None, netdev) if *netdev == settings.erspan.netdev => {
+                skipped.push(format!("{port} has the netdev on which erspan_netdev awaits other copies"));
+            }
             (None, Some(netdev)) => return Ok((port.clone(), netdev.clone())),
         }
     }
@@ -251,6 +250,27 @@ fn lease(spec: &JobSpec, world: &World, sessions: &BTreeMap<String, Session>) ->
         format!("no port of TELEGEN_MIRROR_PORT is free: {}", skipped.join("; "))
     };
     refuse(Reason::NoMirrorPort, message)
+}
+
+/// The first free address of the pool: with it, no other session has the same outer addresses.
+fn lease_source(ready: Ready<'_>, sessions: &BTreeMap<String, Session>) -> Result<IpAddr, Refusal> {
+    let mut skipped = Vec::new();
+    for &src in ready.sources {
+        match session_between(Outer { src, dst: ready.dst }, sessions) {
+            None => return Ok(src),
+            Some(name) => skipped.push(format!("{src} is in mirror session {name}")),
+        }
+    }
+    let message = format!(
+        "no address of erspan_src_ip in TELEGEN|global is free for copies to {}: {}; add one, for each job that is to run needs its own",
+        ready.dst,
+        skipped.join("; ")
+    );
+    refuse(Reason::NoMirrorPort, message)
+}
+
+fn session_between(outer: Outer, sessions: &BTreeMap<String, Session>) -> Option<&String> {
+    sessions.iter().find(|(_, session)| session.outer == Some(outer)).map(|(name, _)| name)
 }
 
 fn unusable(port: &str, spec: &JobSpec, world: &World, sessions: &BTreeMap<String, Session>) -> Option<String> {
@@ -295,7 +315,7 @@ fn warnings(
     }
     let Some(mirror) = mirror else { return warnings };
     let source_mbps: u64 = source_ports.iter().filter_map(facts).filter_map(|port| port.speed_mbps).sum();
-    let destination_mbps = world.ports.get(&mirror.dst_port).and_then(|port| port.speed_mbps);
+    let destination_mbps = mirror.port().and_then(|port| world.ports.get(port)?.speed_mbps);
     if destination_mbps.is_some_and(|mbps| mbps < source_mbps) {
         warnings.insert(Warning::Oversubscribed);
     }

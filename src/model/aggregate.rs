@@ -172,6 +172,12 @@ impl Aggregator {
             ip: sample.ip,
             errors: sample.errors,
             fragments: sample.fragments,
+            fragments_later: sample.fragments_later,
+            services: sample.services,
+            health: sample.health.clone(),
+            inner: sample.inner.clone(),
+            segments: sample.segments,
+            copies: sample.copies,
         })
     }
 
@@ -216,6 +222,7 @@ impl Aggregator {
             non_ip: table.non_ip,
             seen: table.seen,
             evicted: table.evicted,
+            distinct: table.distinct,
         }
     }
 

@@ -30,6 +30,8 @@ words! {
     SpanMethod {
         /// A SPAN session to a port of the pool.
         Span = "span",
+        /// An ERSPAN session: copies come in GRE to the address and netdev of the `erspan_*` settings.
+        Erspan = "erspan",
         /// No session: the port's own netdev, so CPU-bound traffic only.
         None = "none",
     }
@@ -113,6 +115,8 @@ pub struct JobSpec {
     pub sample_rate: NonZeroU32,
     /// Which packets count.
     pub filter: Filter,
+    /// Whether it looks into tunnels: filter and flows then speak of what is inside of them, where there is something.
+    pub inner: bool,
     /// How much is found out.
     pub result_detail: ResultDetail,
     /// Whether the job's metrics go to the collector.
@@ -154,6 +158,7 @@ impl JobSpec {
                 .and_then(NonZeroU32::new)
                 .unwrap_or(settings.default_sample_rate),
             filter: row.filter()?,
+            inner: row.one(JobField::Inner, |reader, text| reader.boolean(text))?.unwrap_or(false),
             result_detail: row.word(JobField::ResultDetail, ResultDetail::from_word)?.unwrap_or(ResultDetail::Flows),
             otlp_export: row.one(JobField::OtlpExport, |reader, text| reader.boolean(text))?.unwrap_or(true),
             anonymize: row.one(JobField::Anonymize, |reader, text| reader.boolean(text))?.unwrap_or(false),
@@ -184,6 +189,7 @@ impl JobSpec {
             JobField::SrcCidr => filter.src_cidr.map(|net| net.to_string()),
             JobField::DstCidr => filter.dst_cidr.map(|net| net.to_string()),
             JobField::Dscp => joined(filter.dscps.iter().map(|dscp| dscp.get().to_string())),
+            JobField::Inner => Some(self.inner.to_string()),
             JobField::ResultDetail => Some(self.result_detail.to_string()),
             JobField::OtlpExport => Some(self.otlp_export.to_string()),
             JobField::Anonymize => Some(self.anonymize.to_string()),

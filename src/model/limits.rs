@@ -3,6 +3,7 @@
 //!
 //! Parsing itself is in `job` and `settings`; what a value means is nobody's business here.
 
+use super::erspan::SOURCES_MAX;
 use super::filter::MAX_PORT_RANGES;
 use super::schema::{JobField, SettingField};
 
@@ -54,8 +55,8 @@ pub enum Kind {
     Listen,
     /// A name of a Linux network device, 1 to 15 characters.
     Netdev,
-    /// An EtherType: decimal, or hexadecimal behind `0x`.
-    EtherType,
+    /// One of the GRE protocol types of `erspan::GreType`: decimal, or hexadecimal behind `0x`.
+    GreType,
     /// An absolute path.
     Path,
 }
@@ -90,7 +91,7 @@ const DURATION_SEC: Kind = Kind::Integer { min: 1, max: 86_400 };
 const SAMPLE_RATE: Kind = Kind::Integer { min: 1, max: 1_000_000 };
 const DSCP: Kind = Kind::Integer { min: 0, max: 63 };
 const FREE_TEXT: Kind = Kind::Text { max_chars: 128 };
-const SPAN_METHODS: Kind = Kind::Word { accepted: &["span", "none"], reserved: &["erspan", "psample", "acl_copy"] };
+const SPAN_METHODS: Kind = Kind::Word { accepted: &["span", "erspan", "none"], reserved: &["psample", "acl_copy"] };
 
 const fn one<F>(field: F, kind: Kind, default: Default) -> Rule<F> {
     Rule { field, kind, default, max_items: None }
@@ -118,6 +119,7 @@ pub const JOB: [Rule<JobField>; JobField::COUNT] = [
     one(JobField::SrcCidr, Kind::Prefix, Default::Absent),
     one(JobField::DstCidr, Kind::Prefix, Default::Absent),
     list(JobField::Dscp, DSCP, 64),
+    one(JobField::Inner, Kind::Boolean, Default::Value("false")),
     one(
         JobField::ResultDetail,
         Kind::Word { accepted: &["summary", "flows"], reserved: &["packets", "pcaplike"] },
@@ -153,10 +155,10 @@ pub const SETTINGS: [Rule<SettingField>; SettingField::COUNT] = [
     one(SettingField::CpuLimit, Kind::Integer { min: 1, max: 100 }, Default::Value("20")),
     one(SettingField::MemoryLimit, Kind::Integer { min: 1, max: 1_024 }, Default::Value("64")),
     one(SettingField::AllowUnprobed, Kind::Boolean, Default::Value("false")),
-    one(SettingField::ErspanSrcIp, Kind::IpAddress, Default::Absent),
+    list(SettingField::ErspanSrcIp, Kind::Prefix, SOURCES_MAX),
     one(SettingField::ErspanDstIp, Kind::IpAddress, Default::Absent),
     one(SettingField::ErspanNetdev, Kind::Netdev, Default::Absent),
-    one(SettingField::ErspanGreType, Kind::EtherType, Default::Value("0x88be")),
+    one(SettingField::ErspanGreType, Kind::GreType, Default::Value("0x88be")),
     one(SettingField::ErspanDscp, DSCP, Default::Value("8")),
     one(SettingField::ErspanTtl, Kind::Integer { min: 1, max: 255 }, Default::Value("255")),
     one(SettingField::OtlpEndpoint, Kind::Endpoint, Default::Value("localhost:4317")),
@@ -209,6 +211,7 @@ mod tests {
         }
         for (index, rule) in SETTINGS.iter().enumerate() {
             assert_eq!(rule.field as usize, index);
+            assert_eq!(rule.max_items.is_some(), rule.field.is_list(), "{}", rule.field);
         }
     }
 }

@@ -3,12 +3,15 @@
 pub mod admission;
 pub mod aggregate;
 pub mod counter;
+pub mod erspan;
+pub mod families;
 pub mod filter;
 pub mod job;
 pub mod limits;
 pub mod report;
 pub mod sample;
 pub mod schema;
+pub mod seed_variables;
 pub mod settings;
 pub mod status;
 pub mod supervisor;

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::sample::{Counter, Histogram};
+use super::sample::{Counter, Histogram, INTERARRIVAL_RATE};
 use super::schema::{ErrorKind, EthClass, HistogramName, IpClass};
 use super::settings::Settings;
 use super::status::JobStatus;
+use super::traffic::{Copies, DistinctFlows, Health, Inner, Segments, Service};
 
 /// Everything that sinks may show.
 #[derive(Clone, Debug)]
@@ -66,9 +67,51 @@ pub struct Results {
     pub errors: [u64; ErrorKind::COUNT],
     /// IP fragments.
     pub fragments: u64,
+    /// Those of them that are not the first of their packet.
+    pub fragments_later: u64,
+    /// By `Service as usize`; most packets are of none.
+    pub services: [Counter; Service::COUNT],
+    /// The health of the traffic.
+    pub health: Health,
+    /// What was found in tunnels; `None` if the job does not look into them.
+    pub inner: Option<Inner>,
+    /// TCP segments; `None` if not every packet is analysed, or there are no flows.
+    pub segments: Option<Segments>,
+    /// Of the copies themselves; `None` if they do not come encapsulated.
+    pub copies: Option<Copies>,
 }
 
-/// Flows and histograms of one job: of the analysed packets, so estimates unless `sample_rate` is 1.
+impl Results {
+    /// Nothing counted, and nothing measured that need not be.
+    #[must_use]
+    pub fn empty(updated_at: Timestamp) -> Results {
+        Results {
+            updated_at,
+            window: Duration::ZERO,
+            delivered: Counter::default(),
+            total: Counter::default(),
+            analysed: Counter::default(),
+            sample_rate: 1,
+            packets_per_sec: 0.0,
+            bits_per_sec: 0.0,
+            port_packets: None,
+            coverage: None,
+            eth: [Counter::default(); EthClass::COUNT],
+            ip: [Counter::default(); IpClass::COUNT],
+            errors: [0; ErrorKind::COUNT],
+            fragments: 0,
+            fragments_later: 0,
+            services: [Counter::default(); Service::COUNT],
+            health: Health::default(),
+            inner: None,
+            segments: None,
+            copies: None,
+        }
+    }
+}
+
+/// Flows and histograms of one job. Flows are of the analysed packets, so estimates unless `sample_rate` is 1; what the histograms
+/// are of, [`Detail::rate_of`] says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Detail {
     /// When the tap was read.
@@ -79,6 +122,17 @@ pub struct Detail {
     pub flows: Option<Flows>,
     /// Every histogram the job keeps.
     pub histograms: Vec<(HistogramName, Histogram)>,
+}
+
+impl Detail {
+    /// One of this many values is in the histogram, chosen at random.
+    #[must_use]
+    pub fn rate_of(&self, name: HistogramName) -> u32 {
+        match name {
+            HistogramName::PacketSize => 1,
+            HistogramName::Interarrival => self.sample_rate.max(INTERARRIVAL_RATE.get()),
+        }
+    }
 }
 
 /// The flow table as it leaves the daemon.
@@ -96,6 +150,8 @@ pub struct Flows {
     pub seen: u64,
     /// How often one had to leave it.
     pub evicted: u64,
+    /// How many different flows the analysed packets were of.
+    pub distinct: DistinctFlows,
 }
 
 /// One flow. Addresses are text because an anonymised job's are hashes.

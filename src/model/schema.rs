@@ -125,7 +125,7 @@ words! {
     JobField {
         Port = "port", Direction = "direction", SpanMethod = "span_method", Duration = "duration", SampleRate = "sample_rate",
         Vlan = "vlan", IpProto = "ip_proto", L4Sport = "l4_sport", L4Dport = "l4_dport", SrcCidr = "src_cidr", DstCidr = "dst_cidr",
-        Dscp = "dscp", ResultDetail = "result_detail", OtlpExport = "otlp_export", Anonymize = "anonymize",
+        Dscp = "dscp", Inner = "inner", ResultDetail = "result_detail", OtlpExport = "otlp_export", Anonymize = "anonymize",
         ExpiresAt = "expires_at", Description = "description", Owner = "owner",
     }
 }
@@ -163,6 +163,14 @@ words! {
         ErspanGreType = "erspan_gre_type", ErspanDscp = "erspan_dscp", ErspanTtl = "erspan_ttl", OtlpEndpoint = "otlp_endpoint",
         OtlpProtocol = "otlp_protocol", ExportInterval = "export_interval", RestListen = "rest_listen", RestCert = "rest_cert",
         RestKey = "rest_key", RestClientCa = "rest_client_ca",
+    }
+}
+
+impl SettingField {
+    /// Whether the field is a list: CONFIG_DB then says `name@`, its items separated by commas.
+    #[must_use]
+    pub const fn is_list(self) -> bool {
+        matches!(self, SettingField::ErspanSrcIp)
     }
 }
 
@@ -210,12 +218,30 @@ words! {
 }
 
 words! {
-    /// Fields of `TELEGEN_RESULT_TABLE` besides the protocol counters.
+    /// Fields of `TELEGEN_RESULT_TABLE` besides the families. From [`ResultField::TcpTracked`] on, what is absent was not measured, and 0 is
+    /// written: there absence never means 0.
     ResultField {
         WindowSec = "window_sec", PacketsDelivered = "packets_delivered", BytesDelivered = "bytes_delivered", PacketsTotal = "packets_total",
         BytesTotal = "bytes_total", PacketsAnalysed = "packets_analysed", SampleRate = "sample_rate", Pps = "pps", Bps = "bps",
-        PortPackets = "port_packets", Coverage = "coverage", Fragments = "fragments", FlowsSeen = "flows_seen", FlowsEvicted = "flows_evicted",
-        UpdatedAt = "updated_at",
+        PortPackets = "port_packets", Coverage = "coverage", Fragments = "fragments", FragmentsLater = "fragments_later",
+        FlowsSeen = "flows_seen", FlowsEvicted = "flows_evicted", UpdatedAt = "updated_at",
+        TcpTracked = "tcp_tracked", TcpUntracked = "tcp_untracked", TcpRetransmitted = "tcp_retransmitted", TcpOutOfOrder = "tcp_out_of_order",
+        CopiesLost = "copies_lost", CopiesUnreadable = "copies_unreadable",
+        FlowsDistinctEst = "flows_distinct_est", FlowsDistinctErr95 = "flows_distinct_err95",
+    }
+}
+
+words! {
+    /// Families of `TELEGEN_RESULT_TABLE` that count packets and bytes, `<family>_<name>_packets` and `<family>_<name>_bytes`. Zeros are left
+    /// out. `families` says which names each has.
+    CounterFamily { Eth = "eth", Ip = "ip", Service = "service", Tunnel = "tunnel", Inner = "inner" }
+}
+
+words! {
+    /// Families of `TELEGEN_RESULT_TABLE` that count packets only, `<family>_<name>`. Zeros are left out.
+    CountFamily {
+        Error = "error", Health = "health", Cast = "cast", Ecn = "ecn", Dscp = "dscp", TcpFlags = "tcp_flags", Rocev2 = "rocev2",
+        Rocev2Ecn = "rocev2_ecn",
     }
 }
 
@@ -229,15 +255,19 @@ words! {
 
 words! {
     /// Fields of a `TELEGEN_HISTOGRAM_TABLE` row.
-    HistogramField { Unit = "unit", Bounds = "bounds@", Counts = "counts@", Sum = "sum", Count = "count" }
+    HistogramField {
+        Unit = "unit", Bounds = "bounds@", Counts = "counts@", Sum = "sum", Count = "count",
+        /// One of this many values is in it.
+        SampleRate = "sample_rate",
+    }
 }
 
 words! {
     /// The histograms that a job keeps.
     HistogramName {
-        /// Frame lengths of the analysed packets, bytes.
+        /// Frame lengths of all packets, bytes.
         PacketSize = "packet_size",
-        /// Time between an analysed packet and the packet before it, nanoseconds.
+        /// Time between two packets, nanoseconds; of pairs chosen at random.
         Interarrival = "interarrival",
     }
 }

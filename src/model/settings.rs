@@ -1,14 +1,14 @@
 //! `TELEGEN|global`, parsed. A value that cannot be taken leaves the default in its place, and that is said: the daemon shows
 //! the errors in TELEGEN_DAEMON_TABLE and in its log, because a switch must not lose telemetry to one mistyped setting.
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::erspan::{self, Erspan};
 use super::job::{Fields, SpanMethod};
 use super::limits::{self, Default};
 use super::schema::{Reason, SettingField, words};
-use super::value::{FieldError, Reader, printable};
+use super::value::{FieldError, Reader, items, printable};
 
 words! {
     /// Whether jobs are served at all.
@@ -18,23 +18,6 @@ words! {
 words! {
     /// How OTLP travels.
     OtlpProtocol { Grpc = "grpc", HttpProtobuf = "http/protobuf" }
-}
-
-/// Where an ERSPAN session starts and ends, and on which netdev its copies come back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Erspan {
-    /// Outer source address.
-    pub src_ip: Option<IpAddr>,
-    /// Outer destination address.
-    pub dst_ip: Option<IpAddr>,
-    /// The netdev on which the GRE packets arrive.
-    pub netdev: Option<String>,
-    /// GRE protocol type.
-    pub gre_type: u16,
-    /// Outer DSCP.
-    pub dscp: u8,
-    /// Outer TTL.
-    pub ttl: u8,
 }
 
 /// How the daemon behaves; see the contract for what takes effect at once.
@@ -139,13 +122,34 @@ struct Row<'a> {
 impl Row<'_> {
     /// The value in the row, if it is there and can be taken.
     fn given<T>(&mut self, field: SettingField, read: impl Fn(Reader<'_>, &str) -> Result<T, FieldError>) -> Option<T> {
-        match read(Reader::new(limits::setting(field)), self.fields.get(field.as_str())?) {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.errors.push(error);
-                None
+        let text = self.fields.get(field.as_str())?;
+        self.taken(read(Reader::new(limits::setting(field)), text))
+    }
+
+    /// The items of a list, which stands in the row as `name@` or `name`; one that cannot be taken spoils the list.
+    fn list<T>(
+        &mut self,
+        field: SettingField,
+        read: impl Fn(Reader<'_>, &str) -> Result<T, FieldError>,
+    ) -> Option<Vec<T>> {
+        let rule = limits::setting(field);
+        let forms = [format!("{field}@"), field.to_string()];
+        let mut given = forms.iter().filter_map(|name| self.fields.get(name));
+        let text = given.next()?;
+        let refused = |message| FieldError { reason: Reason::InvalidField, field: field.to_string(), message };
+        let values: Result<Vec<T>, FieldError> = items(text).map(|item| read(Reader::new(rule), item)).collect();
+        let list = match (given.next(), rule.max_items, values) {
+            (Some(_), _, _) => Err(refused(format!("{field}: given twice, as {field} and {field}@; give one of them"))),
+            (None, Some(max), Ok(values)) if values.len() > max => {
+                Err(refused(format!("{field}: {} items are too many; give at most {max}", values.len())))
             }
-        }
+            (None, _, values) => values,
+        };
+        self.taken(list)
+    }
+
+    fn taken<T>(&mut self, read: Result<T, FieldError>) -> Option<T> {
+        read.map_err(|error| self.errors.push(error)).ok()
     }
 
     /// The value in the row, or the default of `limits`.
@@ -175,17 +179,23 @@ impl Row<'_> {
 
     fn erspan(&mut self) -> Erspan {
         Erspan {
-            src_ip: self.given(SettingField::ErspanSrcIp, |reader, text| reader.address(text)),
+            sources: erspan::pool(
+                &self.list(SettingField::ErspanSrcIp, |reader, text| reader.prefix(text)).unwrap_or_default(),
+            ),
             dst_ip: self.given(SettingField::ErspanDstIp, |reader, text| reader.address(text)),
             netdev: self.given(SettingField::ErspanNetdev, |reader, text| reader.text(text)),
-            gre_type: self.value(SettingField::ErspanGreType, |reader, text| reader.ether_type(text)),
+            gre_type: self.value(SettingField::ErspanGreType, |reader, text| reader.gre_type(text)),
             dscp: self.integer(SettingField::ErspanDscp),
             ttl: self.integer(SettingField::ErspanTtl),
         }
     }
 
     fn refuse_unknown(&mut self) {
-        for name in self.fields.keys().filter(|name| *name != "NULL" && SettingField::from_word(name).is_none()) {
+        let is_known = |name: &str| {
+            let list = || SettingField::from_word(name.strip_suffix('@')?).filter(|field| field.is_list());
+            name == "NULL" || SettingField::from_word(name).or_else(list).is_some()
+        };
+        for name in self.fields.keys().filter(|name| !is_known(name)) {
             let known: Vec<&str> = SettingField::ALL.iter().map(|field| field.as_str()).collect();
             let message = format!("{}: no such setting; TELEGEN|global has {}", printable(name), known.join(", "));
             self.errors.push(FieldError { reason: Reason::InvalidField, field: printable(name), message });
@@ -204,10 +214,12 @@ impl Row<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
     use std::num::NonZeroU32;
     use std::time::Duration;
 
     use super::{AdminState, OtlpProtocol, Settings};
+    use crate::model::erspan::GreType;
     use crate::model::job::{Fields, SpanMethod};
     use crate::model::limits::{self, Kind};
 
@@ -226,7 +238,7 @@ mod tests {
         assert_eq!(settings.span_method, SpanMethod::Span);
         assert_eq!((settings.topk_flows, settings.state_flows), (1024, 20));
         assert_eq!(settings.memory_limit_bytes, 64 << 20);
-        assert_eq!(settings.erspan.gre_type, 0x88be);
+        assert_eq!(settings.erspan.gre_type, GreType::Erspan);
         assert_eq!(settings.rest_listen, "/var/run/telegen/rest.sock");
     }
 
@@ -243,6 +255,28 @@ mod tests {
         let (_, errors) = Settings::parse(&fields(&[("max_job", "1"), ("rest_cert", "/etc/x"), ("NULL", "NULL")]));
         let named: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
         assert_eq!(named, ["max_job", "rest_cert"]);
+    }
+
+    #[test]
+    fn the_pool_of_sources_is_a_list_of_addresses_and_prefixes() {
+        let sources = |pairs: &[(&str, &str)]| {
+            let (settings, errors) = Settings::parse(&fields(pairs));
+            let sources: Vec<String> = settings.erspan.sources.iter().map(ToString::to_string).collect();
+            (sources.join(" "), errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        };
+        let (none, ok) = (String::new(), String::new());
+        assert_eq!(
+            sources(&[("erspan_src_ip@", "10.0.0.9, 10.0.0.4/30")]),
+            ("10.0.0.9 10.0.0.5 10.0.0.6".to_owned(), ok)
+        );
+        let refused =
+            "erspan_src_ip: \"host\" is not accepted; give an IPv4 or IPv6 prefix such as 10.0.0.0/8 or 2001:db8::/32";
+        assert_eq!(sources(&[("erspan_src_ip", "10.0.0.1,host")]), (none.clone(), refused.to_owned()));
+        let many = ["10.0.0.1"; 17].join(",");
+        let refused = "erspan_src_ip: 17 items are too many; give at most 16";
+        assert_eq!(sources(&[("erspan_src_ip", &many)]), (none.clone(), refused.to_owned()));
+        let refused = "erspan_src_ip: given twice, as erspan_src_ip and erspan_src_ip@; give one of them";
+        assert_eq!(sources(&[("erspan_src_ip", "::1"), ("erspan_src_ip@", "::1")]), (none, refused.to_owned()));
     }
 
     #[test]
@@ -268,7 +302,7 @@ mod tests {
     #[test]
     fn every_setting_changes_what_it_names_and_nothing_else() {
         type Change = fn(&mut Settings);
-        let cases: [(&str, &str, Change); 24] = [
+        let cases: [(&str, &str, Change); 27] = [
             ("admin_state", "disabled", |settings| settings.admin_state = AdminState::Disabled),
             ("max_jobs", "1", |settings| settings.max_jobs = 1),
             ("max_queue", "3", |settings| settings.max_queue = 3),
@@ -286,8 +320,13 @@ mod tests {
             ("cpu_limit", "7", |settings| settings.cpu_limit_percent = 7),
             ("memory_limit", "7", |settings| settings.memory_limit_bytes = 7 << 20),
             ("allow_unprobed", "true", |settings| settings.allow_unprobed = true),
+            ("erspan_src_ip", "10.0.0.7", |settings| settings.erspan.sources = vec![Ipv4Addr::new(10, 0, 0, 7).into()]),
+            ("erspan_src_ip@", "10.0.0.7", |settings| {
+                settings.erspan.sources = vec![Ipv4Addr::new(10, 0, 0, 7).into()];
+            }),
+            ("erspan_dst_ip", "::7", |settings| settings.erspan.dst_ip = Some(Ipv6Addr::from(7).into())),
             ("erspan_netdev", "gre7", |settings| settings.erspan.netdev = Some("gre7".to_owned())),
-            ("erspan_gre_type", "7", |settings| settings.erspan.gre_type = 7),
+            ("erspan_gre_type", "25944", |settings| settings.erspan.gre_type = GreType::Bridging),
             ("erspan_dscp", "7", |settings| settings.erspan.dscp = 7),
             ("erspan_ttl", "7", |settings| settings.erspan.ttl = 7),
             ("otlp_endpoint", "h:7", |settings| settings.otlp_endpoint = Some("h:7".to_owned())),

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use thiserror::Error;
 
+use super::erspan::GreType;
 use super::filter::PortRange;
 use super::limits::{Kind, Rule};
 use super::schema::{IpClass, Reason};
@@ -174,16 +175,16 @@ impl Reader<'_> {
         text.parse().or_else(|_| self.refuse(text))
     }
 
-    /// An EtherType, decimal or hexadecimal.
+    /// A GRE protocol type, decimal or hexadecimal.
     ///
     /// # Errors
-    /// What does not fit 16 bits.
-    pub fn ether_type(&self, text: &str) -> Result<u16, FieldError> {
+    /// What is no number, and one in which no copies can come.
+    pub fn gre_type(&self, text: &str) -> Result<GreType, FieldError> {
         let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
             Some(digits) => u16::from_str_radix(digits, 16),
             None => text.parse(),
         };
-        parsed.or_else(|_| self.refuse(text))
+        parsed.ok().and_then(GreType::from_number).map_or_else(|| self.refuse(text), Ok)
     }
 
     /// Text, names, paths and endpoints: checked for their form only.
@@ -208,7 +209,7 @@ impl Reader<'_> {
                 | Kind::Prefix
                 | Kind::IpAddress
                 | Kind::Timestamp
-                | Kind::EtherType => false,
+                | Kind::GreType => false,
             };
         if well_formed { Ok(text.to_owned()) } else { self.refuse(text) }
     }
@@ -239,7 +240,7 @@ pub fn describe(kind: Kind) -> String {
         Kind::Endpoint => "host:port, with http:// or https:// before it if you like".to_owned(),
         Kind::Listen => "an absolute path for a unix socket, or a loopback address such as 127.0.0.1:8080".to_owned(),
         Kind::Netdev => "the name of a network device, 1 to 15 characters".to_owned(),
-        Kind::EtherType => "an EtherType such as 0x88be".to_owned(),
+        Kind::GreType => one_of(&GreType::ALL.iter().map(|known| known.as_str()).collect::<Vec<_>>()),
         Kind::Path => "an absolute path".to_owned(),
     }
 }

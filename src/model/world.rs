@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::erspan::Outer;
 use super::job::{Direction, Fields};
 
 /// Facts about one front-panel port.
@@ -20,6 +21,8 @@ pub struct Session {
     pub src_ports: Vec<String>,
     /// `dst_port`, of SPAN sessions.
     pub dst_port: Option<String>,
+    /// `src_ip` and `dst_ip`, of ERSPAN sessions: whoever has the same ones gets both sessions' copies.
+    pub outer: Option<Outer>,
     /// `direction`; a row without one counts as both here, because that is what YANG says it means.
     pub direction: Option<Direction>,
 }
@@ -29,9 +32,11 @@ impl Session {
     #[must_use]
     pub fn from_fields(fields: &Fields) -> Session {
         let ports = fields.get("src_port").map(String::as_str).unwrap_or_default();
+        let address = |name: &str| fields.get(name)?.parse().ok();
         Session {
             src_ports: ports.split(',').map(str::trim).filter(|port| !port.is_empty()).map(str::to_owned).collect(),
             dst_port: fields.get("dst_port").cloned(),
+            outer: address("src_ip").zip(address("dst_ip")).map(|(src, dst)| Outer { src, dst }),
             direction: match fields.get("direction").map(|word| word.to_ascii_uppercase()).as_deref() {
                 Some("RX") => Some(Direction::Ingress),
                 Some("TX") => Some(Direction::Egress),

@@ -13,7 +13,7 @@ use telegen_sonic::lab::handle::{Lab, LabOptions};
 use telegen_sonic::lab::layout::PortCount;
 use telegen_sonic::lab::send::{Pace, Source};
 use telegen_sonic::lab::sent::{Count, Sent};
-use telegen_sonic::lab::truth::FlowKey;
+use telegen_sonic::model::sample::FlowKey;
 use tempfile::TempDir;
 
 use crate::view::View;
@@ -227,8 +227,8 @@ impl Fields {
             src: self.parsed("src")?,
             dst: self.parsed("dst")?,
             ip_proto: self.parsed("ip_proto")?,
-            l4_sport: self.parsed("l4_sport")?,
-            l4_dport: self.parsed("l4_dport")?,
+            sport: self.parsed("l4_sport")?,
+            dport: self.parsed("l4_dport")?,
             vlan: self.parsed("vlan")?,
         })
     }

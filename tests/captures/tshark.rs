@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use telegen_sonic::lab::truth::FlowKey;
+use telegen_sonic::model::sample::FlowKey;
 use telegen_sonic::model::schema::{EthClass, IpClass};
 use tempfile::TempDir;
 
@@ -202,7 +202,7 @@ impl<'line> Frame<'line> {
             return Ok((Some(IpClass::Truncated), None));
         };
         let ip_proto = self.protocol("ip.proto", 0)?.ok_or("no ip.proto")?;
-        self.transport(layers, FlowKey { src, dst, ip_proto, l4_sport: 0, l4_dport: 0, vlan })
+        self.transport(layers, FlowKey { src, dst, ip_proto, sport: 0, dport: 0, vlan })
     }
 
     /// `room`: bytes that the frame has for the packet.
@@ -212,7 +212,7 @@ impl<'line> Frame<'line> {
             return Ok((Some(IpClass::Truncated), None));
         };
         let ip_proto = self.protocol("ipv6.nxt", 0)?.ok_or("no ipv6.nxt")?;
-        let mut flow = FlowKey { src, dst, ip_proto, l4_sport: 0, l4_dport: 0, vlan };
+        let mut flow = FlowKey { src, dst, ip_proto, sport: 0, dport: 0, vlan };
         let stated = usize::from(self.number("ipv6.plen", 0)?.ok_or("no ipv6.plen")?);
         let room = room.checked_sub(FIXED).ok_or("addresses, but no room for them")?;
         // A jumbogram (RFC 2675) has its length in the hop-by-hop header.
@@ -246,7 +246,7 @@ impl<'line> Frame<'line> {
             let port = |side: &str| self.number(&format!("{name}.{side}port"), 0);
             // Both, or none: a header that is cut between them has no ports.
             if let (Some(source), Some(destination)) = (port("src")?, port("dst")?) {
-                (flow.l4_sport, flow.l4_dport) = (source, destination);
+                (flow.sport, flow.dport) = (source, destination);
             }
         }
         let class = ip_by_name(name).unwrap_or_else(|| ip_by_number(flow.ip_proto));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use telegen_sonic::lab::sent::{Count, Sent};
-use telegen_sonic::lab::truth::FlowKey;
+use telegen_sonic::model::sample::FlowKey;
 
 /// All that is compared. Classes and flows without a packet are left out.
 #[derive(Debug, Default)]
@@ -55,8 +55,8 @@ impl From<&Sent> for View {
                 src: flow.src,
                 dst: flow.dst,
                 ip_proto: flow.ip_proto,
-                l4_sport: flow.l4_sport,
-                l4_dport: flow.l4_dport,
+                sport: flow.l4_sport,
+                dport: flow.l4_dport,
                 vlan: flow.vlan,
             };
             (key, Count { packets: flow.packets, bytes: flow.bytes })
@@ -89,6 +89,6 @@ fn pairs<'a, K: Ord>(
 
 /// `flow 10.0.0.1 1000 > 10.0.0.2 53 proto 17 vlan 0`
 fn flow_name(flow: &FlowKey) -> String {
-    let FlowKey { src, dst, ip_proto, l4_sport, l4_dport, vlan } = flow;
-    format!("flow {src} {l4_sport} > {dst} {l4_dport} proto {ip_proto} vlan {vlan}")
+    let FlowKey { src, dst, ip_proto, sport, dport, vlan } = flow;
+    format!("flow {src} {sport} > {dst} {dport} proto {ip_proto} vlan {vlan}")
 }

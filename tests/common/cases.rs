@@ -168,3 +168,73 @@ fn l4_cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("UDP-Lite", v4(136, &udp(1, 2, b"")), "ipv4 other"),
     ]
 }
+
+/// Packets in every kind of tunnel, and packets with every sign of bad health, by name.
+pub fn tunnel_and_health_cases() -> Vec<(&'static str, Vec<u8>)> {
+    [tunnel_cases(), health_cases()].concat()
+}
+
+fn tunnel_cases() -> Vec<(&'static str, Vec<u8>)> {
+    let v4 = |proto, payload: &[u8]| ethernet(&[], IPV4, &Ipv4::new(proto).around(payload));
+    let v6 = |proto, payload: &[u8]| ethernet(&[(VLAN, 6)], IPV6, &Ipv6::new(proto).around(payload));
+    let packet = Ipv4 { src: [10, 0, 0, 1].into(), dscp: 46, ..Ipv4::new(TCP) }.around(&tcp(1000, 179, b"open"));
+    let packet_v6 = Ipv6 { dscp: 8, ..Ipv6::new(DESTINATION) }.around(&extension(UDP, 1, &udp(1000, 53, b"query")));
+    let frame = ethernet(&[(QINQ, 30), (VLAN, 31)], IPV4, &packet);
+    let behind = |header: &[u8], inner: &[u8]| [header, inner].concat();
+    let vxlan = |inner: &[u8]| udp(50_000, 4789, &behind(&[0x08, 0, 0, 0, 0, 0, 7, 0], inner));
+    let geneve = |first: u8, ethertype: u16, inner: &[u8]| {
+        let [hi, lo] = ethertype.to_be_bytes();
+        let options = vec![0x86; usize::from(first & 0x3f) * 4];
+        udp(50_000, 6081, &[&[first, 0, hi, lo, 0, 0, 7, 0], &options[..], inner].concat())
+    };
+    let labels = |count: usize| [[0, 1, 0x20, 64].repeat(count - 1), vec![0, 2, 0x21, 64]].concat();
+    vec![
+        ("VXLAN", v4(UDP, &vxlan(&frame))),
+        ("VXLAN over IPv6", v6(UDP, &vxlan(&ethernet(&[], IPV6, &packet_v6)))),
+        ("ARP in VXLAN", v4(UDP, &vxlan(&ethernet(&[], 0x0806, &[0; 28])))),
+        ("Geneve", v4(UDP, &geneve(0, 0x6558, &frame))),
+        ("Geneve with options", v6(UDP, &geneve(3, IPV4, &packet))),
+        ("Geneve with all options", v4(UDP, &geneve(0x3f, IPV6, &packet_v6))),
+        ("GRE", v4(47, &behind(&[0, 0, 0x08, 0x00], &packet))),
+        ("GRE with all fields", v6(47, &[&[0xb0, 0, 0x86, 0xdd], &[0; 12][..], &packet_v6].concat())),
+        ("Ethernet in GRE", v4(47, &behind(&[0x20, 0, 0x65, 0x58, 0, 0, 0, 9], &frame))),
+        ("IPv4 in IPv4", v4(4, &packet)),
+        ("IPv6 in IPv4", v4(41, &packet_v6)),
+        ("IPv4 in IPv6", v6(DESTINATION, &extension(4, 0, &packet))),
+        ("IPv6 in IPv6", v6(41, &packet_v6)),
+        ("a fragment in IPv4", v4(4, &Ipv4 { fragment: 0x2010, ..Ipv4::new(UDP) }.around(&[0; 24]))),
+        ("IPv4 below a label", ethernet(&[(VLAN, 9)], 0x8847, &behind(&labels(1), &packet))),
+        ("IPv6 below eight labels", ethernet(&[], 0x8848, &behind(&labels(8), &packet_v6))),
+        ("IPv4 below nine labels", ethernet(&[], 0x8847, &behind(&labels(9), &packet))),
+        ("a pseudowire", ethernet(&[], 0x8847, &behind(&labels(2), &[0; 30]))),
+    ]
+}
+
+fn health_cases() -> Vec<(&'static str, Vec<u8>)> {
+    let v4 = |proto, payload: &[u8]| ethernet(&[], IPV4, &Ipv4::new(proto).around(payload));
+    let flags = |flags: u8, window: u8| {
+        let mut segment = tcp(1000, 443, b"data");
+        (segment[13], segment[14], segment[15]) = (flags, 0, window);
+        v4(TCP, &segment)
+    };
+    let checksummed = |mut packet: Vec<u8>| {
+        let words = packet[14..34].chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+        let sum: u32 = words.sum();
+        let sum = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
+        packet[24..26].copy_from_slice(&sum.to_be_bytes());
+        packet
+    };
+    vec![
+        ("a right checksum", checksummed(v4(UDP, &udp(1, 2, b"")))),
+        ("SYN", flags(0x02, 1)),
+        ("a reset", flags(0x14, 0)),
+        ("a zero window", flags(0x10, 0)),
+        ("unreachable", v4(ICMP, &[3, 1, 0, 0, 0, 0, 0, 0, 0x45, 0])),
+        ("too big", v4(ICMP, &[3, 4, 0, 0, 0, 0, 5, 220])),
+        ("time exceeded", v4(ICMP, &[11, 0, 0, 0, 0, 0, 0, 0])),
+        ("too big, IPv6", ethernet(&[], IPV6, &Ipv6::new(ICMPV6).around(&[2, 0, 0, 0, 0, 0, 5, 220]))),
+        ("RoCEv2", v4(UDP, &udp(50_000, 4791, &[0x0a, 0x40, 0xff, 0xff, 0, 0, 0, 7, 0x80, 0, 0, 1]))),
+        ("CNP", ethernet(&[], IPV6, &Ipv6::new(UDP).around(&udp(50_000, 4791, &[0x81, 0, 0xff, 0xff])))),
+        ("RoCEv2 without an opcode", v4(UDP, &udp(50_000, 4791, b""))),
+    ]
+}

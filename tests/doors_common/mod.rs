@@ -141,6 +141,15 @@ pub async fn write_finished_job(state: &RedisConnection, id: &str) {
         ("eth_ipv4_bytes", "76800"),
         ("ip_udp_packets", "1200"),
         ("ip_udp_bytes", "76800"),
+        ("service_dns_packets", "600"),
+        ("service_dns_bytes", "38400"),
+        ("cast_unicast", "1200"),
+        ("ecn_ect0", "1100"),
+        ("ecn_ce", "100"),
+        ("flows_seen", "2"),
+        ("flows_evicted", "0"),
+        ("flows_distinct_est", "2"),
+        ("flows_distinct_err95", "0"),
     ]);
     state.hset_whole(&key(state_db::RESULT, ""), &results).await.unwrap();
     // Written out of order: rank 10 is behind rank 2 although its name sorts before it.

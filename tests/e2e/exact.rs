@@ -20,9 +20,9 @@ fn switch() -> Option<Switch> {
 }
 
 /// A flow by all that tells it from others.
-type FlowKey = (String, String, String, u16, u16, u16);
+pub(crate) type FlowKey = (String, String, String, u16, u16, u16);
 
-fn flows_of(sent: &Sent) -> BTreeMap<FlowKey, (u64, u64)> {
+pub(crate) fn flows_of(sent: &Sent) -> BTreeMap<FlowKey, (u64, u64)> {
     let key = |flow: &telegen_sonic::lab::sent::SentFlow| {
         let protocol = ip_protocol_name(flow.ip_proto);
         (flow.src.to_string(), flow.dst.to_string(), protocol, flow.l4_sport, flow.l4_dport, flow.vlan)
@@ -31,7 +31,7 @@ fn flows_of(sent: &Sent) -> BTreeMap<FlowKey, (u64, u64)> {
 }
 
 /// What REST says of the flows: all of them.
-fn flows_by_rest(switch: &Switch, id: &str) -> BTreeMap<FlowKey, (u64, u64)> {
+pub(crate) fn flows_by_rest(switch: &Switch, id: &str) -> BTreeMap<FlowKey, (u64, u64)> {
     let url = format!("http://switch/v1/monitor/jobs/{id}/results");
     let text = switch.run_ok(&["curl", "-sS", "--unix-socket", "/var/run/telegen/rest.sock", &url]);
     let answer: Value = serde_json::from_str(&text).unwrap();
@@ -85,7 +85,7 @@ fn assert_histograms(switch: &Switch, id: &str, sent: &Sent) {
 }
 
 /// The fields of a result row that one or more sends determine.
-fn totals_of(sent: &[&Sent]) -> Row {
+pub(crate) fn totals_of(sent: &[&Sent]) -> Row {
     let mut sums: BTreeMap<String, u64> = BTreeMap::new();
     let mut add = |name: String, value: u64| *sums.entry(name).or_default() += value;
     for sent in sent {
@@ -105,7 +105,7 @@ fn totals_of(sent: &[&Sent]) -> Row {
 }
 
 /// The same fields of a job's result row.
-fn totals(row: Row) -> Row {
+pub(crate) fn totals(row: Row) -> Row {
     let is_total = |name: &str| ["packets_", "bytes_", "eth_", "ip_"].iter().any(|prefix| name.starts_with(prefix));
     row.into_iter().filter(|(name, _)| is_total(name)).collect()
 }

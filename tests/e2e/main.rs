@@ -7,6 +7,7 @@
 
 mod daemon;
 mod doors;
+mod erspan;
 mod exact;
 mod faults;
 mod filters;

@@ -8,12 +8,12 @@ use telegen_sonic::lab::send::{Pace, Source};
 
 use super::{TestLab, is_root, small, wait_for};
 
-const CONFIG_DB: &str = "4";
+pub(super) const CONFIG_DB: &str = "4";
 const STATE_DB: &str = "6";
 const COUNTERS_DB: &str = "2";
 
 /// redis-cli without any option but the database: the switch's Redis is where everybody looks.
-fn redis(test: &TestLab, database: &str, command: &[&str]) -> String {
+pub(super) fn redis(test: &TestLab, database: &str, command: &[&str]) -> String {
     let words = [&["redis-cli", "--raw", "-n", database], command].concat();
     test.on_switch(&words).trim_end().to_owned()
 }
@@ -28,7 +28,7 @@ fn set_session(test: &TestLab, name: &str) {
     redis(test, CONFIG_DB, &[&["HSET", &format!("MIRROR_SESSION|{name}")], fields.as_slice()].concat());
 }
 
-fn status(test: &TestLab, session: &str) -> String {
+pub(super) fn status(test: &TestLab, session: &str) -> String {
     redis(test, STATE_DB, &["HGET", &format!("MIRROR_SESSION_TABLE|{session}"), "status"])
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod control_plane;
+mod erspan;
 mod forwarding;
 mod lifecycle;
 mod mirroring;

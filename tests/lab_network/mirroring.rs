@@ -6,7 +6,7 @@ use std::time::Instant;
 use telegen_sonic::lab::asic_maps::CopyCounts;
 use telegen_sonic::lab::frames::check;
 use telegen_sonic::lab::handle::LabOptions;
-use telegen_sonic::lab::orchagent::hardware::{MirrorHardware, MirrorTarget, PortSide};
+use telegen_sonic::lab::orchagent::hardware::{CopyDestination, MirrorHardware, MirrorTarget, PortSide};
 use telegen_sonic::lab::profiles::Profile;
 use telegen_sonic::lab::send::{Pace, Source};
 use telegen_sonic::lab::sent::Copies;
@@ -14,12 +14,12 @@ use telegen_sonic::lab::sent::Copies;
 use super::{TestLab, assert_nothing_more, is_root, receive, small};
 
 fn to(destination_port: &str) -> MirrorTarget {
-    MirrorTarget { session: "test".to_owned(), destination_port: destination_port.to_owned() }
+    MirrorTarget { session: "test".to_owned(), destination: CopyDestination::Port(destination_port.to_owned()) }
 }
 
 /// Frames of every kind of length, plain, tagged once and twice, with contents that tell them apart. Without the four whose
 /// only tag is cut: no kernel receives these.
-fn all_lengths() -> Vec<Vec<u8>> {
+pub(super) fn all_lengths() -> Vec<Vec<u8>> {
     let lengths = (14..200).chain([300, 511, 512, 1500, 1514, 1515, 1518, 2048, 4096, 9000, 9014, 9215, 9216]);
     let heads: [&[u8]; 4] = [
         &[0x08, 0x00],
@@ -60,7 +60,7 @@ fn frames_of_14_to_9216_bytes_with_and_without_tags_are_copied_bit_by_bit() {
     }
     assert_nothing_more(&tap);
     let bytes: u64 = frames.iter().map(|frame| frame.len() as u64).sum();
-    let fate = CopyCounts { delivered: count, delivered_octets: bytes, policed: 0, refused: 0 };
+    let fate = CopyCounts { delivered: count, delivered_octets: bytes, policed: 0, refused: 0, lost: 0 };
     assert_eq!(asic.copies_for(test.port("Ethernet12")), fate);
     let expected = [("Ethernet0", 0), ("Ethernet4", 0), ("Ethernet8", 0), ("Ethernet12", count)];
     assert_eq!(test.received_by_cpu(), expected.map(|(port, packets)| (port.to_owned(), packets)));

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::cmd;
-use telegen_sonic::lab::orchagent::hardware::{Fault, MirrorHardware, MirrorTarget, PortSide};
+use telegen_sonic::lab::orchagent::hardware::{CopyDestination, Fault, MirrorHardware, MirrorTarget, PortSide};
 use telegen_sonic::lab::orchagent::run;
 use telegen_sonic::lab::switch_db::{SwitchLayout, fill};
 use telegen_sonic::sonic::pubsub::Subscription;
@@ -56,6 +56,7 @@ pub fn layout() -> SwitchLayout {
     SwitchLayout {
         ports: (0..8).map(|port| format!("Ethernet{}", 4 * port)).collect(),
         pool: vec![("Ethernet28".to_owned(), "Ethernet28".to_owned())],
+        collector: None,
     }
 }
 
@@ -151,7 +152,11 @@ impl Switch {
             .bound
             .iter()
             .map(|((port, side), target)| {
-                format!("{port} {} {}>{}", word(*side), target.session, target.destination_port)
+                let destination = match &target.destination {
+                    CopyDestination::Port(port) => port.clone(),
+                    CopyDestination::Tunnel(tunnel) => format!("{}@{}", tunnel.dst, tunnel.interface),
+                };
+                format!("{port} {} {}>{destination}", word(*side), target.session)
             })
             .collect()
     }

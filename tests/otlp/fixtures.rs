@@ -11,6 +11,7 @@ use telegen_sonic::model::sample::{Counter, Histogram, INTERARRIVAL_BOUNDS, PACK
 use telegen_sonic::model::schema::{ErrorKind, EthClass, HistogramName, IpClass, Source, Status};
 use telegen_sonic::model::settings::Settings;
 use telegen_sonic::model::status::JobStatus;
+use telegen_sonic::model::traffic::DistinctFlows;
 
 /// 2026-03-01T12:00:00Z and `seconds`.
 pub fn at(seconds: i64) -> Timestamp {
@@ -133,7 +134,6 @@ pub fn results(seconds: i64, tcp_packets: u64) -> Results {
     ip[IpClass::Udp as usize] = counter(3, 300);
     errors[ErrorKind::MalformedL4 as usize] = 1;
     Results {
-        updated_at: at(seconds),
         window: Duration::from_secs(10),
         delivered: counter(tcp_packets + 9, tcp_packets * 1_000 + 900),
         total: counter(tcp_packets + 5, tcp_packets * 1_000 + 420),
@@ -146,7 +146,7 @@ pub fn results(seconds: i64, tcp_packets: u64) -> Results {
         eth,
         ip,
         errors,
-        fragments: 0,
+        ..Results::empty(at(seconds))
     }
 }
 
@@ -163,6 +163,7 @@ pub fn detail(seconds: i64, top: Vec<FlowRow>) -> Detail {
         non_ip: Counter::default(),
         seen: 0,
         evicted: 0,
+        distinct: DistinctFlows::default(),
     };
     Detail {
         updated_at: at(seconds),

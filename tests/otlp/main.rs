@@ -5,6 +5,7 @@
 
 mod collector;
 mod config;
+mod families;
 mod fixtures;
 mod records;
 mod render;

@@ -9,9 +9,10 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric};
 use prost::Message;
-use telegen_sonic::model::report::Snapshot;
-use telegen_sonic::model::schema::{EthClass, HistogramName, IpClass};
+use telegen_sonic::model::report::{Detail, Report, Snapshot};
+use telegen_sonic::model::schema::{CountFamily, CounterFamily, EthClass, HistogramName, IpClass};
 use telegen_sonic::model::settings::Settings;
+use telegen_sonic::model::traffic::{Copies, DistinctFlows, Segments};
 use telegen_sonic::sink::otlp::cursor::Cursor;
 use telegen_sonic::sink::otlp::metrics::point_count;
 use telegen_sonic::sink::otlp::origin::Origin;
@@ -19,7 +20,7 @@ use telegen_sonic::sink::otlp::origin::Origin;
 use crate::fixtures::{Build, counter, daemon, flow, nanos, running, snapshot};
 
 /// Every request that is due, settled.
-fn requests(cursor: &mut Cursor, snapshot: &Snapshot) -> Vec<ExportMetricsServiceRequest> {
+pub fn requests(cursor: &mut Cursor, snapshot: &Snapshot) -> Vec<ExportMetricsServiceRequest> {
     let origin = Origin::new(&snapshot.daemon, &[]);
     let due = cursor.due(snapshot);
     due.iter()
@@ -31,12 +32,12 @@ fn requests(cursor: &mut Cursor, snapshot: &Snapshot) -> Vec<ExportMetricsServic
         .collect()
 }
 
-fn metrics(requests: &[ExportMetricsServiceRequest]) -> Vec<&Metric> {
+pub fn metrics(requests: &[ExportMetricsServiceRequest]) -> Vec<&Metric> {
     let resources = requests.iter().flat_map(|request| &request.resource_metrics);
     resources.flat_map(|resource| &resource.scope_metrics).flat_map(|scope| &scope.metrics).collect()
 }
 
-fn words(attributes: &[KeyValue]) -> String {
+pub fn words(attributes: &[KeyValue]) -> String {
     let word = |attribute: &KeyValue| match attribute.value.clone().unwrap().value.unwrap() {
         Value::StringValue(text) => format!("{}={text}", attribute.key),
         Value::IntValue(number) => format!("{}={number}", attribute.key),
@@ -46,7 +47,7 @@ fn words(attributes: &[KeyValue]) -> String {
 }
 
 /// The points of all sums by metric: attributes and value. Checks on the way that each is cumulative and monotonic.
-fn sums(requests: &[ExportMetricsServiceRequest]) -> BTreeMap<String, Vec<(String, i64)>> {
+pub fn sums(requests: &[ExportMetricsServiceRequest]) -> BTreeMap<String, Vec<(String, i64)>> {
     let mut sums: BTreeMap<String, Vec<(String, i64)>> = BTreeMap::new();
     for metric in metrics(requests) {
         let Some(Data::Sum(sum)) = &metric.data else { continue };
@@ -61,7 +62,7 @@ fn sums(requests: &[ExportMetricsServiceRequest]) -> BTreeMap<String, Vec<(Strin
     sums
 }
 
-fn default_snapshot(report: telegen_sonic::model::report::Report) -> Snapshot {
+pub fn default_snapshot(report: Report) -> Snapshot {
     snapshot(Settings::default(), [report])
 }
 
@@ -193,10 +194,8 @@ fn histograms_keep_the_jobs_own_buckets_and_an_empty_one_is_left_out() {
     let Some(Data::Histogram(histogram)) = &metric.data else { panic!("{metric:?}") };
     assert_eq!(histogram.aggregation_temporality(), AggregationTemporality::Cumulative);
     let point = &histogram.data_points[0];
-    assert_eq!(
-        words(&point.attributes),
-        "telegen.job.id=a1 sonic.port.name=Ethernet16 network.io.direction=receive telegen.sampling.rate=100"
-    );
+    // Every packet is in it: nothing was sampled.
+    assert_eq!(words(&point.attributes), "telegen.job.id=a1 sonic.port.name=Ethernet16 network.io.direction=receive");
     assert_eq!((point.count, point.sum), (3, Some(9_424.0)));
     assert_eq!(point.bucket_counts, [2, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     let said: Vec<f64> = bounds.iter().map(|bound| f64::from(u32::try_from(*bound).unwrap())).collect();
@@ -204,9 +203,16 @@ fn histograms_keep_the_jobs_own_buckets_and_an_empty_one_is_left_out() {
 }
 
 #[test]
-fn interarrival_is_in_nanoseconds() {
+fn interarrival_is_in_nanoseconds_and_says_which_part_of_the_pairs_it_has() {
+    let of_rate = |sample_rate| interarrival(sample_rate);
+    assert_eq!(of_rate(1), "network.packet.interarrival ns telegen.sampling.rate=64");
+    assert_eq!(of_rate(100), "network.packet.interarrival ns telegen.sampling.rate=100");
+}
+
+/// Name, unit and last attribute of the histogram of a job that analyses 1 of `sample_rate`.
+fn interarrival(sample_rate: u32) -> String {
     let mut report = running("a1").detail(8, Vec::new());
-    let mut detail = (**report.detail.as_ref().unwrap()).clone();
+    let mut detail = Detail { sample_rate, ..(**report.detail.as_ref().unwrap()).clone() };
     for (name, histogram) in &mut detail.histograms {
         (histogram.count, histogram.sum) = match name {
             HistogramName::PacketSize => (0, 0),
@@ -215,8 +221,32 @@ fn interarrival_is_in_nanoseconds() {
     }
     report.detail = Some(detail.into());
     let sent = requests(&mut Cursor::default(), &default_snapshot(report));
-    let named: Vec<_> = metrics(&sent).iter().map(|metric| (metric.name.clone(), metric.unit.clone())).collect();
-    assert_eq!(named, [("network.packet.interarrival".to_owned(), "ns".to_owned())]);
+    let [metric] = metrics(&sent)[..] else { panic!("{sent:?}") };
+    let Some(Data::Histogram(histogram)) = &metric.data else { panic!("{metric:?}") };
+    let own = words(&histogram.data_points[0].attributes);
+    format!("{} {} {}", metric.name, metric.unit, own.rsplit(' ').next().unwrap())
+}
+
+/// The report with no counter at 0.
+fn with_every_counter(mut report: Report) -> Report {
+    let mut results = (**report.results.as_ref().unwrap()).clone();
+    for family in CounterFamily::ALL {
+        family.set(&mut results, |_| Ok::<_, std::convert::Infallible>(counter(1 << 50, 1 << 60))).unwrap();
+    }
+    for family in CountFamily::ALL {
+        family.set(&mut results, |_| Ok::<_, std::convert::Infallible>(1 << 50)).unwrap();
+    }
+    (results.fragments, results.fragments_later) = (1 << 50, 1 << 49);
+    results.segments = Some(Segments::default());
+    results.copies = Some(Copies { lost: Some(0), unreadable: 0 });
+    report.results = Some(results.into());
+    let mut detail = (**report.detail.as_ref().unwrap()).clone();
+    detail.flows.as_mut().unwrap().distinct = DistinctFlows { estimate: 1 << 50, err95: 1 };
+    for (_, histogram) in &mut detail.histograms {
+        histogram.count = 1;
+    }
+    report.detail = Some(detail.into());
+    report
 }
 
 #[test]
@@ -231,8 +261,10 @@ fn a_full_top_k_is_split_into_requests_of_at_most_2000_points_and_a_megabyte() {
         .spec(&[("port", "PortChannel123456789012345678901")])
         .totals(8, 1)
         .detail(8, (0..4_096).map(widest).collect());
-    let sent = requests(&mut Cursor::default(), &default_snapshot(report));
-    assert_eq!(sent.len(), 5);
+    let sent = requests(&mut Cursor::default(), &default_snapshot(with_every_counter(report)));
+    assert_eq!(sent.len(), 6);
+    // Two points of each of 800 flows, and the most that there can be besides.
+    assert_eq!(point_count(&sent[0]), 1_600 + 360);
     for request in &sent {
         assert!(point_count(request) <= 2_000, "{} points", point_count(request));
         assert!(request.encoded_len() <= 1_000_000, "{} bytes", request.encoded_len());

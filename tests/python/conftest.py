@@ -34,7 +34,7 @@ def redis_socket(tmp_path_factory):
     socket = directory / "redis.sock"
     log = directory / "redis.log"
     options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(directory), "--logfile", str(log)]
-    server = subprocess.Popen(["redis-server", *options, "--notify-keyspace-events", "AKE"])
+    server = subprocess.Popen(["redis-server", *options, "--databases", "100", "--notify-keyspace-events", "AKE"])
     deadline = time.monotonic() + DEADLINE_SEC
     try:
         while not socket.exists():

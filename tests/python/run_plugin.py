@@ -4,8 +4,8 @@
     run_plugin.py [--db-config FILE] (config | show | clear) telegen ARGUMENTS...
 
 The plugins are registered in click roots named as on a switch and work on the databases that FILE names
-(/var/run/redis/sonic-db/database_config.json by default), through the stand-ins in stubs/. It needs click, tabulate,
-natsort, redis and jsonpatch; exit codes are the commands' own.
+(/var/run/redis/sonic-db/database_config.json by default), through the stand-ins in stubs/ and tests/swss. It needs
+click, tabulate, natsort, redis and jsonpatch; exit codes are the commands' own.
 """
 
 import importlib.util
@@ -14,7 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PLUGINS = HERE.parent.parent / "sonic" / "cli"
-sys.path.insert(0, str(HERE / "stubs"))
+sys.path[:0] = [str(HERE / "stubs"), str(HERE.parent / "swss")]
 
 import click  # noqa: E402 (behind the path of the stand-ins)
 import utilities_common.cli as clicommon  # noqa: E402

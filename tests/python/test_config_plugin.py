@@ -40,7 +40,7 @@ def test_every_option_becomes_its_field_and_lists_carry_an_at_sign(switch, monke
     monkeypatch.setenv("SUDO_USER", "admin")
     options = (
         "--direction both --span-method none --duration 10 --sample-rate 7 --vlan 100 --detail summary --id j-2 "
-        "--no-otlp --anonymize --filter ip_proto=tcp,17 --filter l4_sport=80 --filter l4_sport=1000-2000 "
+        "--no-otlp --inner --anonymize --filter ip_proto=tcp,17 --filter l4_sport=80 --filter l4_sport=1000-2000 "
         "--filter l4_dport=443 --filter src_cidr=10.0.0.0/8 --filter dst_cidr=2001:db8::/32 --filter dscp=46,0"
     )
     with switch.daemon(always(RUNNING)):
@@ -64,6 +64,7 @@ def test_every_option_becomes_its_field_and_lists_carry_an_at_sign(switch, monke
         "result_detail": "summary",
         "otlp_export": "false",
         "anonymize": "true",
+        "inner": "true",
         "description": "a b",
         "owner": "admin",
     }
@@ -197,8 +198,8 @@ def test_a_typing_mistake_is_refused_before_anything_is_written(switch, argument
 def test_a_reserved_word_is_left_to_the_daemon(switch):
     refusal = {"status": "rejected", "reason": "mirror_unsupported", "message": "not built yet"}
     with switch.daemon(always(refusal)) as events:
-        result = switch.run("config", "telegen", "start", "Ethernet0", "--span-method", "erspan")
-    assert events[0][2]["span_method"] == "erspan"
+        result = switch.run("config", "telegen", "start", "Ethernet0", "--span-method", "psample")
+    assert events[0][2]["span_method"] == "psample"
     assert "mirror_unsupported: not built yet" in result.output
 
 
@@ -265,6 +266,12 @@ def test_global_sets_fields_through_validation_and_leaves_the_others(switch):
     assert validated.WRITES == [("mod_entry", "TELEGEN", "global", {"max_jobs": "1", "run_saved_jobs": "true"})]
 
 
+def test_global_writes_a_list_as_sonic_does(switch):
+    result = switch.run("config", "telegen", "global", "--erspan-src-ip", "192.0.2.1, 192.0.2.8/30")
+    assert (result.exit_code, result.output) == (0, "")
+    assert switch.config.hgetall("TELEGEN|global") == {"erspan_src_ip@": "192.0.2.1,192.0.2.8/30"}
+
+
 def test_global_reset_removes_a_field_and_the_row_with_the_last(switch):
     switch.config.hset("TELEGEN|global", mapping={"max_queue": "3", "max_jobs": "1"})
     assert switch.run("config", "telegen", "global", "--reset", "max_queue").exit_code == 0
@@ -276,7 +283,7 @@ def test_global_reset_removes_a_field_and_the_row_with_the_last(switch):
 def test_global_has_an_option_for_every_setting(switch):
     plugin = run_plugin.load_plugin("config")
     options = {option.name for option in plugin.set_global.params}
-    assert options == set(plugin.SETTINGS) | {"reset"}
+    assert options == set(plugin.SETTINGS) | {"reset", "namespace"}
 
 
 @pytest.mark.parametrize(
@@ -360,5 +367,14 @@ def test_a_name_that_is_taken_is_not_taken_over(command):
 def test_a_plugin_imports_only_what_a_sonic_host_has(command):
     source = (run_plugin.PLUGINS / command / "plugins" / "telegen.py").read_text()
     modules = set(re.findall(r"^\s*(?:import|from) (\w+)", source, re.MULTILINE))
-    of_the_host = {"click", "config", "jsonpatch", "natsort", "swsscommon", "tabulate", "utilities_common"}
+    of_the_host = {
+        "click",
+        "config",
+        "generic_config_updater",
+        "jsonpatch",
+        "natsort",
+        "swsscommon",
+        "tabulate",
+        "utilities_common",
+    }
     assert modules - of_the_host - set(sys.stdlib_module_names) == set()

@@ -63,6 +63,34 @@ def write_results(switch, job_id):
             "ip_tcp_packets": "99",
             "ip_tcp_bytes": "6340",
             "error_truncated_l4": "2",
+            "sample_rate": "1",
+            "fragments": "5",
+            "service_bgp_packets": "9",
+            "service_bgp_bytes": "900",
+            "tunnel_vxlan_packets": "4",
+            "tunnel_vxlan_bytes": "400",
+            "inner_non_ip_packets": "4",
+            "inner_non_ip_bytes": "400",
+            "health_tcp_reset": "3",
+            "health_ttl_1": "1",
+            "cast_unicast": "99",
+            "cast_broadcast": "1",
+            "ecn_not_ect": "90",
+            "ecn_ce": "9",
+            "dscp_0": "90",
+            "dscp_46": "9",
+            "tcp_flags_ack": "96",
+            "tcp_flags_rst_ack": "3",
+            "rocev2_write": "7",
+            "rocev2_ecn_ect0": "7",
+            "tcp_tracked": "90",
+            "tcp_untracked": "9",
+            "tcp_retransmitted": "2",
+            "tcp_out_of_order": "0",
+            "copies_lost": "0",
+            "copies_unreadable": "1",
+            "flows_distinct_est": "12",
+            "flows_distinct_err95": "2",
             "updated_at": "2026-01-01T00:00:13.500Z",
         },
     )
@@ -73,7 +101,14 @@ def write_results(switch, job_id):
         )
     switch.state.hset(
         "TELEGEN_HISTOGRAM_TABLE|{}|packet_size".format(job_id),
-        mapping={"unit": "By", "bounds@": "64,128", "counts@": "40,9,1", "sum": "4000", "count": "50"},
+        mapping={
+            "unit": "By",
+            "bounds@": "64,128",
+            "counts@": "40,9,1",
+            "sum": "4000",
+            "count": "50",
+            "sample_rate": "1",
+        },
     )
 
 
@@ -126,18 +161,33 @@ def test_one_job_is_shown_field_by_field(measured):
     )
 
 
-def test_results_are_shown_with_protocols_errors_and_histograms(measured):
+def test_results_are_shown_with_what_is_wrong_first(measured):
     assert measured.run("show", "telegen", "results", "j10").output == textwrap.dedent(
         """\
         Job j10 on Ethernet16: running
         Warning: port_down
-        Counter              Value
-        -----------------  -------
-        window_sec            12.5
-        packets_delivered      110
-        packets_total          100
-        bytes_total           6400
-        coverage              0.98
+        copies: none was lost on the way; 1 held no frame that could be read
+
+        Health                 Packets  Share    Of           Means
+        -------------------  ---------  -------  -----------  ---------------------------------------------------
+        TCP retransmissions          2  2.2%     tracked TCP  lost or late on the way
+        TCP out of order             0  0.0%     tracked TCP  paths of different delay
+        TCP resets                   3  3.0%     TCP          refused, or broken off
+        ECN congestion               9  100.0%   ECN-capable  queues on the way were congested
+        truncated L4                 2  2.0%     all          end inside the TCP, UDP, ICMP or SCTP header
+        TTL 1                        1  1.0%     IP           the next router drops it; normal between neighbours
+        IP fragments                 5  5.1%     IP           parts of larger packets
+        retransmissions: not known of 9 TCP packets (9.1%) whose flows were not tracked
+
+        Counter               Value
+        -----------------  --------
+        window_sec             12.5
+        packets_delivered       110
+        packets_total           100
+        bytes_total            6400
+        coverage               0.98
+        sample_rate               1
+        distinct_flows     12 +/- 2
 
         Ethernet
         Protocol      Packets    Bytes  Share
@@ -148,12 +198,29 @@ def test_results_are_shown_with_protocols_errors_and_histograms(measured):
         IP
         Protocol      Packets    Bytes  Share
         ----------  ---------  -------  -------
-        tcp                99     6340  100.0%
+        tcp                99     6340  99.0%
 
-        Errors
-        Error           Packets
-        ------------  ---------
-        truncated_l4          2
+        Services
+        Protocol      Packets    Bytes  Share
+        ----------  ---------  -------  -------
+        bgp                 9      900  9.0%
+
+        Tunnels
+        Protocol      Packets    Bytes  Share
+        ----------  ---------  -------  -------
+        vxlan               4      400  4.0%
+
+        In tunnels
+        Protocol      Packets    Bytes  Share
+        ----------  ---------  -------  -------
+        non_ip              4      400  4.0%
+
+        sent to     unicast 99 (99.0%), broadcast 1 (1.0%)
+        dscp        0 90.9%, 46 9.1%
+        ecn         not_ect 90.9%, ce 9.1%
+        tcp flags   ack 97.0%, rst_ack 3.0%
+        rocev2      write 100.0%
+        rocev2 ecn  ect0 100.0%
 
         Histogram packet_size
         By        Packets
@@ -173,16 +240,102 @@ def test_results_as_json_are_numbers_in_their_own_objects(measured):
         "packets_total": 100,
         "bytes_total": 6400,
         "coverage": 0.98,
+        "sample_rate": 1,
+        "fragments": 5,
         "updated_at": "2026-01-01T00:00:13.500Z",
         "protocols": {
             "ethernet": {"ipv4": {"packets": 99, "bytes": 6340}, "arp": {"packets": 1, "bytes": 60}},
             "ip": {"tcp": {"packets": 99, "bytes": 6340}},
         },
+        "services": {"bgp": {"packets": 9, "bytes": 900}},
+        "tunnels": {"vxlan": {"packets": 4, "bytes": 400}},
+        "inner": {"non_ip": {"packets": 4, "bytes": 400}},
         "errors": {"truncated_l4": 2},
+        "health": {
+            "events": {"tcp_reset": 3, "ttl_1": 1},
+            "cast": {"unicast": 99, "broadcast": 1},
+            "ecn": {"not_ect": 90, "ce": 9},
+            "dscp": {"0": 90, "46": 9},
+            "tcp_flags": {"ack": 96, "rst_ack": 3},
+            "segments": {"tracked": 90, "untracked": 9, "retransmitted": 2, "out_of_order": 0},
+            "rocev2": {"ops": {"write": 7}, "ecn": {"ect0": 7}},
+        },
+        "copies": {"lost": 0, "unreadable": 1},
+        "distinct_flows": {"estimate": 12, "err95": 2},
         "histograms": {
-            "packet_size": {"unit": "By", "bounds": [64, 128], "counts": [40, 9, 1], "sum": 4000, "count": 50}
+            "packet_size": {
+                "unit": "By",
+                "bounds": [64, 128],
+                "counts": [40, 9, 1],
+                "sum": 4000,
+                "count": 50,
+                "sample_rate": 1,
+            }
         },
     }
+
+
+def shown(switch, fields, status=()):
+    """The lines of `show telegen results` of a job of 1000 TCP packets with these fields."""
+    switch.state.hset("TELEGEN_JOB_TABLE|j1", mapping={"status": "done", "port": "Ethernet0", **dict(status)})
+    counted = {"packets_total": "1000", "ip_tcp_packets": "1000", "eth_ipv4_packets": "1000", "cast_unicast": "1000"}
+    switch.state.hset("TELEGEN_RESULT_TABLE|j1", mapping={**counted, **fields})
+    return switch.run("show", "telegen", "results", "j1").output.splitlines()
+
+
+def test_healthy_traffic_is_said_to_be_healthy_as_far_as_it_was_measured(switch):
+    assert shown(switch, {"sample_rate": "100"})[1:5] == [
+        "",
+        "health: nothing wrong was seen",
+        "retransmissions: not measured; needs --sample-rate 1",
+        "",
+    ]
+    measured = {"tcp_tracked": "1000", "tcp_untracked": "0", "tcp_retransmitted": "0", "tcp_out_of_order": "0"}
+    assert shown(switch, {"sample_rate": "1", **measured})[2:4] == [
+        "health: nothing wrong was seen",
+        "retransmissions: none, and nothing out of order, among 1000 tracked TCP packets",
+    ]
+
+
+def test_what_was_not_measured_is_null_and_said_with_its_reason(switch):
+    lines = shown(switch, {"sample_rate": "100"}, {"result_detail": "summary"})
+    assert "retransmissions: not measured; needs --sample-rate 1 and --detail flows" in lines
+    results = json.loads(switch.run("show", "telegen", "results", "j1", "--json").output)
+    assert (results["health"]["segments"], results["copies"], results["distinct_flows"]) == (None, None, None)
+    assert shown(switch, {"copies_unreadable": "0"})[1] == (
+        "copies: whether some were lost on the way is not known, they have no sequence numbers"
+    )
+    json_copies = json.loads(switch.run("show", "telegen", "results", "j1", "--json").output)["copies"]
+    assert json_copies == {"lost": None, "unreadable": 0}
+
+
+def test_numbers_of_a_version_that_did_not_look_are_not_called_healthy(switch):
+    switch.state.hset("TELEGEN_JOB_TABLE|j1", mapping={"status": "done", "port": "Ethernet0"})
+    switch.state.hset("TELEGEN_RESULT_TABLE|j1", mapping={"packets_total": "9", "error_truncated_ip": "1"})
+    lines = switch.run("show", "telegen", "results", "j1").output.splitlines()
+    assert lines[2:6] == [
+        "health: not measured by the version that ran this job, but for broken packets",
+        "Health          Packets  Share    Of    Means",
+        "------------  ---------  -------  ----  ------------------------",
+        "truncated IP          1  11.1%    all   end inside the IP header",
+    ]
+
+
+def test_tunnels_that_nobody_looked_into_are_named_and_so_is_that_there_were_none(switch):
+    assert "tunnels: 34 packets are in tunnels; --inner looks into them" in shown(
+        switch, {"service_vxlan_packets": "30", "ip_gre_packets": "4", "service_dns_packets": "5"}
+    )
+    switch.state.delete("TELEGEN_RESULT_TABLE|j1")
+    assert "tunnels: none that could be looked into (VXLAN, Geneve, GRE, IP-in-IP, MPLS)" in shown(
+        switch, {}, {"inner": "true"}
+    )
+
+
+def test_many_code_points_are_cut_to_the_largest_and_the_rest_is_summed(switch):
+    lines = shown(switch, {"dscp_{}".format(dscp): str(100 - dscp) for dscp in range(10)})
+    assert lines[-1] == (
+        "dscp        0 10.5%, 1 10.4%, 2 10.3%, 3 10.2%, 4 10.1%, 5 9.9%, 6 9.8%, 7 9.7%, 2 others 19.2%"
+    )
 
 
 def test_a_job_without_results_says_so(switch):

@@ -9,6 +9,7 @@ use telegen_sonic::model::sample::{Counter, Histogram};
 use telegen_sonic::model::schema::{HistogramName, Source, Status};
 use telegen_sonic::model::settings::Settings;
 use telegen_sonic::model::status::JobStatus;
+use telegen_sonic::model::traffic::DistinctFlows;
 
 /// A snapshot with these jobs.
 pub fn snapshot(jobs: BTreeMap<String, Arc<Report>>) -> Arc<Snapshot> {
@@ -49,7 +50,15 @@ pub fn in_memory(id: &str, flows: u16) -> Report {
     let detail = Detail {
         updated_at: at,
         sample_rate: 1,
-        flows: Some(Flows { top, below_top: none, other: none, non_ip: none, seen: 3, evicted: 0 }),
+        flows: Some(Flows {
+            top,
+            below_top: none,
+            other: none,
+            non_ip: none,
+            seen: 3,
+            evicted: 0,
+            distinct: DistinctFlows::default(),
+        }),
         histograms: vec![(HistogramName::PacketSize, histogram)],
     };
     let status = JobStatus {

@@ -1,7 +1,9 @@
 //! What is printed, as text, from what is known, as values. Pure: no clock, no terminal, no escape codes.
 
 mod drained;
+mod health;
 mod jobs;
+mod mix;
 mod number;
 mod results;
 mod table;

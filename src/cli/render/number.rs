@@ -15,6 +15,12 @@ pub fn thousands(number: u64) -> String {
     text
 }
 
+/// `1 flow`, `2,000 flows`
+pub fn counted(number: u64, what: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {what}{ending}", thousands(number))
+}
+
 /// Rounded, thousands separated; rates are never negative.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates, which is what is wanted")]
 pub fn rounded(number: f64) -> String {
@@ -79,6 +85,11 @@ mod tests {
     #[test]
     fn thousands_are_separated() {
         assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn one_is_not_a_plural() {
+        assert_eq!([0, 1, 2000].map(|number| counted(number, "flow")), ["0 flows", "1 flow", "2,000 flows"]);
     }
 
     #[test]

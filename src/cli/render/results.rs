@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
-use super::number::{bit_rate, bytes, duration, rounded, share, thousands};
+use super::number::{bit_rate, bytes, counted, duration, rounded, share, thousands};
 use super::table::{Column, table};
-use super::{Glyphs, words};
+use super::{Glyphs, health, mix, words};
 use crate::io::tables::json::five_tuple;
 use crate::io::tables::{HistogramRow, JobReport, JobRow, ResultsRow};
 use crate::model::report::{FlowRow, Results};
 use crate::model::sample::Counter;
-use crate::model::schema::{ErrorKind, EthClass, HistogramName, IpClass, JobField, StatusField};
+use crate::model::schema::{CounterFamily, HistogramName, JobField, StatusField};
 
 /// Characters of the longest bar.
 const BAR: u64 = 40;
@@ -28,8 +28,11 @@ pub fn results(report: &JobReport, glyphs: Glyphs) -> String {
     }
     let Some(row) = &report.results else { return text };
     text.push_str(&filter_line(job, &row.results));
+    text.push_str(&copies_line(&row.results));
+    text.push_str(&health::health(job, &row.results));
     text.push_str(&protocols(&row.results));
-    text.push_str(&errors(&row.results));
+    text.push_str(&mix::tunnels_line(job, &row.results));
+    text.push_str(&mix::mix(&row.results));
     text.push_str(&flows(&report.flows, row, glyphs));
     for histogram in &report.histograms {
         text.push_str(&bars(histogram, glyphs));
@@ -96,28 +99,47 @@ fn filter_line(job: &JobRow, results: &Results) -> String {
     if filters.is_empty() {
         return String::new();
     }
+    let inside =
+        if job.job_field(JobField::Inner) == Some("true") { ", inside of tunnels where there are any" } else { "" };
     format!(
-        "filter {}: {} of {} packets that arrived passed it\n",
+        "filter {}{inside}: {} of {} packets that arrived passed it\n",
         filters.join(", "),
         thousands(results.total.packets),
         thousands(results.delivered.packets)
     )
 }
 
-fn protocols(results: &Results) -> String {
-    let ethernet = EthClass::ALL.iter().map(|class| class.as_str()).zip(results.eth);
-    let ip = IpClass::ALL.iter().map(|class| class.as_str()).zip(results.ip);
-    let mut text = classes("ETHERNET", ethernet, results.total);
-    text.push_str(&classes("IP", ip, results.total));
-    if results.fragments > 0 {
-        let _ = writeln!(text, "\n{} packets are IP fragments", thousands(results.fragments));
+/// What is known of the copies themselves, where they come encapsulated.
+fn copies_line(results: &Results) -> String {
+    let Some(copies) = results.copies else { return String::new() };
+    let sent = results.delivered.packets + copies.unreadable + copies.lost.unwrap_or_default();
+    let lost = match copies.lost {
+        None => "whether some were lost on the way is not known, they have no sequence numbers".to_owned(),
+        Some(0) => "none was lost on the way".to_owned(),
+        Some(lost) => {
+            format!("{} were lost on the way ({} of those sent)", thousands(lost), share(lost, sent))
+        }
+    };
+    match copies.unreadable {
+        0 => format!("copies: {lost}\n"),
+        unreadable => format!("copies: {lost}; {} held no frame that could be read\n", thousands(unreadable)),
     }
-    text
+}
+
+fn protocols(results: &Results) -> String {
+    let heading = |family| match family {
+        CounterFamily::Eth => "ETHERNET",
+        CounterFamily::Ip => "IP",
+        CounterFamily::Service => "SERVICE",
+        CounterFamily::Tunnel => "TUNNEL",
+        CounterFamily::Inner => "IN TUNNELS",
+    };
+    let classes = |family: &CounterFamily| classes(heading(*family), family.seen(results), results.total);
+    CounterFamily::ALL.iter().map(classes).collect()
 }
 
 /// The classes that occurred, largest first, with their share of all packets and bytes.
-fn classes<'a>(heading: &'static str, counters: impl Iterator<Item = (&'a str, Counter)>, total: Counter) -> String {
-    let mut seen: Vec<(&str, Counter)> = counters.filter(|(_, counter)| counter.packets > 0).collect();
+fn classes(heading: &'static str, mut seen: Vec<(&str, Counter)>, total: Counter) -> String {
     if seen.is_empty() {
         return String::new();
     }
@@ -139,13 +161,6 @@ fn classes<'a>(heading: &'static str, counters: impl Iterator<Item = (&'a str, C
         ]
     });
     format!("\n{}", table(&columns, rows))
-}
-
-fn errors(results: &Results) -> String {
-    let seen: Vec<(&ErrorKind, u64)> =
-        ErrorKind::ALL.iter().zip(results.errors).filter(|(_, count)| *count > 0).collect();
-    let lines = seen.iter().map(|(kind, count)| format!("{} packets {}\n", thousands(*count), words::error(**kind)));
-    if seen.is_empty() { String::new() } else { format!("\n{}", lines.collect::<String>()) }
 }
 
 fn flows(flows: &[FlowRow], row: &ResultsRow, glyphs: Glyphs) -> String {
@@ -179,16 +194,25 @@ fn flows(flows: &[FlowRow], row: &ResultsRow, glyphs: Glyphs) -> String {
             glyphs.pick("±", "+/-")
         );
     }
-    if let (Some(seen), Some(evicted)) = (row.flows_seen, row.flows_evicted)
-        && evicted > 0
-    {
-        let (seen, evicted) = (thousands(seen), thousands(evicted));
-        let _ = writeln!(
-            text,
-            "{seen} flows were seen; {evicted} times one had to make room, so small ones may be missing"
-        );
-    }
+    text.push_str(&flows_line(row, glyphs));
     text
+}
+
+/// How many flows there were: counted as long as all of them found room, estimated afterwards.
+fn flows_line(row: &ResultsRow, glyphs: Glyphs) -> String {
+    let among = if row.results.sample_rate > 1 { " among the analysed packets" } else { "" };
+    let (Some(seen), Some(evicted)) = (row.flows_seen, row.flows_evicted) else { return String::new() };
+    if evicted == 0 {
+        return format!("{}{among}\n", counted(seen, "different flow"));
+    }
+    let different = match row.flows_distinct {
+        Some(distinct) => {
+            let error = format!("{}{}", glyphs.pick("±", "+/-"), thousands(distinct.err95));
+            format!("about {} {error} different flows{among}", thousands(distinct.estimate))
+        }
+        None => "more flows than the table holds".to_owned(),
+    };
+    format!("{different}; {} times one had to make room, so small ones may be missing\n", thousands(evicted))
 }
 
 /// `12,300 ±410`; without ± where the count is exact.
@@ -203,9 +227,13 @@ fn estimate(flow: &FlowRow, glyphs: Glyphs) -> String {
 /// A histogram as bars, from the first bucket that holds something to the last.
 #[expect(clippy::cast_precision_loss, reason = "the mean is shown rounded")]
 fn bars(histogram: &HistogramRow, glyphs: Glyphs) -> String {
-    let what = match histogram.name {
-        HistogramName::PacketSize => "packet size",
-        HistogramName::Interarrival => "time since the packet before",
+    let (what, values) = match histogram.name {
+        HistogramName::PacketSize => ("packet size", "packet"),
+        HistogramName::Interarrival => ("time between packets", "pair"),
+    };
+    let chosen = match histogram.sample_rate {
+        Some(rate @ 2..) => format!(" (1 of {})", thousands(u64::from(rate))),
+        Some(0 | 1) | None => String::new(),
     };
     let largest = histogram.counts.iter().copied().max().unwrap_or_default();
     if largest == 0 {
@@ -213,8 +241,8 @@ fn bars(histogram: &HistogramRow, glyphs: Glyphs) -> String {
     }
     let mean = histogram.sum as f64 / histogram.count.max(1) as f64;
     let mut text = format!(
-        "\n{what}, {} analysed packets, mean {}\n",
-        thousands(histogram.count),
+        "\n{what}, {}{chosen}, mean {}\n",
+        counted(histogram.count, values),
         quantity(histogram.name, mean, glyphs)
     );
     let is_seen = |count: &u64| *count > 0;

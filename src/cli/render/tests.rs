@@ -1,5 +1,7 @@
 //! Golden texts: what a person sees, to the character.
 
+mod health;
+
 use jiff::Timestamp;
 
 use super::{Glyphs, drained, harmless, jobs, results, started, watch_frame, watch_line};
@@ -49,6 +51,29 @@ fn totals() -> ResultsRow {
         ("error_truncated_l4", "12"),
         ("flows_seen", "2500"),
         ("flows_evicted", "30"),
+        ("flows_distinct_est", "2480"),
+        ("flows_distinct_err95", "52"),
+        ("fragments", "1000"),
+        ("fragments_later", "600"),
+        ("health_tcp_reset", "1204"),
+        ("health_tcp_zero_window", "88"),
+        ("health_icmp_time_exceeded", "9"),
+        ("health_ttl_1", "300"),
+        ("error_checksum_ip", "4"),
+        ("cast_unicast", "1200000"),
+        ("cast_broadcast", "34567"),
+        ("ecn_not_ect", "1199000"),
+        ("ecn_ect0", "900"),
+        ("ecn_ce", "100"),
+        ("dscp_0", "1100000"),
+        ("dscp_46", "100000"),
+        ("tcp_flags_ack", "1000000"),
+        ("tcp_flags_psh_ack", "98796"),
+        ("tcp_flags_rst_ack", "1204"),
+        ("service_https_packets", "900000"),
+        ("service_https_bytes", "900000000"),
+        ("service_dns_packets", "80000"),
+        ("service_dns_bytes", "8000000"),
     ]);
     ResultsRow::parse("night1", &row).unwrap()
 }
@@ -79,6 +104,7 @@ fn report() -> JobReport {
         counts: vec![0, 8000, 0, 4096, 250],
         sum: 12_346 * 812,
         count: 12_346,
+        sample_rate: Some(1),
     };
     let gaps = HistogramRow {
         name: HistogramName::Interarrival,
@@ -87,6 +113,7 @@ fn report() -> JobReport {
         counts: vec![1, 2, 4, 0],
         sum: 8_050_000,
         count: 7,
+        sample_rate: Some(100),
     };
     JobReport {
         job: job("running", &[("vlan", "10"), ("warning", "oversubscribed")]),
@@ -103,6 +130,18 @@ job night1: running until 2026-01-31T03:02:00.000Z
 warning oversubscribed: the port is faster than the one that copies are sent to: some are lost when it is busy
 filter vlan 10: 1,234,567 of 1,300,000 packets that arrived passed it
 
+HEALTH              PACKETS   SHARE  OF           MEANS
+TCP resets            1,204   0.1 %  TCP          refused, or broken off
+TCP zero windows         88  <0.1 %  TCP          a receiver cannot take more
+ICMP time exceeded        9  <0.1 %  all          a routing loop, or somebody traces routes
+ECN congestion          100  10.0 %  ECN-capable  queues on the way were congested
+truncated L4             12  <0.1 %  all          end inside the TCP, UDP, ICMP or SCTP header
+IPv4 checksum             4  <0.1 %  IPv4         damaged on the way, or sent wrong
+TTL 1                   300  <0.1 %  IP           the next router drops it; normal between neighbours
+IP fragments          1,000   0.1 %  IP           parts of larger packets
+later fragments         600   0.1 %  IP           without ports: in no service, and flows of their own
+retransmissions: not measured; needs --sample-rate 1
+
 ETHERNET    PACKETS   SHARE        BYTES   SHARE
 ipv4      1,200,000  97.2 %  980,000,000  99.2 %
 arp          34,567   2.8 %    7,654,321   0.8 %
@@ -111,21 +150,28 @@ IP     PACKETS   SHARE        BYTES   SHARE
 tcp  1,100,000  89.1 %  970,000,000  98.2 %
 udp    100,000   8.1 %   10,000,000   1.0 %
 
-12 packets end inside the TCP, UDP, ICMP or SCTP header
+SERVICE  PACKETS   SHARE        BYTES   SHARE
+https    900,000  72.9 %  900,000,000  91.1 %
+dns       80,000   6.5 %    8,000,000   0.8 %
+
+sent to     unicast 1,200,000 (97.2 %), broadcast 34,567 (2.8 %)
+dscp        0 (default) 91.7 %, 46 (EF) 8.3 %
+ecn         not_ect 99.9 %, ect0 0.1 %, ce <0.1 %
+tcp flags   ack 90.9 %, psh_ack 9.0 %, rst_ack 0.1 %
 
 #  FLOW                               VLAN         PACKETS   SHARE        BYTES
 1  tcp 10.0.0.1:40000 → 10.0.0.2:443    10  500,000 ±4,100  40.5 %  400,000,000
 2  tcp 10.0.0.1:40000 → 10.0.0.2:443                12,300   1.0 %    9,840,000
 estimates: 1 of 100 packets was analysed; ± is half the width of the 95 % interval
-2,500 flows were seen; 30 times one had to make room, so small ones may be missing
+about 2,480 ±52 different flows among the analysed packets; 30 times one had to make room, so small ones may be missing
 
-packet size, 12,346 analysed packets, mean 812 B
+packet size, 12,346 packets, mean 812 B
   ≤ 128 B  ████████████████████████████████████████  8,000   64.8 %
   ≤ 256 B                                                0    0.0 %
   ≤ 512 B  ████████████████████▍                     4,096   33.2 %
   > 512 B  █▎                                          250    2.0 %
 
-time since the packet before, 7 analysed packets, mean 1.1 ms
+time between packets, 7 pairs (1 of 100), mean 1.1 ms
   ≤ 500 ns  ██████████                                1   14.3 %
     ≤ 1 µs  ████████████████████                      2   28.6 %
     ≤ 2 ms  ████████████████████████████████████████  4   57.1 %

@@ -28,16 +28,16 @@ pub fn warning(warning: Warning) -> &'static str {
     }
 }
 
-/// What was wrong with packets.
-pub fn error(kind: ErrorKind) -> &'static str {
+/// What was wrong with packets: its name, and what it is.
+pub fn error(kind: ErrorKind) -> (&'static str, &'static str) {
     match kind {
-        ErrorKind::TruncatedEth => "end inside the Ethernet or VLAN header",
-        ErrorKind::TruncatedIp => "end inside the IP header",
-        ErrorKind::TruncatedL4 => "end inside the TCP, UDP, ICMP or SCTP header",
-        ErrorKind::MalformedIp => "have an IP header that contradicts the frame",
-        ErrorKind::MalformedL4 => "have an impossible TCP data offset or UDP length",
-        ErrorKind::TooDeep => "have more VLAN tags or extension headers than are followed",
-        ErrorKind::ChecksumIp => "have a wrong IPv4 header checksum",
+        ErrorKind::TruncatedEth => ("truncated Ethernet", "end inside the Ethernet or VLAN header"),
+        ErrorKind::TruncatedIp => ("truncated IP", "end inside the IP header"),
+        ErrorKind::TruncatedL4 => ("truncated L4", "end inside the TCP, UDP, ICMP or SCTP header"),
+        ErrorKind::MalformedIp => ("malformed IP", "an IP header that contradicts the frame"),
+        ErrorKind::MalformedL4 => ("malformed L4", "an impossible TCP data offset or UDP length"),
+        ErrorKind::ChecksumIp => ("IPv4 checksum", "damaged on the way, or sent wrong"),
+        ErrorKind::TooDeep => ("too deep", "more VLAN tags or extension headers than are followed"),
     }
 }
 

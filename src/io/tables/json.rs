@@ -8,9 +8,8 @@ use super::members::{FILTERS, REST_MEMBERS};
 use super::rows::{HistogramRow, JobRow, ResultsRow};
 use super::{DaemonRow, JobReport};
 use crate::model::limits::{self, Kind};
-use crate::model::report::{ExportState, FlowRow};
-use crate::model::sample::Counter;
-use crate::model::schema::{ErrorKind, EthClass, IpClass, JobField, StatusField};
+use crate::model::report::{ExportState, FlowRow, Results};
+use crate::model::schema::{CountFamily, CounterFamily, JobField, StatusField};
 use crate::model::value::{ip_protocol_name, items};
 
 /// A job's status, with every field of its request.
@@ -107,29 +106,60 @@ fn totals(object: &mut Map<String, Value>, row: Option<&ResultsRow>) {
     add("bps", decimal(results.map(|results| results.bits_per_sec)));
     add("port_packets", whole(results.and_then(|results| results.port_packets)));
     add("coverage", decimal(results.and_then(|results| results.coverage)));
-    let (mut ethernet, mut ip, mut errors) = (Map::new(), Map::new(), Map::new());
-    if let Some(results) = results {
-        ethernet = counters(EthClass::ALL.iter().map(|class| class.as_str()), &results.eth);
-        ip = counters(IpClass::ALL.iter().map(|class| class.as_str()), &results.ip);
-        errors = ErrorKind::ALL
-            .iter()
-            .zip(results.errors)
-            .filter(|(_, count)| *count > 0)
-            .map(|(kind, count)| (kind.to_string(), Value::from(count)))
-            .collect();
-    }
-    add("protocols", json!({ "ethernet": ethernet, "ip": ip }));
-    add("errors", Value::Object(errors));
+    let counters = |family| counters(results, family);
+    add("protocols", json!({ "ethernet": counters(CounterFamily::Eth), "ip": counters(CounterFamily::Ip) }));
+    add("services", counters(CounterFamily::Service));
+    add("tunnels", counters(CounterFamily::Tunnel));
+    add("inner", counters(CounterFamily::Inner));
+    add("errors", counts(results, CountFamily::Error));
     add("fragments", whole(results.map(|results| results.fragments)));
+    add("fragments_later", whole(results.map(|results| results.fragments_later)));
+    add("health", health(results));
+    let copies = results.and_then(|results| results.copies);
+    add("copies", copies.map_or(Value::Null, |copies| json!({ "lost": copies.lost, "unreadable": copies.unreadable })));
     add("flows_seen", whole(row.and_then(|row| row.flows_seen)));
     add("flows_evicted", whole(row.and_then(|row| row.flows_evicted)));
+    let distinct = row.and_then(|row| row.flows_distinct);
+    add(
+        "distinct_flows",
+        distinct.map_or(Value::Null, |flows| json!({ "estimate": flows.estimate, "err95": flows.err95 })),
+    );
+}
+
+fn health(results: Option<&Results>) -> Value {
+    let counts = |family| counts(results, family);
+    let segments = results.and_then(|results| results.segments).map(|segments| {
+        json!({
+            "tracked": segments.tracked,
+            "untracked": segments.untracked,
+            "retransmitted": segments.retransmitted,
+            "out_of_order": segments.out_of_order,
+        })
+    });
+    json!({
+        "events": counts(CountFamily::Health),
+        "cast": counts(CountFamily::Cast),
+        "ecn": counts(CountFamily::Ecn),
+        "dscp": counts(CountFamily::Dscp),
+        "tcp_flags": counts(CountFamily::TcpFlags),
+        "segments": segments,
+        "rocev2": { "ops": counts(CountFamily::Rocev2), "ecn": counts(CountFamily::Rocev2Ecn) },
+    })
 }
 
 /// Zeros are left out, as in the table.
-fn counters<'a>(names: impl Iterator<Item = &'a str>, counters: &[Counter]) -> Map<String, Value> {
-    let seen = names.zip(counters).filter(|(_, counter)| **counter != Counter::default());
-    seen.map(|(name, counter)| (name.to_owned(), json!({ "packets": counter.packets, "bytes": counter.bytes })))
-        .collect()
+fn counters(results: Option<&Results>, family: CounterFamily) -> Value {
+    let seen = results.into_iter().flat_map(|results| family.seen(results));
+    let object: Map<String, Value> = seen
+        .map(|(name, counter)| (name.to_owned(), json!({ "packets": counter.packets, "bytes": counter.bytes })))
+        .collect();
+    Value::Object(object)
+}
+
+/// The same of counts.
+fn counts(results: Option<&Results>, family: CountFamily) -> Value {
+    let seen = results.into_iter().flat_map(|results| family.seen(results));
+    Value::Object(seen.map(|(name, count)| (name.into_owned(), Value::from(count))).collect())
 }
 
 fn flow(flow: &FlowRow) -> Value {
@@ -164,7 +194,14 @@ pub fn five_tuple(flow: &FlowRow) -> String {
 }
 
 fn histogram(row: &HistogramRow) -> Value {
-    json!({ "unit": row.unit, "bounds": row.bounds, "counts": row.counts, "sum": row.sum, "count": row.count })
+    json!({
+        "unit": row.unit,
+        "bounds": row.bounds,
+        "counts": row.counts,
+        "sum": row.sum,
+        "count": row.count,
+        "sample_rate": row.sample_rate,
+    })
 }
 
 fn otel_export(id: &str, state: &ExportState) -> Value {
@@ -190,7 +227,7 @@ fn field_value(field: JobField, text: &str) -> Value {
         | Kind::Endpoint
         | Kind::Listen
         | Kind::Netdev
-        | Kind::EtherType
+        | Kind::GreType
         | Kind::Path => Value::from(item),
     };
     if field.is_list() { items(text).map(item).collect() } else { item(text) }

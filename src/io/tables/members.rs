@@ -8,7 +8,7 @@ use crate::model::value::FieldError;
 pub const FILTERS: &str = "filters.";
 
 /// Each member and its field. `expires_at` is no member: it is computed.
-pub const REST_MEMBERS: [(&str, JobField); 17] = [
+pub const REST_MEMBERS: [(&str, JobField); 18] = [
     ("port", JobField::Port),
     ("direction", JobField::Direction),
     ("span_method", JobField::SpanMethod),
@@ -21,6 +21,7 @@ pub const REST_MEMBERS: [(&str, JobField); 17] = [
     ("filters.src_cidr", JobField::SrcCidr),
     ("filters.dst_cidr", JobField::DstCidr),
     ("filters.dscp", JobField::Dscp),
+    ("inner", JobField::Inner),
     ("result_detail", JobField::ResultDetail),
     ("otlp_export", JobField::OtlpExport),
     ("anonymize", JobField::Anonymize),

@@ -13,9 +13,10 @@ use crate::model::job::Fields;
 use crate::model::report::{FlowRow, Results};
 use crate::model::sample::{Counter, Histogram};
 use crate::model::schema::{
-    ErrorKind, EthClass, FlowField, HistogramField, HistogramName, IpClass, JobField, Reason, ResultField, Status,
+    CountFamily, CounterFamily, FlowField, HistogramField, HistogramName, JobField, Reason, ResultField, Status,
     StatusField, Warning, state_db,
 };
+use crate::model::traffic::{Copies, DistinctFlows, Segments};
 use crate::model::value::{IP_PROTOCOL_NUMBERS, items, printable};
 
 /// A daemon whose heartbeat is older is taken for dead: three heartbeats of 5 s.
@@ -87,6 +88,8 @@ pub struct ResultsRow {
     pub flows_seen: Option<u64>,
     /// How often one had to leave it.
     pub flows_evicted: Option<u64>,
+    /// How many different flows the analysed packets were of.
+    pub flows_distinct: Option<DistinctFlows>,
 }
 
 impl ResultsRow {
@@ -102,8 +105,8 @@ impl ResultsRow {
         let pair = |packets, bytes| Ok::<_, RowError>(Counter { packets: zero(packets)?, bytes: zero(bytes)? });
         let updated_at: Option<Timestamp> = row.number(ResultField::UpdatedAt.as_str(), "an RFC 3339 time")?;
         let window = decimal(ResultField::WindowSec)?.unwrap_or_default();
+        let updated_at = updated_at.ok_or_else(|| row.error(ResultField::UpdatedAt.as_str(), "an RFC 3339 time"))?;
         let mut results = Results {
-            updated_at: updated_at.ok_or_else(|| row.error(ResultField::UpdatedAt.as_str(), "an RFC 3339 time"))?,
             window: Duration::try_from_secs_f64(window)
                 .map_err(|_| row.error(ResultField::WindowSec.as_str(), "a number of seconds"))?,
             delivered: pair(ResultField::PacketsDelivered, ResultField::BytesDelivered)?,
@@ -115,23 +118,26 @@ impl ResultsRow {
             bits_per_sec: decimal(ResultField::Bps)?.unwrap_or_default(),
             port_packets: count(ResultField::PortPackets)?,
             coverage: decimal(ResultField::Coverage)?,
-            eth: [Counter::default(); EthClass::COUNT],
-            ip: [Counter::default(); IpClass::COUNT],
-            errors: [0; ErrorKind::COUNT],
             fragments: zero(ResultField::Fragments)?,
+            fragments_later: zero(ResultField::FragmentsLater)?,
+            segments: row.segments()?,
+            copies: row.copies()?,
+            ..Results::empty(updated_at)
         };
-        for class in EthClass::ALL {
-            results.eth[*class as usize] = row.counter(&format!("eth_{class}"))?;
+        for family in CounterFamily::ALL {
+            family.set(&mut results, |name| row.counter(&format!("{family}_{name}")))?;
         }
-        for class in IpClass::ALL {
-            results.ip[*class as usize] = row.counter(&format!("ip_{class}"))?;
+        for family in CountFamily::ALL {
+            family.set(&mut results, |name| Ok(row.whole(&format!("{family}_{name}"))?.unwrap_or_default()))?;
         }
-        for kind in ErrorKind::ALL {
-            results.errors[*kind as usize] =
-                row.number(&format!("error_{kind}"), "a whole number")?.unwrap_or_default();
-        }
-        let (flows_seen, flows_evicted) = (count(ResultField::FlowsSeen)?, count(ResultField::FlowsEvicted)?);
-        Ok(ResultsRow { results, flows_seen, flows_evicted })
+        Ok(ResultsRow {
+            results,
+            flows_seen: count(ResultField::FlowsSeen)?,
+            flows_evicted: count(ResultField::FlowsEvicted)?,
+            flows_distinct: count(ResultField::FlowsDistinctEst)?
+                .map(|estimate| Ok(DistinctFlows { estimate, err95: zero(ResultField::FlowsDistinctErr95)? }))
+                .transpose()?,
+        })
     }
 }
 
@@ -187,12 +193,14 @@ pub struct HistogramRow {
     pub sum: u64,
     /// How many values.
     pub count: u64,
+    /// One of this many values is in it; `None` in a row of a version that did not say so.
+    pub sample_rate: Option<u32>,
 }
 
 impl HistogramRow {
     /// The row that a histogram in memory has, or will have.
     #[must_use]
-    pub fn of(name: HistogramName, histogram: &Histogram) -> HistogramRow {
+    pub fn of(name: HistogramName, histogram: &Histogram, sample_rate: u32) -> HistogramRow {
         HistogramRow {
             name,
             unit: name.unit().to_owned(),
@@ -200,6 +208,7 @@ impl HistogramRow {
             counts: histogram.counts.clone(),
             sum: histogram.sum,
             count: histogram.count,
+            sample_rate: Some(sample_rate),
         }
     }
 
@@ -228,6 +237,7 @@ impl HistogramRow {
             counts,
             sum: count(HistogramField::Sum)?,
             count: count(HistogramField::Count)?,
+            sample_rate: row.number(HistogramField::SampleRate.as_str(), "a whole number")?,
         })
     }
 }
@@ -295,95 +305,35 @@ impl Row<'_> {
         self.text(field).map(|text| from_word(text).ok_or_else(|| self.error(field, expected))).transpose()
     }
 
+    fn whole(&self, field: &str) -> Result<Option<u64>, RowError> {
+        self.number(field, "a whole number")
+    }
+
+    /// What was not measured is absent; the four stand together.
+    fn segments(&self) -> Result<Option<Segments>, RowError> {
+        let Some(tracked) = self.whole(ResultField::TcpTracked.as_str())? else { return Ok(None) };
+        let beside = |field: ResultField| {
+            self.whole(field.as_str())?.ok_or_else(|| self.error(field.as_str(), "a whole number beside tcp_tracked"))
+        };
+        Ok(Some(Segments {
+            tracked,
+            untracked: beside(ResultField::TcpUntracked)?,
+            retransmitted: beside(ResultField::TcpRetransmitted)?,
+            out_of_order: beside(ResultField::TcpOutOfOrder)?,
+        }))
+    }
+
+    fn copies(&self) -> Result<Option<Copies>, RowError> {
+        let lost = self.whole(ResultField::CopiesLost.as_str())?;
+        let unreadable = self.whole(ResultField::CopiesUnreadable.as_str())?;
+        Ok(unreadable.map(|unreadable| Copies { lost, unreadable }))
+    }
+
     fn counter(&self, name: &str) -> Result<Counter, RowError> {
-        let part = |what: &str| self.number(&format!("{name}_{what}"), "a whole number").map(Option::unwrap_or_default);
+        let part = |what: &str| self.whole(&format!("{name}_{what}")).map(Option::unwrap_or_default);
         Ok(Counter { packets: part("packets")?, bytes: part("bytes")? })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fields(pairs: &[(&str, &str)]) -> Fields {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    }
-
-    #[test]
-    fn a_job_row_says_status_reason_and_warnings_and_keeps_every_field() {
-        let row = JobRow::parse(
-            "a",
-            fields(&[
-                ("status", "failed"),
-                ("reason", "mirror_lost"),
-                ("warning", "no_copies,port_down"),
-                ("dscp@", "46"),
-            ]),
-        )
-        .unwrap();
-        assert_eq!((row.status, row.reason), (Status::Failed, Some(Reason::MirrorLost)));
-        assert_eq!(row.warnings, [Warning::NoCopies, Warning::PortDown]);
-        assert_eq!((row.job_field(JobField::Dscp), row.message()), (Some("46"), ""));
-    }
-
-    #[test]
-    fn a_word_of_another_version_is_an_error_that_names_it() {
-        let error = JobRow::parse("a", fields(&[("status", "paused")])).unwrap_err();
-        assert!(
-            error.to_string().starts_with("TELEGEN_JOB_TABLE|a: status: \"paused\" is not a job's status"),
-            "{error}"
-        );
-        assert_eq!(JobRow::parse("a", Fields::new()).unwrap_err().value, "");
-    }
-
-    #[test]
-    fn zeros_left_out_are_zeros_and_what_was_not_measured_is_absent() {
-        let row = ResultsRow::parse(
-            "a",
-            &fields(&[
-                ("updated_at", "2026-01-31T03:00:00.000Z"),
-                ("window_sec", "1.5"),
-                ("packets_total", "7"),
-                ("eth_ipv4_packets", "7"),
-                ("eth_ipv4_bytes", "700"),
-                ("coverage", ""),
-            ]),
-        )
-        .unwrap();
-        assert_eq!(row.results.window, Duration::from_millis(1500));
-        assert_eq!(row.results.eth[EthClass::Ipv4 as usize], Counter { packets: 7, bytes: 700 });
-        assert_eq!(row.results.eth[EthClass::Ipv6 as usize], Counter::default());
-        assert_eq!((row.results.coverage, row.results.port_packets, row.flows_seen), (None, None, None));
-    }
-
-    #[test]
-    fn a_flow_names_its_protocol_by_word_or_number() {
-        let row = |proto: &str| {
-            let at = "2026-01-31T03:00:00.000Z";
-            let pairs =
-                [("src", "10.0.0.1"), ("dst", "10.0.0.2"), ("ip_proto", proto), ("first_seen", at), ("last_seen", at)];
-            parse_flow("a|1", &fields(&pairs)).map(|flow| flow.ip_proto)
-        };
-        assert_eq!((row("tcp"), row("254")), (Ok(6), Ok(254)));
-        assert_eq!(row("tpc").unwrap_err().field, "ip_proto");
-    }
-
-    #[test]
-    fn a_histogram_whose_counts_do_not_fit_its_bounds_is_refused() {
-        let good =
-            fields(&[("unit", "By"), ("bounds@", "64,128"), ("counts@", "1,0,2"), ("sum", "300"), ("count", "3")]);
-        assert_eq!(HistogramRow::parse("a", HistogramName::PacketSize, &good).unwrap().counts, [1, 0, 2]);
-        let bad = fields(&[("bounds@", "64,128"), ("counts@", "1,0")]);
-        assert_eq!(HistogramRow::parse("a", HistogramName::PacketSize, &bad).unwrap_err().field, "counts@");
-    }
-
-    #[test]
-    fn a_daemon_lives_until_its_heartbeat_is_15_s_old() {
-        let daemon = DaemonRow { fields: fields(&[("heartbeat", "2026-01-31T03:00:00.000Z")]) };
-        let at = |time: &str| daemon.is_alive(time.parse().unwrap());
-        assert!(at("2026-01-31T03:00:14.999Z"));
-        assert!(!at("2026-01-31T03:00:15Z"));
-        assert!(!at("2026-01-31T02:00:00Z"));
-        assert!(!DaemonRow::default().is_alive("2026-01-31T03:00:00Z".parse().unwrap()));
-    }
-}
+mod tests;

@@ -14,18 +14,18 @@
 //! that is why DEL and HSET in one breath work (fact 7). Facts are those of the observed orchagent, by their numbers in
 //! `tests/lab_orchagent.rs`; file names are sonic-swss'.
 //!
-//! What it does not do: ERSPAN and sampled sessions reach `active` and copy nothing, and a LAG is expanded when its session is made,
-//! not again when a member joins.
+//! What it does not do: sampled sessions reach `active` and copy nothing, an active ERSPAN session does not follow its neighbour to
+//! another MAC address, and a LAG is expanded when its session is made, not again when a member joins.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::faults::{Faults, Verdict};
-use super::hardware::{Fault, MirrorTarget};
+use super::hardware::{CopyDestination, Fault, MirrorTarget, Tunnel};
 use super::messages::{Change, Input, OrderedFields, Output};
 use super::queue::EventQueue;
-use super::session::{Destination, Refusal, SessionSpec, Topology};
+use super::session::{Destination, Erspan, Refusal, SessionSpec, Topology};
 
 /// From the first `inactive` to `active`: 3-5 ms observed (fact 1).
 pub const ACTIVATION: Duration = Duration::from_millis(4);
@@ -55,6 +55,12 @@ enum Work {
 struct Session {
     spec: SessionSpec,
     active: bool,
+}
+
+impl Session {
+    fn leads_to(&self, address: IpAddr) -> bool {
+        matches!(self.spec.destination, Destination::Erspan(erspan) if erspan.dst == address)
+    }
 }
 
 /// What could not be done and is tried again.
@@ -157,21 +163,33 @@ impl Orchagent {
     }
 
     fn fault(&mut self, fault: &Fault, session: Option<&str>, now: Instant, out: &mut Vec<Output>) {
+        let unresolved: Vec<String> =
+            self.sessions.keys().filter(|name| self.faults.of(Some(name)).unresolved).cloned().collect();
         self.faults.apply(fault, session);
-        match fault {
-            Fault::Lose => {
-                let lost: Vec<String> = self
-                    .sessions
-                    .iter()
-                    .filter(|(name, known)| known.active && session.is_none_or(|wanted| wanted == *name))
-                    .map(|(name, _)| name.clone())
-                    .collect();
-                for name in &lost {
-                    self.deactivate(name, out);
+        let concerned = |(name, known): &(&String, &Session)| {
+            let lost = match fault {
+                Fault::Lose => true,
+                Fault::Unresolved => matches!(known.spec.destination, Destination::Erspan(_)),
+                Fault::Reject | Fault::Inactive | Fault::Slow(_) | Fault::Dead | Fault::Erspan(_) | Fault::Clear => {
+                    false
                 }
-            }
-            Fault::Clear => self.queue.hasten(&self.faults, now),
-            Fault::Reject | Fault::Inactive | Fault::Slow(_) | Fault::Dead => {}
+            };
+            lost && known.active && session.is_none_or(|wanted| wanted == *name)
+        };
+        let lost: Vec<String> = self.sessions.iter().filter(concerned).map(|(name, _)| name.clone()).collect();
+        for name in &lost {
+            self.deactivate(name, out);
+        }
+        if *fault == Fault::Clear {
+            self.queue.hasten(&self.faults, now);
+            let is_back = |name: &String| match self.sessions.get(name) {
+                Some(Session { spec: SessionSpec { destination: Destination::Erspan(erspan), .. }, active: false }) => {
+                    self.is_resolved(name, erspan.dst)
+                }
+                _ => false,
+            };
+            let back: Vec<String> = unresolved.into_iter().filter(is_back).collect();
+            self.resolved.extend(back);
         }
     }
 
@@ -296,10 +314,10 @@ impl Orchagent {
             Destination::Span { .. } => {
                 self.work = Some(Work::Activating { session: name.clone(), at: now + ACTIVATION });
             }
-            Destination::Erspan { address } if self.neighbours.contains_key(address) => {
+            Destination::Erspan(erspan) if self.is_resolved(&name, erspan.dst) => {
                 self.work = Some(Work::Activating { session: name.clone(), at: now + RESOLUTION });
             }
-            Destination::Erspan { .. } | Destination::SpanToNowhere => {}
+            Destination::Erspan(_) | Destination::SpanToNowhere => {}
         }
         self.sessions.insert(name, Session { spec, active: false });
     }
@@ -319,25 +337,37 @@ impl Orchagent {
             }
             return self.activated(&name, out);
         }
-        match &session.spec.destination {
-            Destination::Span { port } => {
-                let target = MirrorTarget { session: name.clone(), destination_port: port.clone() };
-                for (port, side) in &session.spec.slots {
-                    out.push(Output::Bind { port: port.clone(), side: *side, target: target.clone() });
-                }
-                match session.spec.slots.len() {
-                    // Fact 1: nothing to bind is no obstacle.
-                    0 => self.activated(&name, out),
-                    awaited => self.work = Some(Work::Binding { session: name, awaited, refused: false }),
-                }
-            }
-            Destination::Erspan { .. } => {
-                // It takes the port's only mirror binding as a SPAN session does, and makes no copies here.
-                unbind(&session.spec, out);
-                self.activated(&name, out);
-            }
-            Destination::SpanToNowhere => {}
+        let destination = match &session.spec.destination {
+            Destination::Span { port } => CopyDestination::Port(port.clone()),
+            Destination::Erspan(erspan) => match self.tunnel(&name, erspan) {
+                Some(tunnel) => CopyDestination::Tunnel(tunnel),
+                // The neighbour went while this was waiting.
+                None => return,
+            },
+            Destination::SpanToNowhere => return,
+        };
+        let target = MirrorTarget { session: name.clone(), destination };
+        for (port, side) in &session.spec.slots {
+            out.push(Output::Bind { port: port.clone(), side: *side, target: target.clone() });
         }
+        match session.spec.slots.len() {
+            // Fact 1: nothing to bind is no obstacle.
+            0 => self.activated(&name, out),
+            awaited => self.work = Some(Work::Binding { session: name, awaited, refused: false }),
+        }
+    }
+
+    fn is_resolved(&self, session: &str, address: IpAddr) -> bool {
+        !self.faults.of(Some(session)).unresolved && self.neighbours.contains_key(&address)
+    }
+
+    fn tunnel(&self, session: &str, erspan: &Erspan) -> Option<Tunnel> {
+        let Erspan { src, dst, gre_type, dscp, ttl } = *erspan;
+        let condition = self.faults.of(Some(session));
+        let (interface, mac) = self.neighbours.get(&dst).filter(|_| !condition.unresolved)?;
+        let (interface, neighbour_mac) = (interface.clone(), mac.clone());
+        let options = condition.gre.unwrap_or_default();
+        Some(Tunnel { src, dst, gre_type, dscp, ttl, interface, neighbour_mac, options })
     }
 
     fn sampler_of_any(&self, name: &str, spec: &SessionSpec) -> Option<&str> {
@@ -369,7 +399,7 @@ impl Orchagent {
         let Some(session) = self.sessions.get_mut(name) else { return };
         session.active = true;
         let neighbour = match session.spec.destination {
-            Destination::Erspan { address } => self.neighbours.get(&address),
+            Destination::Erspan(erspan) => self.neighbours.get(&erspan.dst),
             Destination::Span { .. } | Destination::SpanToNowhere => None,
         };
         let fields = session.spec.active_row(neighbour);
@@ -394,8 +424,9 @@ impl Orchagent {
             Some(mac) => drop(self.neighbours.insert(address, (interface, mac))),
             None => drop(self.neighbours.remove(&address)),
         }
-        let towards = |session: &Session| session.spec.destination == Destination::Erspan { address };
-        let concerned = self.sessions.iter().filter(|(_, session)| towards(session) && session.active != resolved);
+        let concerned = self.sessions.iter().filter(|(name, session)| {
+            session.leads_to(address) && session.active != resolved && !self.faults.of(Some(name)).unresolved
+        });
         let names: Vec<String> = concerned.map(|(name, _)| name.clone()).collect();
         if resolved {
             self.resolved.extend(names);

@@ -15,7 +15,7 @@ use super::core::Orchagent;
 use super::faults::Faults;
 use super::hardware::{Fault, MirrorHardware, PortSide};
 use super::messages::{Change, Input, OrderedFields, Output};
-use crate::lab::switch_db::PORT_INIT_DONE;
+use crate::lab::switch_db::{NEIGHBOUR, PORT_INIT_DONE};
 use crate::model::schema::{appl_db, config_db, state_db};
 use crate::sonic::backoff::Backoff;
 use crate::sonic::connection::COMMAND_TIMEOUT;
@@ -26,7 +26,6 @@ use crate::sonic::{Database, DatabaseConfig, DatabaseConfigError, Error, RedisCo
 const CONFIG_TABLES: [&str; 5] =
     [config_db::PORT, config_db::PORTCHANNEL, config_db::PORTCHANNEL_MEMBER, POLICER, config_db::MIRROR_SESSION];
 const POLICER: &str = "POLICER";
-const NEIGHBOUR: &str = "NEIGH_TABLE";
 /// APPL_DB tables it reads.
 const APPL_TABLES: [&str; 2] = [NEIGHBOUR, appl_db::PORT];
 

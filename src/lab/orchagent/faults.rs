@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::hardware::Fault;
+use crate::lab::gre::GreOptions;
 
 /// What becomes of a new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub struct Condition {
     pub slow: Duration,
     /// Whether nothing is read.
     pub dead: bool,
+    /// Whether no neighbour is known.
+    pub unresolved: bool,
+    /// How copies are wrapped.
+    pub gre: Option<GreOptions>,
 }
 
 /// All faults in force.
@@ -44,6 +49,8 @@ impl Faults {
             Fault::Inactive => condition.verdict = Some(Verdict::Inactive),
             Fault::Slow(delay) => condition.slow = *delay,
             Fault::Dead => condition.dead = true,
+            Fault::Unresolved => condition.unresolved = true,
+            Fault::Erspan(options) => condition.gre = Some(*options),
             Fault::Lose => {}
             Fault::Clear => match session {
                 Some(session) => drop(self.of_session.remove(session)),
@@ -62,6 +69,8 @@ impl Faults {
                 verdict: own.verdict.or(all.verdict),
                 slow: own.slow.max(all.slow),
                 dead: own.dead || all.dead,
+                unresolved: own.unresolved || all.unresolved,
+                gre: own.gre.or(all.gre),
             },
         }
     }

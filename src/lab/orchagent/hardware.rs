@@ -1,6 +1,9 @@
 //! What the virtual orchagent asks of the virtual ASIC. The ASIC out of tc implements it; tests record it.
 
+use std::net::IpAddr;
 use std::time::Duration;
+
+use crate::lab::gre::GreOptions;
 
 /// The side of a front-panel port on which copies are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,8 +19,38 @@ pub enum PortSide {
 pub struct MirrorTarget {
     /// Name of the mirror session.
     pub session: String,
-    /// SPAN destination port, `EthernetN`.
-    pub destination_port: String,
+    /// Where to, and in what.
+    pub destination: CopyDestination,
+}
+
+/// Where copies go, and in what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CopyDestination {
+    /// SPAN: as they are, to this port, `EthernetN`.
+    Port(String),
+    /// ERSPAN: in GRE.
+    Tunnel(Tunnel),
+}
+
+/// An ERSPAN session with its resolved neighbour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Outer source address.
+    pub src: IpAddr,
+    /// Outer destination address.
+    pub dst: IpAddr,
+    /// GRE protocol type.
+    pub gre_type: u16,
+    /// Outer DSCP.
+    pub dscp: u8,
+    /// Outer TTL or hop limit.
+    pub ttl: u8,
+    /// The interface that leads to the neighbour.
+    pub interface: String,
+    /// The neighbour's MAC address.
+    pub neighbour_mac: String,
+    /// How copies are wrapped, where it is not as `gre_type` says.
+    pub options: GreOptions,
 }
 
 /// One mirror binding per port and side: binding replaces what was bound, unbinding leaves nothing (mirror-orch fact 5).
@@ -42,6 +75,10 @@ pub enum Fault {
     Reject,
     /// New sessions get a row and stay `inactive`.
     Inactive,
+    /// Nobody is known any more at the destination of ERSPAN sessions: live ones go `inactive`, new ones stay so.
+    Unresolved,
+    /// ERSPAN sessions that become active from now on wrap their copies so.
+    Erspan(GreOptions),
     /// Live sessions lose their binding and go `inactive` now.
     Lose,
     /// Everything is done this much later.

@@ -4,13 +4,17 @@
 //! orchagent that the tests number. Pure; whether the session becomes active is `core`'s business.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::hardware::PortSide;
 use super::messages::OrderedFields;
 
 /// Traffic classes of the virtual-switch SAI: `queue` must be below.
 const TRAFFIC_CLASSES: u8 = 16;
+/// What ERSPAN sessions have that do not say (`mirrororch.cpp`, MirrorEntry).
+const DEFAULT_GRE_TYPE: u16 = 0x88be;
+const DEFAULT_DSCP: u8 = 8;
+const DEFAULT_TTL: u8 = 255;
 /// The next hop of a session that names none.
 pub const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
@@ -36,10 +40,22 @@ pub enum Destination {
     /// `type SPAN` without `dst_port`, the first half of a row written field by field: never active (fact 9).
     SpanToNowhere,
     /// Every other type, and none: encapsulated to an address, once its neighbour is known.
-    Erspan {
-        /// `dst_ip`; [`NOWHERE`] if it was not given.
-        address: IpAddr,
-    },
+    Erspan(Erspan),
+}
+
+/// What an ERSPAN session's copies are wrapped into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Erspan {
+    /// `src_ip`; nothing of `dst_ip`'s family if it was not given.
+    pub src: IpAddr,
+    /// `dst_ip`; [`NOWHERE`] if it was not given.
+    pub dst: IpAddr,
+    /// `gre_type`.
+    pub gre_type: u16,
+    /// `dscp`.
+    pub dscp: u8,
+    /// `ttl`.
+    pub ttl: u8,
 }
 
 /// Sampling, which makes orchagent bind the port through a SAMPLEPACKET object (fact 4).
@@ -78,6 +94,9 @@ struct Draft {
     destination_port: Option<String>,
     source_address: Option<IpAddr>,
     destination_address: Option<IpAddr>,
+    gre_type: Option<u16>,
+    dscp: Option<u8>,
+    ttl: Option<u8>,
     sources: Vec<String>,
     sides: Vec<PortSide>,
     rate: u32,
@@ -100,7 +119,7 @@ impl SessionSpec {
     /// The STATE_DB row of a new session: fact 1, with the next hop's family, and fact 4.
     #[must_use]
     pub fn inactive_row(&self) -> OrderedFields {
-        let v6 = matches!(self.destination, Destination::Erspan { address } if address.is_ipv6());
+        let v6 = matches!(self.destination, Destination::Erspan(erspan) if erspan.dst.is_ipv6());
         let nowhere = if v6 { "::" } else { "0.0.0.0" };
         self.row("inactive", ("", "00:00:00:00:00:00"), format!("{nowhere}/0"), format!("{nowhere}@"))
     }
@@ -109,12 +128,12 @@ impl SessionSpec {
     #[must_use]
     pub fn active_row(&self, neighbour: Option<&(String, String)>) -> OrderedFields {
         match (&self.destination, neighbour) {
-            (Destination::Erspan { address }, Some((interface, mac))) => {
+            (Destination::Erspan(Erspan { dst: address, .. }), Some((interface, mac))) => {
                 let bits = if address.is_ipv4() { 32 } else { 128 };
                 let next_hop = format!("{address}@{interface}");
                 self.row("active", (interface, mac), format!("{address}/{bits}"), next_hop)
             }
-            (Destination::Erspan { .. } | Destination::Span { .. } | Destination::SpanToNowhere, _) => {
+            (Destination::Erspan(_) | Destination::Span { .. } | Destination::SpanToNowhere, _) => {
                 self.row("active", ("", "00:00:00:00:00:00"), "0.0.0.0/0".to_owned(), "0.0.0.0@".to_owned())
             }
         }
@@ -144,9 +163,9 @@ impl Draft {
             "type" => self.span = value == "SPAN",
             "src_ip" => self.source_address = Some(value.parse().map_err(|_| wrong())?),
             "dst_ip" => self.destination_address = Some(value.parse().map_err(|_| wrong())?),
-            "gre_type" => drop(number(value).and_then(|number| u16::try_from(number).ok()).ok_or_else(wrong)?),
-            "dscp" => drop(number(value).filter(|&dscp| dscp < 64).ok_or_else(wrong)?),
-            "ttl" => drop(number(value).filter(|&ttl| ttl < 256).ok_or_else(wrong)?),
+            "gre_type" => self.gre_type = Some(small(value).ok_or_else(wrong)?),
+            "dscp" => self.dscp = Some(small(value).filter(|&dscp| dscp < 64).ok_or_else(wrong)?),
+            "ttl" => self.ttl = Some(small(value).ok_or_else(wrong)?),
             "queue" => drop(number(value).filter(|&queue| queue < u32::from(TRAFFIC_CLASSES)).ok_or_else(wrong)?),
             "sample_rate" => self.rate = number(value).ok_or_else(wrong)?,
             "truncate_size" => self.truncate = number(value).ok_or_else(wrong)?,
@@ -179,7 +198,17 @@ impl Draft {
         let destination = match (self.span, self.destination_port) {
             (true, Some(port)) => Destination::Span { port },
             (true, None) => Destination::SpanToNowhere,
-            (false, _) => Destination::Erspan { address: self.destination_address.unwrap_or(NOWHERE) },
+            (false, _) => {
+                let dst = self.destination_address.unwrap_or(NOWHERE);
+                let unspecified = if dst.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { NOWHERE };
+                Destination::Erspan(Erspan {
+                    src: self.source_address.unwrap_or(unspecified),
+                    dst,
+                    gre_type: self.gre_type.unwrap_or(DEFAULT_GRE_TYPE),
+                    dscp: self.dscp.unwrap_or(DEFAULT_DSCP),
+                    ttl: self.ttl.unwrap_or(DEFAULT_TTL),
+                })
+            }
         };
         let slots = self.sources.iter().flat_map(|port| self.sides.iter().map(|&side| (port.clone(), side))).collect();
         Ok(SessionSpec { destination, slots, sampling })
@@ -192,6 +221,11 @@ fn number(value: &str) -> Option<u32> {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
         None => value.parse().ok(),
     }
+}
+
+/// [`number`], if its field can hold it.
+fn small<T: TryFrom<u32>>(value: &str) -> Option<T> {
+    T::try_from(number(value)?).ok()
 }
 
 /// Exactly these three words; not lower case, not empty.

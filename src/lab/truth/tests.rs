@@ -1,5 +1,12 @@
 //! Frames made by hand, byte by byte, so that no builder's mistake can hide a reader's.
 
+mod health;
+mod mirrors;
+mod segments;
+mod tunnels;
+
+use std::net::IpAddr;
+
 use super::*;
 
 const MACS: [u8; 12] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
@@ -24,22 +31,40 @@ fn ipv6_header(next: u8, payload: u16) -> Vec<u8> {
     header
 }
 
+/// Of one frame, the class, the class of its IP packet and the flow.
+fn classify(frame: &[u8]) -> (EthClass, Option<IpClass>, Option<FlowKey>) {
+    let packet = Packet::read(frame);
+    (packet.class, packet.ip_class(), packet.flow(View::Outer))
+}
+
+fn in_flow(class: IpClass, flow: FlowKey) -> (EthClass, Option<IpClass>, Option<FlowKey>) {
+    (if flow.src.is_ipv4() { EthClass::Ipv4 } else { EthClass::Ipv6 }, Some(class), Some(flow))
+}
+
+fn broken(class: EthClass) -> (EthClass, Option<IpClass>, Option<FlowKey>) {
+    (class, Some(IpClass::Truncated), None)
+}
+
+fn not_ip(class: EthClass) -> (EthClass, Option<IpClass>, Option<FlowKey>) {
+    (class, None, None)
+}
+
 const UDP_1000_TO_53: [u8; 8] = [0x03, 0xe8, 0, 53, 0, 8, 0, 0];
 
 fn v4_flow(ip_proto: u8, ports: (u16, u16), vlan: u16) -> FlowKey {
     let (src, dst) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-    FlowKey { src, dst, ip_proto, l4_sport: ports.0, l4_dport: ports.1, vlan }
+    FlowKey { src, dst, ip_proto, sport: ports.0, dport: ports.1, vlan }
 }
 
 fn v6_flow(ip_proto: u8, ports: (u16, u16)) -> FlowKey {
     let address = |last| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
-    FlowKey { src: address(1), dst: address(2), ip_proto, l4_sport: ports.0, l4_dport: ports.1, vlan: 0 }
+    FlowKey { src: address(1), dst: address(2), ip_proto, sport: ports.0, dport: ports.1, vlan: 0 }
 }
 
 #[test]
 fn udp_over_ipv4_has_its_ports() {
     let udp = frame(&[&[0x08, 0x00], &ipv4_header(17, 28, 0), &UDP_1000_TO_53]);
-    assert_eq!(classify(&udp), Kind::Ip(IpClass::Udp, v4_flow(17, (1000, 53), 0)));
+    assert_eq!(classify(&udp), in_flow(IpClass::Udp, v4_flow(17, (1000, 53), 0)));
 }
 
 #[test]
@@ -47,21 +72,21 @@ fn the_outermost_of_three_tags_is_the_vlan_and_a_fourth_hides_the_packet() {
     let inner = [&ipv4_header(17, 28, 0)[..], &UDP_1000_TO_53].concat();
     let tags: [&[u8]; 3] = [&[0x88, 0xa8, 0x20, 0x07], &[0x91, 0x00, 0, 8], &[0x81, 0x00, 0, 9]];
     let three = frame(&[tags[0], tags[1], tags[2], &[0x08, 0x00], &inner]);
-    assert_eq!(classify(&three), Kind::Ip(IpClass::Udp, v4_flow(17, (1000, 53), 7)));
+    assert_eq!(classify(&three), in_flow(IpClass::Udp, v4_flow(17, (1000, 53), 7)));
     let four = frame(&[tags[0], tags[1], tags[2], tags[2], &[0x08, 0x00], &inner]);
-    assert_eq!(classify(&four), Kind::Ethernet(EthClass::Other));
+    assert_eq!(classify(&four), not_ip(EthClass::Other));
 }
 
 #[test]
 fn frames_that_end_before_their_ethertype_are_truncated() {
-    assert_eq!(classify(&[]), Kind::Ethernet(EthClass::Truncated));
-    assert_eq!(classify(&frame(&[&[0x08]])), Kind::Ethernet(EthClass::Truncated));
-    assert_eq!(classify(&frame(&[&[0x81, 0x00, 0, 1, 0x08]])), Kind::Ethernet(EthClass::Truncated));
+    assert_eq!(classify(&[]), not_ip(EthClass::Truncated));
+    assert_eq!(classify(&frame(&[&[0x08]])), not_ip(EthClass::Truncated));
+    assert_eq!(classify(&frame(&[&[0x81, 0x00, 0, 1, 0x08]])), not_ip(EthClass::Truncated));
 }
 
 #[test]
 fn ethertypes_have_their_classes_and_lengths_are_llc() {
-    let class = |ethertype: u16| classify(&frame(&[&ethertype.to_be_bytes(), &[0; 46]])).ethernet();
+    let class = |ethertype: u16| classify(&frame(&[&ethertype.to_be_bytes(), &[0; 46]])).0;
     for (ethertype, expected) in [
         (0, EthClass::Llc),
         (38, EthClass::Llc),
@@ -109,22 +134,18 @@ fn protocol_numbers_have_their_classes() {
         (59, IpClass::NoNext),
         (253, IpClass::Other),
     ] {
-        assert_eq!(
-            classify(&frame(&[&[0x08, 0x00], &ipv4_header(protocol, 20, 0)])).ip(),
-            Some(expected),
-            "{protocol}"
-        );
+        assert_eq!(classify(&frame(&[&[0x08, 0x00], &ipv4_header(protocol, 20, 0)])).1, Some(expected), "{protocol}");
     }
 }
 
 #[test]
 fn a_later_fragment_keeps_its_class_and_has_no_ports() {
     let first = frame(&[&[0x08, 0x00], &ipv4_header(17, 28, 0x2000), &UDP_1000_TO_53]);
-    assert_eq!(classify(&first), Kind::Ip(IpClass::Udp, v4_flow(17, (1000, 53), 0)));
+    assert_eq!(classify(&first), in_flow(IpClass::Udp, v4_flow(17, (1000, 53), 0)));
     let later = frame(&[&[0x08, 0x00], &ipv4_header(17, 28, 0x0001), &UDP_1000_TO_53]);
-    assert_eq!(classify(&later), Kind::Ip(IpClass::Udp, v4_flow(17, (0, 0), 0)));
+    assert_eq!(classify(&later), in_flow(IpClass::Udp, v4_flow(17, (0, 0), 0)));
     let later_v6 = frame(&[&[0x86, 0xdd], &ipv6_header(44, 16), &[17, 0, 0, 8, 0, 0, 0, 1], &UDP_1000_TO_53]);
-    assert_eq!(classify(&later_v6), Kind::Ip(IpClass::Udp, v6_flow(17, (0, 0))));
+    assert_eq!(classify(&later_v6), in_flow(IpClass::Udp, v6_flow(17, (0, 0))));
 }
 
 #[test]
@@ -137,28 +158,28 @@ fn headers_that_contradict_themselves_are_truncated_and_in_no_flow() {
     let total_0 = ipv4_header(17, 0, 0);
     for header in [version_6, ihl_4, total_19, total_0, ipv4_header(17, 28, 0)[..19].to_vec()] {
         let cut_or_wrong = frame(&[&[0x08, 0x00], &header]);
-        assert_eq!(classify(&cut_or_wrong), Kind::BrokenIp(EthClass::Ipv4), "{header:x?}");
-        assert_eq!(classify(&cut_or_wrong).ip(), Some(IpClass::Truncated));
+        assert_eq!(classify(&cut_or_wrong), broken(EthClass::Ipv4), "{header:x?}");
+        assert_eq!(classify(&cut_or_wrong).1, Some(IpClass::Truncated));
     }
     let mut version_4 = ipv6_header(17, 8);
     version_4[0] = 0x40;
-    assert_eq!(classify(&frame(&[&[0x86, 0xdd], &version_4])), Kind::BrokenIp(EthClass::Ipv6));
-    assert_eq!(classify(&frame(&[&[0x86, 0xdd], &ipv6_header(17, 8)[..39]])), Kind::BrokenIp(EthClass::Ipv6));
+    assert_eq!(classify(&frame(&[&[0x86, 0xdd], &version_4])), broken(EthClass::Ipv6));
+    assert_eq!(classify(&frame(&[&[0x86, 0xdd], &ipv6_header(17, 8)[..39]])), broken(EthClass::Ipv6));
 }
 
 #[test]
 fn cut_options_leave_the_protocol_known_and_the_ports_unknown() {
     let mut header = ipv4_header(6, 60, 0);
     header[0] = 0x4f;
-    assert_eq!(classify(&frame(&[&[0x08, 0x00], &header])), Kind::Ip(IpClass::Tcp, v4_flow(6, (0, 0), 0)));
+    assert_eq!(classify(&frame(&[&[0x08, 0x00], &header])), in_flow(IpClass::Tcp, v4_flow(6, (0, 0), 0)));
 }
 
 #[test]
 fn padding_behind_the_packet_is_not_read() {
     let padded = frame(&[&[0x08, 0x00], &ipv4_header(17, 20, 0), &UDP_1000_TO_53, &[0; 18]]);
-    assert_eq!(classify(&padded), Kind::Ip(IpClass::Udp, v4_flow(17, (0, 0), 0)));
+    assert_eq!(classify(&padded), in_flow(IpClass::Udp, v4_flow(17, (0, 0), 0)));
     let padded_v6 = frame(&[&[0x86, 0xdd], &ipv6_header(17, 3), &UDP_1000_TO_53]);
-    assert_eq!(classify(&padded_v6), Kind::Ip(IpClass::Udp, v6_flow(17, (0, 0))));
+    assert_eq!(classify(&padded_v6), in_flow(IpClass::Udp, v6_flow(17, (0, 0))));
 }
 
 #[test]
@@ -173,19 +194,19 @@ fn every_extension_header_is_skipped_but_esp_and_ah_are_classes() {
     ]
     .concat();
     let whole = frame(&[&[0x86, 0xdd], &ipv6_header(0, 56), &chain]);
-    assert_eq!(classify(&whole), Kind::Ip(IpClass::Udp, v6_flow(17, (1000, 53))));
+    assert_eq!(classify(&whole), in_flow(IpClass::Udp, v6_flow(17, (1000, 53))));
     for (protocol, class) in [(50, IpClass::Esp), (51, IpClass::Ah), (59, IpClass::NoNext)] {
         let ended = frame(&[&[0x86, 0xdd], &ipv6_header(60, 8), &[protocol, 0, 1, 4, 0, 0, 0, 0]]);
-        assert_eq!(classify(&ended), Kind::Ip(class, v6_flow(protocol, (0, 0))));
+        assert_eq!(classify(&ended), in_flow(class, v6_flow(protocol, (0, 0))));
     }
 }
 
 #[test]
 fn a_cut_extension_header_is_truncated_but_in_a_flow() {
     let cut = frame(&[&[0x86, 0xdd], &ipv6_header(0, 8), &[17, 0, 1, 4, 0, 0, 0]]);
-    assert_eq!(classify(&cut), Kind::Ip(IpClass::Truncated, v6_flow(0, (0, 0))));
+    assert_eq!(classify(&cut), in_flow(IpClass::Truncated, v6_flow(0, (0, 0))));
     let beyond_payload = frame(&[&[0x86, 0xdd], &ipv6_header(60, 8), &[17, 1, 1, 4, 0, 0, 0, 0], &[0; 8]]);
-    assert_eq!(classify(&beyond_payload), Kind::Ip(IpClass::Truncated, v6_flow(60, (0, 0))));
+    assert_eq!(classify(&beyond_payload), in_flow(IpClass::Truncated, v6_flow(60, (0, 0))));
 }
 
 #[test]
@@ -193,15 +214,15 @@ fn eight_extension_headers_are_followed_and_a_ninth_is_not() {
     let option = [60, 0, 1, 4, 0, 0, 0, 0];
     let last = [17, 0, 1, 4, 0, 0, 0, 0];
     let eight = frame(&[&[0x86, 0xdd], &ipv6_header(60, 72), &option.repeat(7), &last, &UDP_1000_TO_53]);
-    assert_eq!(classify(&eight), Kind::Ip(IpClass::Udp, v6_flow(17, (1000, 53))));
+    assert_eq!(classify(&eight), in_flow(IpClass::Udp, v6_flow(17, (1000, 53))));
     let nine = frame(&[&[0x86, 0xdd], &ipv6_header(60, 80), &option.repeat(8), &last, &UDP_1000_TO_53]);
-    assert_eq!(classify(&nine), Kind::Ip(IpClass::Truncated, v6_flow(60, (0, 0))));
+    assert_eq!(classify(&nine), in_flow(IpClass::Truncated, v6_flow(60, (0, 0))));
 }
 
 #[test]
 fn a_jumbogram_without_a_payload_length_is_read_to_the_end_of_the_frame() {
     let jumbo = frame(&[&[0x86, 0xdd], &ipv6_header(0, 0), &[17, 0, 0xc2, 4, 0, 1, 0, 0], &UDP_1000_TO_53]);
-    assert_eq!(classify(&jumbo), Kind::Ip(IpClass::Udp, v6_flow(17, (1000, 53))));
+    assert_eq!(classify(&jumbo), in_flow(IpClass::Udp, v6_flow(17, (1000, 53))));
 }
 
 #[test]
@@ -211,19 +232,34 @@ fn ports_need_their_four_bytes_and_a_protocol_that_has_ports() {
     {
         let cut = frame(&[&[0x08, 0x00], &ipv4_header(protocol, 60, 0), &UDP_1000_TO_53[..bytes]]);
         let flow = v4_flow(protocol, expected, 0);
-        assert_eq!(classify(&cut).flow(), Some(&flow), "{protocol} with {bytes} bytes");
+        assert_eq!(classify(&cut).2, Some(flow), "{protocol} with {bytes} bytes");
     }
 }
 
 #[test]
 fn the_sums_of_all_classes_are_the_totals() {
-    let mut truth = Truth::default();
-    truth.add(&frame(&[&[0x08, 0x00], &ipv4_header(17, 28, 0), &UDP_1000_TO_53]), 3);
-    truth.add(&frame(&[&[0x08, 0x06], &[0; 46]]), 2);
-    truth.add(&frame(&[&[0x08, 0x00], &[0; 10]]), 1);
-    truth.add(&frame(&[&[0x08, 0x00]]), 0);
-    assert_eq!(truth.total, Tally { packets: 6, bytes: 3 * 42 + 2 * 60 + 24 });
-    assert_eq!(truth.ethernet[EthClass::Ipv4 as usize], Tally { packets: 4, bytes: 3 * 42 + 24 });
-    assert_eq!(truth.ip[IpClass::Truncated as usize], Tally { packets: 1, bytes: 24 });
-    assert_eq!(truth.flows, HashMap::from([(v4_flow(17, (1000, 53), 0), Tally { packets: 3, bytes: 126 })]));
+    let mut frames = Frames::default();
+    let udp = frame(&[&[0x08, 0x00], &ipv4_header(17, 28, 0), &UDP_1000_TO_53]);
+    for frame in [&udp, &frame(&[&[0x08, 0x06], &[0; 46]]), &frame(&[&[0x08, 0x00], &[0; 10]])] {
+        frames.push(frame);
+    }
+    let truth = Truth::of_cycle(&frames, 5);
+    assert_eq!(truth.total, Counter { packets: 5, bytes: 2 * 42 + 2 * 60 + 24 });
+    assert_eq!(truth.ethernet[EthClass::Ipv4 as usize], Counter { packets: 3, bytes: 2 * 42 + 24 });
+    assert_eq!(truth.ip[IpClass::Truncated as usize], Counter { packets: 1, bytes: 24 });
+    let udp = Counter { packets: 2, bytes: 84 };
+    assert_eq!(truth.flows.by_key, HashMap::from([(v4_flow(17, (1000, 53), 0), udp)]));
+    assert_eq!(truth.flows.none, Counter { packets: 3, bytes: 2 * 60 + 24 });
+}
+
+#[test]
+fn a_list_that_is_repeated_counts_its_first_frames_once_more() {
+    let mut frames = Frames::default();
+    for length in [60, 70, 80] {
+        frames.push(&vec![0; length]);
+    }
+    let total = Truth::of_cycle(&frames, 8).total;
+    assert_eq!((total.packets, total.bytes), (8, 3 * 60 + 3 * 70 + 2 * 80));
+    assert_eq!(Truth::of_cycle(&frames, 2).total.bytes, 130);
+    assert_eq!(Truth::of_cycle(&Frames::default(), 0), Truth::default());
 }

@@ -9,6 +9,7 @@ use crate::model::settings::Settings;
 use crate::model::world::{Capability, Port, Session, TapCost, World};
 
 mod overlaps;
+mod tunnels;
 
 /// Ethernet0, 1, 4, 16, 40, 44, 120 and 124; PortChannel1 = {Ethernet40, Ethernet44}; the pool is 120 and 124.
 fn world() -> World {
@@ -66,7 +67,7 @@ fn admit_under(
 
 fn destination(plan: Result<Plan, (Reason, String)>) -> String {
     match plan {
-        Ok(plan) => plan.mirror.expect("a session").dst_port,
+        Ok(plan) => plan.mirror.as_ref().and_then(|mirror| mirror.port()).expect("a port of the pool").to_owned(),
         Err((reason, message)) => format!("{reason}: {message}"),
     }
 }
@@ -80,7 +81,7 @@ fn a_plan_says_everything_that_the_job_takes() {
     let plan = admit("port=Ethernet0 direction=egress", &world()).expect("admitted");
     let mirror = plan.mirror.clone().expect("a session");
     assert_eq!(mirror.session, "telegen_a");
-    let row = [("type", "SPAN"), ("src_port", "Ethernet0"), ("dst_port", "Ethernet120"), ("direction", "TX")];
+    let row = [("type", "SPAN"), ("dst_port", "Ethernet120"), ("src_port", "Ethernet0"), ("direction", "TX")];
     assert_eq!(mirror.to_fields(), row.map(|(name, value)| (name, value.to_owned())));
     assert_eq!((plan.netdev.as_str(), plan.hooks), ("cpu120", Direction::Ingress));
     assert_eq!((plan.source_ports, plan.memory_bytes), (names(&["Ethernet0"]), 4 << 20));

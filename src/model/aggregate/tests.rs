@@ -11,6 +11,7 @@ use crate::model::job::{Fields, JobSpec};
 use crate::model::sample::{Counter, Flow, FlowKey, FlowTable, Sample};
 use crate::model::schema::Warning;
 use crate::model::settings::Settings;
+use crate::model::traffic::{Copies, DistinctFlows, HealthEvent, Inner, Segments, Service};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -125,11 +126,41 @@ fn flow(last_octet: u8, packets: u64, base: u64) -> Flow {
 }
 
 #[test]
+fn what_the_tap_counted_exactly_passes_through_unchanged() {
+    let mut aggregator = aggregator(&[("sample_rate", "1")]);
+    let mut read = Sample {
+        fragments: 5,
+        fragments_later: 4,
+        inner: Some(Inner::default()),
+        segments: Some(Segments { tracked: 3, untracked: 2, retransmitted: 1, out_of_order: 0 }),
+        copies: Some(Copies { lost: None, unreadable: 6 }),
+        ..sample(1, 100)
+    };
+    read.services[Service::Bgp as usize] = Counter { packets: 7, bytes: 700 };
+    read.health.events[HealthEvent::TcpReset as usize] = 8;
+    read.health.dscp[46] = 9;
+    aggregator.sample(read.clone(), wall(1));
+    let results = aggregator.results().expect("a reading");
+    assert_eq!((results.fragments, results.fragments_later), (5, 4));
+    assert_eq!((&results.services, &results.health), (&read.services, &read.health));
+    assert_eq!((results.inner, results.segments, results.copies), (read.inner, read.segments, read.copies));
+}
+
+#[test]
+fn what_the_tap_did_not_measure_stays_unmeasured() {
+    let mut aggregator = aggregator(&[]);
+    aggregator.sample(sample(1, 100), wall(1));
+    let results = aggregator.results().expect("a reading");
+    assert_eq!((results.inner, results.segments, results.copies), (None, None, None));
+}
+
+#[test]
 fn flows_are_ranked_estimated_and_reconcile() {
     let mut aggregator = aggregator(&[("sample_rate", "10")]);
     let flows = vec![flow(1, 5, 0), flow(2, 90, 0), flow(3, 40, 1)];
     let other = Counter { packets: 7, bytes: 700 };
-    let table = FlowTable { flows, other, evicted: 3, seen: 6, ..FlowTable::default() };
+    let distinct = DistinctFlows { estimate: 5, err95: 1 };
+    let table = FlowTable { flows, other, evicted: 3, seen: 6, distinct, ..FlowTable::default() };
     aggregator.sample(Sample { flows: Some(table), ..sample(3, 1420) }, wall(100));
     let detail = aggregator.latest_detail().expect("a reading");
     let flows = detail.flows.as_ref().expect("flows were asked for");
@@ -138,7 +169,7 @@ fn flows_are_ranked_estimated_and_reconcile() {
     // 1.96 sqrt(90 * 0.9) * 10 = 176.4; 1.96 sqrt(40 * 0.9) * 10 = 117.6, and 10 for the base.
     assert_eq!(top, [("10.0.0.2", 900, 177), ("10.0.0.3", 400, 128)]);
     assert_eq!(flows.below_top, Counter { packets: 5, bytes: 500 });
-    assert_eq!((flows.other, flows.seen, flows.evicted), (other, 6, 3));
+    assert_eq!((flows.other, flows.seen, flows.evicted, flows.distinct), (other, 6, 3, distinct));
     assert_eq!((flows.top[0].first_seen, flows.top[0].last_seen), (wall(98), wall(99)));
 }
 

@@ -26,6 +26,7 @@ fn a_row_with_only_a_port_means_the_contracts_defaults() {
     assert_eq!((spec.duration, spec.sample_rate.get()), (Duration::from_secs(120), 100));
     assert!(spec.filter.is_empty());
     assert_eq!((spec.result_detail, spec.otlp_export, spec.anonymize), (ResultDetail::Flows, true, false));
+    assert!(!spec.inner, "tunnels are looked into on request only");
 }
 
 #[test]
@@ -44,7 +45,7 @@ fn lists_are_read_with_and_without_their_sign_and_written_with_it() {
 
 #[test]
 fn every_mistake_names_field_value_and_what_would_be_accepted() {
-    let cases: [(&str, &str, Reason, &str); 14] = [
+    let cases: [(&str, &str, Reason, &str); 15] = [
         (
             "port",
             "",
@@ -74,6 +75,7 @@ fn every_mistake_names_field_value_and_what_would_be_accepted() {
             Reason::InvalidField,
             "src_cidr: \"10.0.0.0/33\" is not accepted; give an IPv4 or IPv6 prefix such as 10.0.0.0/8 or 2001:db8::/32",
         ),
+        ("inner", "1", Reason::InvalidField, "inner: \"1\" is not accepted; give true or false"),
         ("otlp_export", "yes", Reason::InvalidField, "otlp_export: \"yes\" is not accepted; give true or false"),
         (
             "expires_at",
@@ -91,7 +93,7 @@ fn every_mistake_names_field_value_and_what_would_be_accepted() {
             "span_method",
             "psample",
             Reason::MirrorUnsupported,
-            "span_method: \"psample\" is reserved and not built into this version; give span or none",
+            "span_method: \"psample\" is reserved and not built into this version; give span, erspan or none",
         ),
         (
             "result_detail",

@@ -119,6 +119,7 @@ impl Supervisor {
             warnings: BTreeSet::new(),
             note: String::new(),
             session_state: SessionState::Absent,
+            gap: Duration::ZERO,
             created_at,
             expires: None,
             started: None,
@@ -189,6 +190,7 @@ impl Supervisor {
             Phase::Surveying { spec, .. }
             | Phase::Queued { spec, .. }
             | Phase::Mirroring { spec, .. }
+            | Phase::Resolving { spec, .. }
             | Phase::Attaching { spec, then: None, .. }
             | Phase::Running { spec, .. } => {
                 let mut wanted = JobSpec::clone(spec);
@@ -226,6 +228,7 @@ impl Supervisor {
             Phase::Surveying { waiting: Some(_), .. }
             | Phase::Queued { .. }
             | Phase::Mirroring { .. }
+            | Phase::Resolving { .. }
             | Phase::Attaching { .. }
             | Phase::Running { .. } => self.end(key, Ending::stopped(), now, effects),
             Phase::Unmirroring { .. } | Phase::Closing { .. } | Phase::Publishing { .. } => {}

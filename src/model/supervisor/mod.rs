@@ -1,6 +1,8 @@
 //! The life of every job as a pure state machine: events in, effects out, time as a value.
 //!
 //! ```text
+//!                                       Resolving
+//!                                        ▲      │
 //!            Settling ──▶ Surveying ──▶ Mirroring ──▶ Attaching ──▶ Running
 //!               │            │  ▲           │             │            │
 //!               │            ▼  │           ▼             ▼            ▼
@@ -23,13 +25,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::admission::{MirrorPlan, Plan};
+use super::erspan::Outer;
 use super::job::{Direction, Fields, JobId, JobSpec};
 use super::schema::{Reason, Source, Status, Warning};
 use super::settings::Settings;
 use super::status::{Ending, JobStatus};
 use super::world::World;
+use missing::Missing;
 
 mod doors;
+mod missing;
 mod phases;
 mod timers;
 mod view;
@@ -45,6 +50,8 @@ pub const SESSION_TIMEOUT: Duration = Duration::from_secs(5);
 pub const SESSION_TIMEOUT_SHUTDOWN: Duration = Duration::from_secs(3);
 /// How long a live session may be missing from STATE_DB before it counts as lost: after a flush our own rows come back first.
 pub const LOST_GRACE: Duration = Duration::from_secs(2);
+/// How long an ERSPAN session may wait for a route and a neighbour of its destination: from its writing, and whenever it loses them.
+pub const NEIGHBOUR_TIMEOUT: Duration = Duration::from_secs(60);
 /// A row without a port may be one that is still being written, field by field.
 pub const MISSING_FIELD_QUIET: Duration = Duration::from_secs(10);
 /// Between two attempts at something that Redis refused.
@@ -217,6 +224,8 @@ pub enum Effect {
         netdev: String,
         /// At which hooks.
         hooks: Direction,
+        /// In which GRE the copies come; `None`: as they are.
+        outer: Option<Outer>,
     },
     /// Read the tap a last time and remove it; answered by [`Event::TapClosed`].
     CloseTap {
@@ -253,10 +262,12 @@ enum Phase {
     Queued { spec: Arc<JobSpec>, since: Duration },
     /// The session has been written; orchagent has until `deadline`.
     Mirroring { spec: Arc<JobSpec>, plan: Arc<Plan>, mirror: MirrorPlan, deadline: Duration },
+    /// orchagent holds an ERSPAN session inactive until its neighbour is known.
+    Resolving { spec: Arc<JobSpec>, plan: Arc<Plan>, mirror: MirrorPlan, missing: Missing },
     /// The tap is being opened; `then` ends the job as soon as it is.
     Attaching { spec: Arc<JobSpec>, plan: Arc<Plan>, then: Option<Ending> },
-    /// Packets are counted until `ends`; `missing_since` is when the session was last seen to be not active.
-    Running { spec: Arc<JobSpec>, plan: Arc<Plan>, ends: Duration, missing_since: Option<Duration> },
+    /// Packets are counted until `ends`; `missing` while the session is not active.
+    Running { spec: Arc<JobSpec>, plan: Arc<Plan>, ends: Duration, missing: Option<Missing> },
     /// The session's deletion has been asked for; orchagent has until `deadline`.
     Unmirroring { ending: Ending, mirror: MirrorPlan, tap: TapOwned, deleted: Deleted, deadline: Duration },
     /// The tap's last reading and removal have been asked for.
@@ -306,6 +317,8 @@ struct Job {
     /// What the user should know of a change that was not, or not wholly, followed.
     note: String,
     session_state: SessionState,
+    /// How long the session was not active while the job ran, up to the last time that it came back.
+    gap: Duration,
     created_at: Timestamp,
     /// The row's `expires_at` on the steady clock.
     expires: Option<Duration>,

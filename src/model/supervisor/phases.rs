@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::missing::Missing;
 use super::{
     Deleted, Effect, Job, Now, ORPHANS_RETRY, Phase, RETRY, SESSION_TIMEOUT, SESSION_TIMEOUT_SHUTDOWN, SessionState,
     Supervisor, TapOwned,
 };
-use crate::model::admission::{self, MirrorPlan, Plan};
+use crate::model::admission::{self, Intruder, MirrorPlan, Plan};
 use crate::model::job::{JobId, JobSpec};
 use crate::model::schema::{Reason, SESSION_PREFIX, Source, Warning};
 use crate::model::status::Ending;
@@ -38,6 +39,7 @@ impl Supervisor {
             Phase::Settling { .. }
             | Phase::Queued { .. }
             | Phase::Mirroring { .. }
+            | Phase::Resolving { .. }
             | Phase::Attaching { .. }
             | Phase::Running { .. }
             | Phase::Unmirroring { .. }
@@ -94,6 +96,7 @@ impl Supervisor {
                 Phase::Settling { .. }
                 | Phase::Surveying { .. }
                 | Phase::Queued { .. }
+                | Phase::Resolving { .. }
                 | Phase::Attaching { .. }
                 | Phase::Running { .. }
                 | Phase::Unmirroring { .. }
@@ -109,15 +112,19 @@ impl Supervisor {
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         job.session_state = state;
         match (&mut job.phase, state) {
-            (Phase::Mirroring { spec, plan, .. }, SessionState::Active) => {
+            (Phase::Mirroring { spec, plan, .. } | Phase::Resolving { spec, plan, .. }, SessionState::Active) => {
                 let (spec, plan) = (Arc::clone(spec), Arc::clone(plan));
                 job.attach(id, spec, plan, effects);
             }
-            (Phase::Running { missing_since, .. }, SessionState::Active) => *missing_since = None,
-            (Phase::Running { plan, missing_since, .. }, SessionState::Absent | SessionState::Inactive) => {
+            (Phase::Resolving { mirror, missing, .. }, SessionState::Absent | SessionState::Inactive) => {
+                *missing = Missing::after(Some(*missing), state, mirror, now.mono).unwrap_or(*missing);
+            }
+            (Phase::Running { plan, missing, .. }, state) => {
                 // A job without a session may share its name with one that an earlier daemon left behind.
-                if plan.mirror.is_some() {
-                    missing_since.get_or_insert(now.mono);
+                if let Some(mirror) = &plan.mirror {
+                    let before = std::mem::replace(missing, Missing::after(*missing, state, mirror, now.mono));
+                    let came_back = before.filter(|_| missing.is_none());
+                    job.gap += came_back.map_or(Duration::ZERO, |before| now.mono.saturating_sub(before.since));
                 }
             }
             (Phase::Unmirroring { deleted: Deleted::Done, .. }, SessionState::Absent) => {
@@ -181,15 +188,20 @@ impl Supervisor {
             .filter(|(name, _)| !name.starts_with(SESSION_PREFIX))
             .map(|(name, session)| (name.clone(), session.clone()))
             .collect();
-        let intruded: Vec<(String, String)> = self
+        let intruded: Vec<(String, Intruder)> = self
             .jobs
             .iter()
             .filter_map(|(key, job)| Some((key.clone(), admission::intruder(job.live_mirror()?, &foreign, world)?)))
             .collect();
         for (key, intruder) in intruded {
-            let message = format!(
-                "mirror session {intruder} was added over this job's session; orchagent copies a port to one session only, so when ours is removed now, the owner of {intruder} must remove it and add it again"
-            );
+            let message = match intruder {
+                Intruder::OverOurs(name) => format!(
+                    "mirror session {name} was added over this job's session; orchagent copies a port to one session only, so when ours is removed now, the owner of {name} must remove it and add it again"
+                ),
+                Intruder::InOurTunnel(name) => format!(
+                    "mirror session {name} was added with the src_ip and dst_ip of this job's session, so that nobody can tell their copies apart; take src_ip out of erspan_src_ip, or give {name} another one"
+                ),
+            };
             self.end(&key, Ending::failed(Reason::MirrorConflict, message), now, effects);
         }
     }
@@ -210,9 +222,9 @@ impl Supervisor {
         }
         let wanted = now.mono + spec.duration;
         let ends = job.expires.map_or(wanted, |expires| wanted.min(expires));
-        let missing = plan.mirror.is_some() && job.session_state != SessionState::Active;
+        let missing = plan.mirror.as_ref().and_then(|mirror| Missing::after(None, job.session_state, mirror, now.mono));
         job.started = Some(now);
-        job.phase = Phase::Running { spec, plan, ends, missing_since: missing.then_some(now.mono) };
+        job.phase = Phase::Running { spec, plan, ends, missing };
         if let Some(ending) = then {
             self.take_down(key, ending, TapOwned::Yes, now, effects);
         }
@@ -287,8 +299,13 @@ impl Supervisor {
             Phase::Attaching { then, .. } => {
                 then.get_or_insert(ending);
             }
-            Phase::Mirroring { .. } => self.take_down(key, ending, TapOwned::No, now, effects),
-            Phase::Running { .. } => self.take_down(key, ending, TapOwned::Yes, now, effects),
+            Phase::Mirroring { .. } | Phase::Resolving { .. } => {
+                self.take_down(key, ending, TapOwned::No, now, effects);
+            }
+            Phase::Running { missing, .. } => {
+                job.gap += missing.map_or(Duration::ZERO, |missing| now.mono.saturating_sub(missing.since));
+                self.take_down(key, ending, TapOwned::Yes, now, effects);
+            }
         }
     }
 
@@ -334,6 +351,7 @@ impl Job {
             spec: Arc::clone(&spec),
             netdev: plan.netdev.clone(),
             hooks: plan.hooks,
+            outer: plan.mirror.as_ref().and_then(|mirror| Some(mirror.tunnel()?.outer)),
         });
         self.phase = Phase::Attaching { spec, plan, then: None };
     }
@@ -341,7 +359,7 @@ impl Job {
     /// The session of a job that still wants it.
     fn live_mirror(&self) -> Option<&MirrorPlan> {
         match &self.phase {
-            Phase::Mirroring { mirror, .. } => Some(mirror),
+            Phase::Mirroring { mirror, .. } | Phase::Resolving { mirror, .. } => Some(mirror),
             Phase::Attaching { plan, .. } | Phase::Running { plan, .. } => plan.mirror.as_ref(),
             Phase::Settling { .. }
             | Phase::Surveying { .. }

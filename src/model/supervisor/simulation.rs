@@ -9,12 +9,13 @@ mod switch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use switch::{Pending, Random, Switch};
+use switch::{COLLECTOR, POOL, Pending, Random, Switch};
 
 use super::{Event, Now, SWEEP_INTERVAL, Supervisor};
+use crate::model::erspan::Outer;
 use crate::model::job::Fields;
 use crate::model::limits::JOBS_MAX;
-use crate::model::schema::{Source, Status};
+use crate::model::schema::{Reason, Source, Status};
 use crate::model::settings::Settings;
 use crate::model::status::JobStatus;
 
@@ -43,7 +44,7 @@ struct Simulation {
 impl Simulation {
     fn new(seed: u64) -> Simulation {
         let switch = Switch::new();
-        let settings = Settings { max_queue: 2, ..Settings::default() };
+        let settings = Settings { max_queue: 2, ..settings(&[]) };
         let supervisor = Supervisor::new(settings, BTreeMap::new(), switch.now());
         let mut simulation = Simulation {
             seed,
@@ -78,7 +79,7 @@ impl Simulation {
 
     /// One thing from outside.
     fn act(&mut self) {
-        match self.random.below(16) {
+        match self.random.below(17) {
             0..=5 => self.write_a_row(),
             6 | 7 => self.delete_a_row(),
             8 => self.change_a_row(),
@@ -88,6 +89,7 @@ impl Simulation {
             12 => self.switch.toggle_foreign_session(&mut self.random),
             13 => self.restart(),
             14 => self.change_settings(),
+            15 => self.switch.lose_neighbour(),
             _ => {
                 self.switch.rows.clear();
                 self.switch.config_flushed();
@@ -112,7 +114,9 @@ impl Simulation {
         fields.insert("duration".to_owned(), (1 + self.random.below(40)).to_string());
         fields.insert("direction".to_owned(), self.random.pick(&["ingress", "egress", "both", "up"]).to_owned());
         if self.random.chance(20) {
-            fields.insert("span_method".to_owned(), self.random.pick(&["none", "erspan"]).to_owned());
+            fields.insert("span_method".to_owned(), self.random.pick(&["none", "psample"]).to_owned());
+        } else if self.random.chance(40) {
+            fields.insert("span_method".to_owned(), "erspan".to_owned());
         }
         if self.random.chance(60) {
             let seconds = i64::try_from(self.random.below(90)).expect("small");
@@ -145,14 +149,13 @@ impl Simulation {
     fn change_settings(&mut self) {
         let admin = if self.random.chance(40) { "disabled" } else { "enabled" };
         let row = [("admin_state", admin.to_owned()), ("max_queue", self.random.below(3).to_string())];
-        let fields = row.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        self.feed(Event::Settings(Box::new(Settings::parse(&fields).0)));
+        self.feed(Event::Settings(Box::new(settings(&row))));
     }
 
     /// SIGKILL and a new daemon: taps die with the process, rows, sessions and statuses stay.
     fn restart(&mut self) {
         self.switch.daemon_died();
-        let settings = Settings { max_queue: 2, run_saved_jobs: self.random.chance(30), ..Settings::default() };
+        let settings = Settings { max_queue: 2, run_saved_jobs: self.random.chance(30), ..settings(&[]) };
         self.supervisor = Supervisor::new(settings, self.switch.prior(), self.switch.now());
         self.list_rows();
     }
@@ -242,6 +245,9 @@ impl Simulation {
         assert!(self.supervisor.active_jobs() <= JOBS_MAX, "seed {seed}: too many jobs hold resources");
         assert!(self.switch.taps.len() <= JOBS_MAX, "seed {seed}: too many taps: {:?}", self.switch.taps);
         assert_eq!(self.switch.foreign_seen(), self.switch.foreign, "seed {seed}: a session of others was touched");
+        let tunnels: Vec<Outer> = self.switch.taps.values().copied().flatten().collect();
+        let distinct = tunnels.iter().collect::<BTreeSet<_>>().len();
+        assert_eq!(distinct, tunnels.len(), "seed {seed}: two taps count the same copies: {tunnels:?}");
         for status in self.supervisor.statuses() {
             let known = self.finals.get(&status.key).copied();
             let same_job = self.switch.state.get(&status.key).is_some_and(|old| old.created_at == status.created_at);
@@ -264,7 +270,7 @@ impl Simulation {
     fn reckon(&self) {
         let seed = self.seed;
         assert!(self.supervisor.is_idle(), "seed {seed}: jobs never ended: {:?}", self.supervisor);
-        assert_eq!(self.switch.taps, BTreeSet::new(), "seed {seed}: taps left");
+        assert_eq!(self.switch.taps, BTreeMap::new(), "seed {seed}: taps left");
         assert_eq!(self.switch.our_sessions(), BTreeSet::new(), "seed {seed}: sessions left in CONFIG_DB");
         assert_eq!(self.switch.our_states(), BTreeSet::new(), "seed {seed}: sessions left in the ASIC");
         assert_eq!(self.switch.rows.len(), 0, "seed {seed}: rows left: {:?}", self.switch.rows);
@@ -282,6 +288,14 @@ impl Now {
         let wall = jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(mono).expect("a short history");
         Now { mono, wall: wall + jiff::SignedDuration::from_hours(480_000) }
     }
+}
+
+/// A switch with two source addresses for ERSPAN, and these settings besides.
+fn settings(more: &[(&str, String)]) -> Settings {
+    let erspan = [("erspan_src_ip", POOL), ("erspan_dst_ip", COLLECTOR), ("erspan_netdev", "Ethernet16")];
+    let erspan = erspan.into_iter().map(|(name, value)| (name, value.to_owned()));
+    let row = erspan.chain(more.iter().cloned()).map(|(name, value)| (name.to_owned(), value)).collect();
+    Settings::parse(&row).0
 }
 
 #[test]
@@ -303,5 +317,7 @@ fn ten_thousand_random_histories_keep_every_invariant() {
             let count: u64 = outcomes.iter().filter(|((status, _), _)| *status == needed).map(|(_, n)| n).sum();
             assert!(count > HISTORIES / 20, "only {count} jobs ended {needed}");
         }
+        let unresolved = outcomes.get(&(Status::Failed, Some(Reason::MirrorInactive))).copied().unwrap_or_default();
+        assert!(unresolved > HISTORIES / 100, "only {unresolved} jobs waited in vain for a neighbour");
     }
 }

@@ -10,3 +10,4 @@ mod refusals;
 mod sessions;
 mod table;
 mod trouble;
+mod tunnels;

@@ -1,10 +1,13 @@
 //! What time does: settling, expiry, the queue, time-outs, retries, retention, and the sweep for sessions nobody owns.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::doors::expired_before_start;
+use super::missing::{self, Missing};
 use super::{
-    Deleted, Effect, Finished, LOST_GRACE, Now, Phase, SURVEY_TIMEOUT, SWEEP_INTERVAL, SessionState, Supervisor,
+    Deleted, Effect, Finished, NEIGHBOUR_TIMEOUT, Now, Phase, SESSION_TIMEOUT, SURVEY_TIMEOUT, SWEEP_INTERVAL,
+    SessionState, Supervisor,
 };
 use crate::model::job::JobId;
 use crate::model::schema::{Reason, Warning};
@@ -32,10 +35,9 @@ impl Supervisor {
             Phase::Surveying { retry, .. } => Some(or_expiry(*retry)),
             Phase::Queued { since, .. } => Some(or_expiry(*since + job.settings.queue_ttl)),
             Phase::Mirroring { deadline, .. } => Some(or_expiry(*deadline)),
+            Phase::Resolving { missing, .. } => Some(or_expiry(missing.until)),
             Phase::Attaching { then: None, .. } => job.expires,
-            Phase::Running { ends, missing_since, .. } => {
-                Some(missing_since.map_or(*ends, |since| (*ends).min(since + LOST_GRACE)))
-            }
+            Phase::Running { ends, missing, .. } => Some(missing.map_or(*ends, |missing| (*ends).min(missing.until))),
             Phase::Unmirroring { deleted, deadline, .. } => match deleted {
                 Deleted::RetryAt(at) => Some((*at).min(*deadline)),
                 Deleted::Asked | Deleted::Done => Some(*deadline),
@@ -81,13 +83,29 @@ impl Supervisor {
             Phase::Mirroring { .. } | Phase::Attaching { .. } if expired => {
                 self.end(key, expired_before_start(), now, effects);
             }
-            Phase::Mirroring { .. } => {
-                let ending = session_timed_out(key, job.session_state);
+            Phase::Mirroring { spec, plan, mirror, deadline }
+                if mirror.tunnel().is_some() && job.session_state == SessionState::Inactive =>
+            {
+                let since = deadline.saturating_sub(SESSION_TIMEOUT);
+                let missing = Missing { since, until: since + NEIGHBOUR_TIMEOUT };
+                let (spec, plan, mirror) = (Arc::clone(spec), Arc::clone(plan), mirror.clone());
+                job.phase = Phase::Resolving { spec, plan, mirror, missing };
+            }
+            Phase::Mirroring { mirror, .. } => {
+                let ending = missing::timed_out(mirror, job.session_state);
+                self.end(key, ending, now, effects);
+            }
+            Phase::Resolving { mirror, .. } => {
+                let ending = match job.session_state {
+                    SessionState::Inactive => missing::timed_out(mirror, job.session_state),
+                    SessionState::Absent | SessionState::Active => missing::lost(mirror, job.session_state),
+                };
                 self.end(key, ending, now, effects);
             }
             Phase::Running { ends, .. } if *ends <= now.mono => self.end(key, Ending::done(), now, effects),
-            Phase::Running { .. } => {
-                let ending = session_lost(key, job.session_state);
+            Phase::Running { plan, .. } => {
+                let lost = plan.mirror.as_ref().map(|mirror| missing::lost(mirror, job.session_state));
+                let ending = lost.unwrap_or_else(Ending::done);
                 self.end(key, ending, now, effects);
             }
             Phase::Unmirroring { deadline, .. } if *deadline <= now.mono => {
@@ -122,32 +140,4 @@ impl Supervisor {
             }
         }
     }
-}
-
-fn session_timed_out(key: &str, state: SessionState) -> Ending {
-    match state {
-        SessionState::Inactive => Ending::failed(
-            Reason::MirrorInactive,
-            format!(
-                "orchagent took mirror session telegen_{key} but left it inactive: the hardware refused it; see syslog of orchagent and syncd"
-            ),
-        ),
-        SessionState::Absent | SessionState::Active => Ending::failed(
-            Reason::MirrorRejected,
-            format!(
-                "orchagent did not take mirror session telegen_{key} within 5 s: it refused it, or it is not running; see syslog of orchagent"
-            ),
-        ),
-    }
-}
-
-fn session_lost(key: &str, state: SessionState) -> Ending {
-    let what = match state {
-        SessionState::Inactive => "went inactive",
-        SessionState::Absent | SessionState::Active => "disappeared from STATE_DB",
-    };
-    Ending::failed(
-        Reason::MirrorLost,
-        format!("mirror session telegen_{key} {what} while the job ran; the counts stop there"),
-    )
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::missing;
 use super::{Effect, Job, Now, Phase, SURVEY_TIMEOUT, Supervisor};
 use crate::model::job::{JobId, JobSpec};
 use crate::model::limits::JOBS_MAX;
@@ -134,6 +135,7 @@ impl Job {
             Phase::Surveying { waiting: Some(_), .. }
             | Phase::Queued { .. }
             | Phase::Mirroring { .. }
+            | Phase::Resolving { .. }
             | Phase::Attaching { .. }
             | Phase::Running { .. }
             | Phase::Unmirroring { .. }
@@ -149,6 +151,7 @@ impl Job {
     pub(super) fn holds_resources(&self) -> bool {
         match &self.phase {
             Phase::Mirroring { .. }
+            | Phase::Resolving { .. }
             | Phase::Attaching { .. }
             | Phase::Running { .. }
             | Phase::Unmirroring { .. }
@@ -165,7 +168,7 @@ impl Job {
         let (status, ending) = self.word();
         let message = match ending {
             Some(ending) if !ending.message.is_empty() => ending.message.clone(),
-            Some(_) | None => self.note.clone(),
+            Some(_) | None => self.remark(),
         };
         JobStatus {
             key: key.to_owned(),
@@ -185,10 +188,38 @@ impl Job {
         }
     }
 
+    /// What there is to say beside the status.
+    fn remark(&self) -> String {
+        let gap = (!self.gap.is_zero()).then(|| {
+            format!(
+                "the mirror session was not active for {:.1} s; copies of that time may be missing",
+                self.gap.as_secs_f64()
+            )
+        });
+        let waiting = match &self.phase {
+            Phase::Resolving { mirror, .. } => missing::waiting(mirror),
+            Phase::Running { plan, missing: Some(_), .. } => plan.mirror.as_ref().and_then(missing::waiting),
+            Phase::Settling { .. }
+            | Phase::Surveying { .. }
+            | Phase::Queued { .. }
+            | Phase::Mirroring { .. }
+            | Phase::Attaching { .. }
+            | Phase::Running { missing: None, .. }
+            | Phase::Unmirroring { .. }
+            | Phase::Closing { .. }
+            | Phase::Publishing { .. }
+            | Phase::Removing { .. } => None,
+        };
+        let note = (!self.note.is_empty()).then(|| self.note.clone());
+        waiting.into_iter().chain(note).chain(gap).collect::<Vec<_>>().join("; ")
+    }
+
     fn word(&self) -> (Status, Option<&Ending>) {
         match &self.phase {
             Phase::Settling { .. } | Phase::Surveying { .. } | Phase::Queued { .. } => (Status::Queued, None),
-            Phase::Mirroring { .. } | Phase::Attaching { then: None, .. } => (Status::Starting, None),
+            Phase::Mirroring { .. } | Phase::Resolving { .. } | Phase::Attaching { then: None, .. } => {
+                (Status::Starting, None)
+            }
             Phase::Running { .. } => (Status::Running, None),
             Phase::Attaching { then: Some(ending), .. }
             | Phase::Unmirroring { ending, .. }

@@ -1,6 +1,7 @@
 //! What each kind of value takes, and what it does not.
 
 use super::{Reader, ip_protocol_name, items, printable};
+use crate::model::erspan::GreType;
 use crate::model::limits::Kind;
 
 fn reader(kind: Kind) -> Reader<'static> {
@@ -93,10 +94,10 @@ fn instants_say_their_offset() {
 }
 
 #[test]
-fn ether_types_are_decimal_or_hexadecimal() {
-    let read = |text: &str| reader(Kind::EtherType).ether_type(text).ok();
-    assert_eq!([read("0x88be"), read("0X88BE"), read("35006")], [Some(0x88be); 3]);
-    assert_eq!([read("88be"), read("0x10000"), read("65536"), read("0x")], [None; 4]);
+fn gre_types_are_decimal_or_hexadecimal_and_only_those_in_which_copies_come() {
+    let read = |text: &str| reader(Kind::GreType).gre_type(text).ok();
+    assert_eq!([read("0x88be"), read("0X88BE"), read("35006")], [Some(GreType::Erspan); 3]);
+    assert_eq!([read("88be"), read("0x10000"), read("65536"), read("0x"), read("0x0800")], [None; 5]);
 }
 
 #[test]

@@ -3,12 +3,12 @@
 //! **What adds up to what.** The points of `network.packets` and `network.bytes` are disjoint and sum to the job's totals: one per IP
 //! protocol class (`network.transport`) and one per Ethernet class that is not IP (`telegen.ethernet.type`). IPv4 and IPv6 are not told apart
 //! there, because the job counts Ethernet classes and IP classes side by side and not crossed: points for both would count every
-//! IP packet twice. `network.errors` counts packets that are in those points too, and one packet can have several errors.
-//! `flow.*` and the histograms speak of the analysed packets only and carry `telegen.sampling.rate`; flows are estimates of the
-//! whole, histograms count analysed packets as they are.
+//! IP packet twice. `network.errors` and everything named `telegen.*` count packets that are in those points too. `network.packet.size` has
+//! every packet. `flow.*`, `telegen.flow.*` and `network.packet.interarrival` speak of a part of the packets and carry `telegen.sampling.rate`:
+//! flows are estimates of the whole, the histogram counts what it has seen.
 //!
 //! **Zeros are left out**, as in STATE_DB: a class appears with its first packet. Its start time is the start of the job, so that
-//! a reader loses nothing by it.
+//! a reader loses nothing by it. Where 0 is an answer (retransmissions, lost copies) it is sent.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,20 +19,21 @@ use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, Histogram as HistogramData, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
-    ScopeMetrics, Sum,
+    AggregationTemporality, Gauge, Histogram as HistogramData, HistogramDataPoint, Metric, NumberDataPoint,
+    ResourceMetrics, ScopeMetrics, Sum,
 };
 
 use super::attribute::{self, int, text, unix_nano};
+use super::families;
 use super::origin::Origin;
 use crate::model::report::{Detail, FlowRow, Report, Results};
 use crate::model::sample::{Counter, Histogram};
-use crate::model::schema::{ErrorKind, EthClass, HistogramName, IpClass};
+use crate::model::schema::{EthClass, HistogramName, IpClass};
 use crate::model::value::ip_protocol_name;
 
-/// Flows in one request. Two points a flow and at most 78 others stay under 2,000 points and 1 MB, well below the 4 MB that a gRPC server
-/// accepts by default.
-pub const FLOWS_PER_REQUEST: usize = 900;
+/// Flows in one request. Two points a flow and at most 360 others (every counter of a job, none of them 0) stay under 2,000 points and
+/// 1 MB, well below the 4 MB that a gRPC server accepts by default.
+pub const FLOWS_PER_REQUEST: usize = 800;
 
 /// What is due of one job.
 #[derive(Clone, Debug)]
@@ -68,9 +69,10 @@ impl Export {
         if let Some(totals) = &self.totals {
             metrics.push(self.classes(totals, PACKETS, |counter| counter.packets));
             metrics.push(self.classes(totals, BYTES, |counter| counter.bytes));
-            metrics.push(self.errors(totals));
+            metrics.extend(families::of_totals(self, totals));
         }
         if let Some(detail) = &self.detail {
+            metrics.extend(detail.flows.iter().flat_map(|flows| families::of_flows(self, detail, flows)));
             metrics.extend(detail.histograms.iter().map(|(name, histogram)| self.histogram(detail, *name, histogram)));
         }
         metrics
@@ -90,17 +92,6 @@ impl Export {
         sum(instrument, points.collect())
     }
 
-    fn errors(&self, totals: &Results) -> Metric {
-        let points = ErrorKind::ALL
-            .iter()
-            .map(|kind| (kind, totals.errors[*kind as usize]))
-            .filter(|(_, packets)| *packets > 0)
-            .map(|(kind, packets)| {
-                self.point([text(attribute::ERROR_TYPE, kind.as_str())], totals.updated_at, packets)
-            });
-        sum(ERRORS, points.collect())
-    }
-
     fn flows(&self, range: Range<usize>) -> Vec<Metric> {
         let Some((detail, flows)) = self.detail.as_ref().and_then(|detail| Some((detail, detail.flows.as_ref()?)))
         else {
@@ -117,8 +108,10 @@ impl Export {
     }
 
     fn histogram(&self, detail: &Detail, name: HistogramName, histogram: &Histogram) -> Metric {
+        // A histogram of everything is no estimate, so it has no rate.
+        let rate = Some(detail.rate_of(name)).filter(|rate| *rate > 1);
         let point = HistogramDataPoint {
-            attributes: self.attributes([int(attribute::SAMPLING_RATE, detail.sample_rate)]),
+            attributes: self.attributes(rate.map(|rate| int(attribute::SAMPLING_RATE, rate))),
             start_time_unix_nano: unix_nano(self.started_at),
             time_unix_nano: unix_nano(detail.updated_at),
             count: histogram.count,
@@ -133,7 +126,12 @@ impl Export {
         metric(histogram_instrument(name), data)
     }
 
-    fn point(&self, own: impl IntoIterator<Item = KeyValue>, time: Timestamp, value: u64) -> NumberDataPoint {
+    pub(super) fn point(
+        &self,
+        own: impl IntoIterator<Item = KeyValue>,
+        time: Timestamp,
+        value: u64,
+    ) -> NumberDataPoint {
         NumberDataPoint {
             attributes: self.attributes(own),
             start_time_unix_nano: unix_nano(self.started_at),
@@ -158,10 +156,10 @@ impl Export {
 
 /// Name, unit and description of a metric.
 #[derive(Clone, Copy)]
-struct Instrument {
-    name: &'static str,
-    unit: &'static str,
-    description: &'static str,
+pub(super) struct Instrument {
+    pub name: &'static str,
+    pub unit: &'static str,
+    pub description: &'static str,
 }
 
 const PACKETS: Instrument = Instrument {
@@ -174,11 +172,6 @@ const BYTES: Instrument = Instrument {
     unit: "By",
     description: "Frame bytes, without FCS, of the packets that passed the job's filters, by protocol; the points sum to the job's total",
 };
-const ERRORS: Instrument = Instrument {
-    name: "network.errors",
-    unit: "{error}",
-    description: "Truncated and malformed packets; one packet can have several errors",
-};
 const FLOW_PACKETS: Instrument =
     Instrument { name: "flow.packets", unit: "{packet}", description: "Estimated packets of the job's largest flows" };
 const FLOW_BYTES: Instrument =
@@ -187,12 +180,12 @@ const FLOW_BYTES: Instrument =
 fn histogram_instrument(name: HistogramName) -> Instrument {
     match name {
         HistogramName::PacketSize => {
-            Instrument { name: "network.packet.size", unit: "By", description: "Frame lengths of the analysed packets" }
+            Instrument { name: "network.packet.size", unit: "By", description: "Frame lengths of all packets" }
         }
         HistogramName::Interarrival => Instrument {
             name: "network.packet.interarrival",
             unit: "ns",
-            description: "Time between an analysed packet and the packet before it",
+            description: "Time between two packets, of pairs chosen at random",
         },
     }
 }
@@ -215,9 +208,13 @@ fn flow_attributes(flow: &FlowRow, sample_rate: u32) -> Vec<KeyValue> {
     attributes
 }
 
-fn sum(instrument: Instrument, data_points: Vec<NumberDataPoint>) -> Metric {
+pub(super) fn sum(instrument: Instrument, data_points: Vec<NumberDataPoint>) -> Metric {
     let aggregation_temporality = AggregationTemporality::Cumulative.into();
     metric(instrument, Data::Sum(Sum { data_points, aggregation_temporality, is_monotonic: true }))
+}
+
+pub(super) fn gauge(instrument: Instrument, data_points: Vec<NumberDataPoint>) -> Metric {
+    metric(instrument, Data::Gauge(Gauge { data_points }))
 }
 
 fn metric(instrument: Instrument, data: Data) -> Metric {
@@ -241,8 +238,9 @@ fn points_of(metric: &Metric) -> usize {
     match &metric.data {
         Some(Data::Sum(sum)) => sum.data_points.len(),
         Some(Data::Histogram(histogram)) => histogram.data_points.len(),
+        Some(Data::Gauge(gauge)) => gauge.data_points.len(),
         // Kinds that this module does not make.
-        Some(Data::Gauge(_) | Data::ExponentialHistogram(_) | Data::Summary(_)) | None => 0,
+        Some(Data::ExponentialHistogram(_) | Data::Summary(_)) | None => 0,
     }
 }
 

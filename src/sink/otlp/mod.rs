@@ -19,6 +19,7 @@ pub mod client;
 pub mod config;
 pub mod cursor;
 pub mod failure;
+mod families;
 pub mod metrics;
 pub mod origin;
 pub mod records;

@@ -95,7 +95,8 @@ pub(super) async fn results_of(shim: &Shim, id: &str) -> Result<Option<Value>, A
 
 fn with_detail(job: JobRow, results: Option<ResultsRow>, detail: &Detail) -> JobReport {
     let flows = detail.flows.as_ref().map(|flows| flows.top.clone()).unwrap_or_default();
-    let histograms = detail.histograms.iter().map(|(name, histogram)| HistogramRow::of(*name, histogram)).collect();
+    let histogram = |(name, histogram): &(_, _)| HistogramRow::of(*name, histogram, detail.rate_of(*name));
+    let histograms = detail.histograms.iter().map(histogram).collect();
     JobReport { job, results, flows, histograms }
 }
 

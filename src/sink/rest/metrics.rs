@@ -3,13 +3,15 @@
 //! Every family has HELP and TYPE; the samples of a family stand together. Counters are cumulative since the job's start, in base units
 //! (bytes, seconds). Flows are left out: an address as a label would make a new time series of each. OTLP and REST carry them.
 
+mod families;
+
 use std::fmt::{Display, Write};
 
 use jiff::Timestamp;
 
-use crate::model::report::{ExportState, Report, Results, Snapshot};
-use crate::model::sample::{Counter, Histogram};
-use crate::model::schema::{ErrorKind, EthClass, HistogramName, IpClass, Reason, Status};
+use crate::model::report::{ExportState, Flows, Report, Results, Snapshot};
+use crate::model::sample::Histogram;
+use crate::model::schema::{HistogramName, Reason, Status};
 
 /// The text for `/metrics`.
 #[must_use]
@@ -19,7 +21,7 @@ pub fn render(snapshot: &Snapshot, export: &ExportState) -> String {
     jobs(&mut text, snapshot);
     let jobs: Vec<Labelled<'_>> = snapshot.jobs.iter().map(|(id, report)| Labelled::new(id, report)).collect();
     totals(&mut text, &jobs);
-    protocols(&mut text, &jobs);
+    families::families(&mut text, &jobs);
     detail(&mut text, &jobs);
     text.0
 }
@@ -84,7 +86,10 @@ impl<'a> Labelled<'a> {
         Labelled { labels: [("job_id", id), ("port", port), ("direction", direction)], report }
     }
 
-    fn with(&self, name: &'static str, value: &'a str) -> Vec<(&'static str, &'a str)> {
+    fn with<'b>(&self, name: &'static str, value: &'b str) -> Vec<(&'static str, &'b str)>
+    where
+        'a: 'b,
+    {
         self.labels.iter().copied().chain([(name, value)]).collect()
     }
 }
@@ -93,7 +98,7 @@ type Value = fn(&Results) -> Option<f64>;
 
 /// Name, type, help and value of each number that a job has once.
 #[expect(clippy::cast_precision_loss, reason = "Prometheus' numbers are 64-bit floats")]
-const TOTALS: [(&str, &str, &str, Value); 13] = [
+const TOTALS: [(&str, &str, &str, Value); 20] = [
     ("telegen_job_delivered_packets_total", "counter", "Packets that reached the tap.", |r| {
         Some(r.delivered.packets as f64)
     }),
@@ -110,6 +115,45 @@ const TOTALS: [(&str, &str, &str, Value); 13] = [
         Some(r.analysed.packets as f64)
     }),
     ("telegen_job_fragments_total", "counter", "IP fragments.", |r| Some(r.fragments as f64)),
+    ("telegen_job_fragments_later_total", "counter", "IP fragments that are not the first of their packet.", |r| {
+        Some(r.fragments_later as f64)
+    }),
+    (
+        "telegen_job_tcp_tracked_packets_total",
+        "counter",
+        "TCP packets of tracked flows; absent unless every packet is analysed.",
+        |r| r.segments.map(|segments| segments.tracked as f64),
+    ),
+    (
+        "telegen_job_tcp_untracked_packets_total",
+        "counter",
+        "TCP packets of flows that were not tracked; absent unless every packet is analysed.",
+        |r| r.segments.map(|segments| segments.untracked as f64),
+    ),
+    (
+        "telegen_job_tcp_retransmitted_segments_total",
+        "counter",
+        "Segments of tracked flows that repeat what had been seen; absent unless every packet is analysed.",
+        |r| r.segments.map(|segments| segments.retransmitted as f64),
+    ),
+    (
+        "telegen_job_tcp_out_of_order_segments_total",
+        "counter",
+        "Segments of tracked flows that came later than others behind them; absent unless every packet is analysed.",
+        |r| r.segments.map(|segments| segments.out_of_order as f64),
+    ),
+    (
+        "telegen_job_copies_lost_total",
+        "counter",
+        "Encapsulated copies that were sent and did not arrive, by their sequence numbers; absent without them.",
+        |r| r.copies.and_then(|copies| copies.lost).map(|lost| lost as f64),
+    ),
+    (
+        "telegen_job_copies_unreadable_total",
+        "counter",
+        "Encapsulated copies without a frame to read; absent where copies come bare.",
+        |r| r.copies.map(|copies| copies.unreadable as f64),
+    ),
     ("telegen_job_sample_rate", "gauge", "One of this many packets is analysed.", |r| Some(f64::from(r.sample_rate))),
     ("telegen_job_packets_per_second", "gauge", "Packets per second over the last interval.", |r| {
         Some(r.packets_per_sec)
@@ -144,58 +188,40 @@ fn totals(text: &mut Text, jobs: &[Labelled<'_>]) {
     }
 }
 
-fn protocols(text: &mut Text, jobs: &[Labelled<'_>]) {
-    let ethernet: Vec<&str> = EthClass::ALL.iter().map(|class| class.as_str()).collect();
-    let ip: Vec<&str> = IpClass::ALL.iter().map(|class| class.as_str()).collect();
-    let packets: fn(&Counter) -> u64 = |counter| counter.packets;
-    let bytes: fn(&Counter) -> u64 = |counter| counter.bytes;
-    for (unit, of) in [("packets", packets), ("bytes", bytes)] {
-        let name = format!("telegen_job_ethernet_{unit}_total");
-        text.family(&name, "counter", "By Ethernet class; each packet is in exactly one.");
-        classes(text, &name, &ethernet, jobs, |results| results.eth.iter().map(of).collect());
-        let name = format!("telegen_job_ip_{unit}_total");
-        text.family(&name, "counter", "By IP protocol class; each IP packet is in exactly one.");
-        classes(text, &name, &ip, jobs, |results| results.ip.iter().map(of).collect());
-    }
-    let kinds: Vec<&str> = ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect();
-    let name = "telegen_job_packet_errors_total";
-    text.family(name, "counter", "Packets with something wrong, by what; a packet can have several.");
-    classes(text, name, &kinds, jobs, |results| results.errors.to_vec());
-}
+type FlowValue = fn(&Flows) -> u64;
 
-/// Zeros are left out: most classes never occur on a port.
-fn classes<'a>(
-    text: &mut Text,
-    name: &str,
-    names: &[&'a str],
-    jobs: &[Labelled<'a>],
-    counts: impl Fn(&Results) -> Vec<u64>,
-) {
-    for job in jobs {
-        let Some(results) = job.report.results.as_deref() else { continue };
-        for (class, count) in names.iter().zip(counts(results)).filter(|(_, count)| *count > 0) {
-            text.sample(name, &job.with("class", class), count);
-        }
-    }
-}
+/// The same of the flow table.
+const FLOWS: [(&str, &str, &str, FlowValue); 4] = [
+    ("telegen_job_flows_seen_total", "counter", "How often a flow entered the flow table.", |flows| flows.seen),
+    ("telegen_job_flows_evicted_total", "counter", "How often a flow had to leave the flow table.", |flows| {
+        flows.evicted
+    }),
+    ("telegen_job_distinct_flows", "gauge", "Different flows among the analysed packets, estimated.", |flows| {
+        flows.distinct.estimate
+    }),
+    (
+        "telegen_job_distinct_flows_err95",
+        "gauge",
+        "Half the width of the 95 % interval around telegen_job_distinct_flows.",
+        |flows| flows.distinct.err95,
+    ),
+];
 
 fn detail(text: &mut Text, jobs: &[Labelled<'_>]) {
-    text.family("telegen_job_flows_seen_total", "counter", "How often a flow entered the flow table.");
-    for (job, flows) in jobs.iter().filter_map(|job| Some((job, job.report.detail.as_ref()?.flows.as_ref()?))) {
-        text.sample("telegen_job_flows_seen_total", &job.labels, flows.seen);
-    }
-    text.family("telegen_job_flows_evicted_total", "counter", "How often a flow had to leave the flow table.");
-    for (job, flows) in jobs.iter().filter_map(|job| Some((job, job.report.detail.as_ref()?.flows.as_ref()?))) {
-        text.sample("telegen_job_flows_evicted_total", &job.labels, flows.evicted);
+    for (name, kind, help, value) in FLOWS {
+        text.family(name, kind, help);
+        for (job, flows) in jobs.iter().filter_map(|job| Some((job, job.report.detail.as_ref()?.flows.as_ref()?))) {
+            text.sample(name, &job.labels, value(flows));
+        }
     }
     for name in HistogramName::ALL {
         let (family, help, per_unit) = match name {
-            HistogramName::PacketSize => {
-                ("telegen_job_packet_size_bytes", "Frame lengths of the analysed packets.", 1.0)
-            }
-            HistogramName::Interarrival => {
-                ("telegen_job_interarrival_seconds", "Time between an analysed packet and the packet before it.", 1e9)
-            }
+            HistogramName::PacketSize => ("telegen_job_packet_size_bytes", "Frame lengths of all packets.", 1.0),
+            HistogramName::Interarrival => (
+                "telegen_job_interarrival_seconds",
+                "Time between two packets, of 1 in 64 pairs or 1 in telegen_job_sample_rate if that is more.",
+                1e9,
+            ),
         };
         text.family(family, "histogram", help);
         for job in jobs {

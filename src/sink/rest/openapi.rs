@@ -1,6 +1,8 @@
 //! The description of this interface, OpenAPI 3.1. Paths come from `routes`, ranges and words from `model::limits` and `model::schema`:
 //! nothing here says a number of its own. Pure.
 
+mod results;
+
 use serde_json::{Map, Value, json};
 
 use super::REST_MEMBERS;
@@ -158,7 +160,7 @@ fn schemas() -> Value {
             },
         },
         "JobList": { "type": "object", "properties": { "jobs": { "type": "array", "items": reference("JobStatus") } } },
-        "Results": results(),
+        "Results": results::results(),
         "Status": statuses,
         "Reason": words(Reason::ALL.iter().map(|reason| reason.as_str()).collect()),
         "Error": {
@@ -168,31 +170,6 @@ fn schemas() -> Value {
         },
         "Object": { "type": "object" },
         "Text": { "type": "string" },
-    })
-}
-
-fn results() -> Value {
-    let measured = |kind: &str| json!({ "type": [kind, "null"] });
-    let counts = json!({ "type": "object", "additionalProperties": {
-        "type": "object", "properties": { "packets": { "type": "integer" }, "bytes": { "type": "integer" } } } });
-    json!({
-        "type": "object",
-        "description": "null: not measured. Classes and errors that did not occur are left out.",
-        "properties": {
-            "window_sec": measured("number"),
-            "packets_total": measured("integer"), "bytes_total": measured("integer"),
-            "packets_delivered": measured("integer"), "bytes_delivered": measured("integer"),
-            "packets_analysed": measured("integer"), "sample_rate": measured("integer"),
-            "pps": measured("number"), "bps": measured("number"),
-            "port_packets": measured("integer"), "coverage": measured("number"),
-            "protocols": { "type": "object", "properties": { "ethernet": counts, "ip": counts } },
-            "errors": { "type": "object", "additionalProperties": { "type": "integer" } },
-            "top_flows": { "type": "array", "items": { "type": "object", "description": "pkts and bytes are estimates, pkts_err95 half the \
-                           width of the 95 % interval around pkts." } },
-            "histograms": { "type": "object", "additionalProperties": { "type": "object" } },
-            "latency_histogram_ns": { "type": "null" },
-            "otel_export": { "type": "object" },
-        },
     })
 }
 
@@ -261,7 +238,7 @@ fn kind_schema(kind: Kind) -> Value {
         | Kind::Endpoint
         | Kind::Listen
         | Kind::Netdev
-        | Kind::EtherType
+        | Kind::GreType
         | Kind::Path => json!({ "type": "string", "description": describe(kind) }),
     }
 }
@@ -273,6 +250,7 @@ fn reference(schema: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::schema::CounterFamily;
 
     #[test]
     fn ranges_words_and_defaults_are_those_of_the_limits() {
@@ -314,6 +292,17 @@ mod tests {
             let name = found.split('"').next().unwrap();
             assert!(!document["components"]["schemas"][name].is_null(), "{name}");
         }
+    }
+
+    #[test]
+    fn results_are_described_with_every_name_that_a_counter_can_have() {
+        let document = document();
+        let results = &document["components"]["schemas"]["Results"]["properties"];
+        let names = |object: &Value| object["propertyNames"]["enum"].as_array().map(Vec::len);
+        assert_eq!(names(&results["services"]), Some(CounterFamily::Service.names().len()));
+        assert_eq!(names(&results["health"]["properties"]["tcp_flags"]), Some(64));
+        assert_eq!(results["errors"]["propertyNames"]["enum"][6], "checksum_ip");
+        assert_eq!(results["health"]["properties"]["segments"]["type"], json!(["object", "null"]));
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn item(kind: Kind, value: &Value) -> Option<String> {
         | Kind::Endpoint
         | Kind::Listen
         | Kind::Netdev
-        | Kind::EtherType
+        | Kind::GreType
         | Kind::Path => string(),
     }
 }
@@ -151,7 +151,7 @@ mod tests {
                 "ip_proto": ["tcp", 17], "l4_sport": [53], "l4_dport": ["1024-2048", 443], "src_cidr": "10.0.0.0/8",
                 "dst_cidr": "::/0", "dscp": [46, 0],
             },
-            "result_detail": "summary", "otlp_export": false, "anonymize": true, "description": "a", "owner": "b",
+            "inner": true, "result_detail": "summary", "otlp_export": false, "anonymize": true, "description": "a", "owner": "b",
             "job_id": "night-1",
         });
         assert_eq!(parse(&body).unwrap().id.unwrap().as_str(), "night-1");
@@ -168,6 +168,7 @@ mod tests {
             (JobField::SrcCidr, "10.0.0.0/8"),
             (JobField::DstCidr, "::/0"),
             (JobField::Dscp, "46,0"),
+            (JobField::Inner, "true"),
             (JobField::ResultDetail, "summary"),
             (JobField::OtlpExport, "false"),
             (JobField::Anonymize, "true"),

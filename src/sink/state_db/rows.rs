@@ -4,9 +4,9 @@ use jiff::Timestamp;
 
 use crate::model::job::{Fields, rfc3339};
 use crate::model::report::{Detail, FlowRow, Results, Snapshot};
-use crate::model::sample::{Counter, Histogram};
+use crate::model::sample::Histogram;
 use crate::model::schema::{
-    ErrorKind, EthClass, FlowField, HistogramField, HistogramName, IpClass, JobField, ResultField, Source, Status,
+    CountFamily, CounterFamily, FlowField, HistogramField, HistogramName, JobField, ResultField, Source, Status,
     StatusField, state_db,
 };
 use crate::model::supervisor::Prior;
@@ -43,6 +43,9 @@ pub fn daemon(snapshot: &Snapshot, now: Timestamp) -> Fields {
 pub fn results(results: &Results, detail: Option<&Detail>) -> Fields {
     let mut row = Fields::new();
     let flows = detail.and_then(|detail| detail.flows.as_ref());
+    let seen = |count: u64| (count > 0).then_some(count);
+    let (segments, copies) = (results.segments.as_ref(), results.copies.as_ref());
+    let whole = |count: Option<u64>| count.map(|count| count.to_string());
     for field in ResultField::ALL {
         let value = match field {
             ResultField::WindowSec => Some(format!("{:.3}", results.window.as_secs_f64())),
@@ -54,36 +57,37 @@ pub fn results(results: &Results, detail: Option<&Detail>) -> Fields {
             ResultField::SampleRate => Some(results.sample_rate.to_string()),
             ResultField::Pps => Some(format!("{:.1}", results.packets_per_sec)),
             ResultField::Bps => Some(format!("{:.0}", results.bits_per_sec)),
-            ResultField::PortPackets => results.port_packets.map(|count| count.to_string()),
+            ResultField::PortPackets => whole(results.port_packets),
             ResultField::Coverage => results.coverage.map(|coverage| format!("{coverage:.4}")),
-            ResultField::Fragments => (results.fragments > 0).then(|| results.fragments.to_string()),
-            ResultField::FlowsSeen => flows.map(|flows| flows.seen.to_string()),
-            ResultField::FlowsEvicted => flows.map(|flows| flows.evicted.to_string()),
+            ResultField::Fragments => whole(seen(results.fragments)),
+            ResultField::FragmentsLater => whole(seen(results.fragments_later)),
+            ResultField::FlowsSeen => whole(flows.map(|flows| flows.seen)),
+            ResultField::FlowsEvicted => whole(flows.map(|flows| flows.evicted)),
             ResultField::UpdatedAt => Some(rfc3339(results.updated_at)),
+            ResultField::TcpTracked => whole(segments.map(|segments| segments.tracked)),
+            ResultField::TcpUntracked => whole(segments.map(|segments| segments.untracked)),
+            ResultField::TcpRetransmitted => whole(segments.map(|segments| segments.retransmitted)),
+            ResultField::TcpOutOfOrder => whole(segments.map(|segments| segments.out_of_order)),
+            ResultField::CopiesLost => whole(copies.and_then(|copies| copies.lost)),
+            ResultField::CopiesUnreadable => whole(copies.map(|copies| copies.unreadable)),
+            ResultField::FlowsDistinctEst => whole(flows.map(|flows| flows.distinct.estimate)),
+            ResultField::FlowsDistinctErr95 => whole(flows.map(|flows| flows.distinct.err95)),
         };
         row.extend(value.map(|value| (field.to_string(), value)));
     }
-    for class in EthClass::ALL {
-        counter(&mut row, "eth", class.as_str(), results.eth[*class as usize]);
-    }
-    for class in IpClass::ALL {
-        counter(&mut row, "ip", class.as_str(), results.ip[*class as usize]);
-    }
-    for kind in ErrorKind::ALL {
-        let count = results.errors[*kind as usize];
-        if count > 0 {
-            row.insert(format!("error_{kind}"), count.to_string());
+    // Zeros are left out: a row of hundreds of zeros hides the one number that matters.
+    for family in CounterFamily::ALL {
+        for (name, counter) in family.seen(results) {
+            row.insert(format!("{family}_{name}_packets"), counter.packets.to_string());
+            row.insert(format!("{family}_{name}_bytes"), counter.bytes.to_string());
         }
     }
-    row
-}
-
-/// Zeros are left out: a row of a hundred zeros hides the one number that matters.
-fn counter(row: &mut Fields, family: &str, name: &str, counter: Counter) {
-    if counter != Counter::default() {
-        row.insert(format!("{family}_{name}_packets"), counter.packets.to_string());
-        row.insert(format!("{family}_{name}_bytes"), counter.bytes.to_string());
+    for family in CountFamily::ALL {
+        row.extend(
+            family.seen(results).into_iter().map(|(name, count)| (format!("{family}_{name}"), count.to_string())),
+        );
     }
+    row
 }
 
 /// The writes that make the flow table's rows be `detail`'s, and how many rows there are then.
@@ -133,7 +137,7 @@ pub fn histograms(database: &Database, key: &str, detail: &Detail) -> Vec<Write>
     let row_key = |name: HistogramName| histogram_key(database, key, name);
     let set = |(name, histogram): &(HistogramName, Histogram)| Write::Replace {
         key: row_key(*name),
-        fields: histogram_row(*name, histogram),
+        fields: histogram_row(*name, histogram, detail.rate_of(*name)),
     };
     detail.histograms.iter().map(set).collect()
 }
@@ -142,7 +146,7 @@ fn histogram_key(database: &Database, key: &str, name: HistogramName) -> String 
     database.key(&database.key(state_db::HISTOGRAM, key), name.as_str())
 }
 
-fn histogram_row(name: HistogramName, histogram: &Histogram) -> Fields {
+fn histogram_row(name: HistogramName, histogram: &Histogram, sample_rate: u32) -> Fields {
     let joined = |values: &[u64]| values.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
     let value = |field: &HistogramField| match field {
         HistogramField::Unit => name.unit().to_owned(),
@@ -150,6 +154,7 @@ fn histogram_row(name: HistogramName, histogram: &Histogram) -> Fields {
         HistogramField::Counts => joined(&histogram.counts),
         HistogramField::Sum => histogram.sum.to_string(),
         HistogramField::Count => histogram.count.to_string(),
+        HistogramField::SampleRate => sample_rate.to_string(),
     };
     HistogramField::ALL.iter().map(|field| (field.to_string(), value(field))).collect()
 }
@@ -182,3 +187,6 @@ pub fn prior(row: &Fields) -> Option<Prior> {
             .collect(),
     })
 }
+
+#[cfg(test)]
+mod tests;

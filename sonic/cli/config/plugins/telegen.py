@@ -4,7 +4,8 @@ A plugin of sonic-utilities: its loader calls register(). It writes CONFIG_DB ro
 them. The daemon is the judge of every value; here only integer ranges and choices are checked, so that a typing mistake
 is caught before anything is written. It does not read results: that is `show telegen`.
 
-Not here yet: the namespaces of a multi-ASIC switch (`-n`). The commands act on the host's own databases.
+On a multi-ASIC switch each ASIC has its own daemon and databases. Without `-n` a job goes where its port is, and
+settings go to all.
 """
 
 import functools
@@ -16,6 +17,10 @@ from datetime import datetime, timedelta, timezone
 
 import click
 import utilities_common.cli as clicommon
+import utilities_common.multi_asic as multi_asic_util
+from natsort import natsorted
+from utilities_common.db import Db
+from utilities_common.general import load_db_config
 
 # What each field may hold, as the daemon has it (src/model/limits.rs; tests/agreement.rs compares the two).
 #   kind      what a value looks like; "integer" has min and max, "word" has words (accepted) and reserved (understood,
@@ -26,7 +31,7 @@ import utilities_common.cli as clicommon
 DURATION = {"kind": "integer", "min": 1, "max": 86400}
 SAMPLE_RATE = {"kind": "integer", "min": 1, "max": 1000000}
 DSCP = {"kind": "integer", "min": 0, "max": 63}
-SPAN_METHOD = {"kind": "word", "words": ["span", "none"], "reserved": ["erspan", "psample", "acl_copy"]}
+SPAN_METHOD = {"kind": "word", "words": ["span", "erspan", "none"], "reserved": ["psample", "acl_copy"]}
 FREE_TEXT = {"kind": "text", "max_chars": 128, "default": None}
 
 JOB_FIELDS = {
@@ -42,6 +47,7 @@ JOB_FIELDS = {
     "src_cidr": {"kind": "prefix", "default": None},
     "dst_cidr": {"kind": "prefix", "default": None},
     "dscp": {**DSCP, "max_items": 64, "default": None},
+    "inner": {"kind": "boolean", "default": "false"},
     "result_detail": {
         "kind": "word",
         "words": ["summary", "flows"],
@@ -73,10 +79,10 @@ SETTINGS = {
     "cpu_limit": {"kind": "integer", "min": 1, "max": 100, "default": "20"},
     "memory_limit": {"kind": "integer", "min": 1, "max": 1024, "default": "64"},
     "allow_unprobed": {"kind": "boolean", "default": "false"},
-    "erspan_src_ip": {"kind": "ip-address", "default": None},
+    "erspan_src_ip": {"kind": "prefix", "max_items": 16, "default": None},
     "erspan_dst_ip": {"kind": "ip-address", "default": None},
     "erspan_netdev": {"kind": "netdev", "default": None},
-    "erspan_gre_type": {"kind": "ether-type", "default": "0x88be"},
+    "erspan_gre_type": {"kind": "gre-type", "default": "0x88be"},
     "erspan_dscp": {**DSCP, "default": "8"},
     "erspan_ttl": {"kind": "integer", "min": 1, "max": 255, "default": "255"},
     "otlp_endpoint": {"kind": "endpoint", "default": "localhost:4317"},
@@ -97,6 +103,7 @@ JOB = "TELEGEN_JOB"
 SETTINGS_TABLE = "TELEGEN"
 SETTINGS_KEY = "global"
 MIRROR_PORT = "TELEGEN_MIRROR_PORT"
+CPU_PORT = "CPU"
 STATE_JOB = "TELEGEN_JOB_TABLE"
 STATE_DAEMON = "TELEGEN_DAEMON_TABLE"
 
@@ -151,6 +158,11 @@ def setting_options(command):
     return command
 
 
+def list_items(text):
+    """The items of a list: separated by commas, empty ones dropped."""
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
 def check_job_id(ctx, param, value):
     """A job's id is part of Redis keys and of the mirror session's name, so it is checked before it becomes one."""
     if value is None:
@@ -173,7 +185,7 @@ def parse_filters(ctx, param, pairs):
             raise click.BadParameter("'{}' is no filter: give KEY=VALUE with {}".format(pair, ", ".join(FILTER_FIELDS)))
         rule = JOB_FIELDS[key]
         if "max_items" in rule:
-            items = [item.strip() for item in value.split(",") if item.strip()]
+            items = list_items(value)
             if rule["kind"] == "integer":
                 items = [str(click_type(rule).convert(item, param, ctx)) for item in items]
             fields.setdefault(key, []).extend(items)
@@ -182,6 +194,81 @@ def parse_filters(ctx, param, pairs):
         else:
             fields[key] = click_type(rule).convert(value, param, ctx)
     return fields
+
+
+#
+# ASICs ---------------------------------------------------------------------------------------------------------------
+#
+
+
+class Asic:
+    """The databases of one ASIC's namespace; of the host where there is only one ASIC."""
+
+    def __init__(self, db, namespace):
+        self.namespace = namespace
+        self.cfgdb = db.cfgdb_clients[namespace]
+        self.db = db.db_clients[namespace]
+        # Behind a job's id, where an id alone does not say which job is meant.
+        self.suffix = " on {}".format(namespace) if namespace else ""
+
+
+def asics(db, namespace):
+    """What a command acts on: the ASIC that the user named, or all of them."""
+    names = [namespace] if namespace else [name for name in natsorted(db.cfgdb_clients) if name]
+    return [Asic(db, name) for name in names or [""]]
+
+
+def asic_of_port(ctx, db, namespace, given):
+    """The ASIC that has the port, and the port's name there. Where there is only one, the daemon judges the name."""
+    candidates = asics(db, namespace)
+    for asic in candidates:
+        name = port_name(asic, given)
+        if name in asic.cfgdb.get_keys("PORT") or name in asic.cfgdb.get_keys("PORTCHANNEL"):
+            return asic, name
+    if len(candidates) > 1:
+        ctx.fail("Port {} is on none of {}".format(given, ", ".join(asic.namespace for asic in candidates)))
+    return candidates[0], port_name(candidates[0], given)
+
+
+#
+# Completion ----------------------------------------------------------------------------------------------------------
+#
+
+
+def completing(candidates):
+    """The argument of click.argument and click.option that completes words with what `candidates(asic)` gives.
+
+    click 7 (SONiC releases before 202511) calls it `autocompletion`. Whatever goes wrong, there are no candidates: a
+    traceback would land in the line that the user is typing.
+    """
+
+    def complete(ctx, args_or_param, incomplete):
+        try:
+            load_db_config()
+            found = {word for asic in asics(Db(), None) for word in candidates(asic)}
+        except Exception:
+            return []
+        return natsorted(word for word in found if word.startswith(incomplete))
+
+    return {"shell_complete" if hasattr(click.Parameter, "shell_complete") else "autocompletion": complete}
+
+
+def known_ports(asic):
+    """Every name that a port may be given by."""
+    ports = asic.cfgdb.get_table("PORT")
+    if clicommon.get_interface_naming_mode() == "alias":
+        ports = [row.get("alias", name) for name, row in ports.items()]
+    return [*ports, *asic.cfgdb.get_keys("PORTCHANNEL")]
+
+
+def known_mirror_ports(asic):
+    """The ports that telegen may mirror to."""
+    return [port_label(asic, name) for name in asic.cfgdb.get_keys(MIRROR_PORT)]
+
+
+def stoppable_jobs(asic):
+    """What `stop` takes."""
+    return [*job_ids(asic), ALL_JOBS]
 
 
 #
@@ -195,10 +282,15 @@ def require_root(ctx):
         ctx.fail("Root privileges are required for this operation")
 
 
-def state_row(db, table, key):
+def state_row(asic, table, key):
     """A STATE_DB row as a dictionary, empty if it is not there."""
-    separator = db.db.get_db_separator(db.db.STATE_DB)
-    return dict(db.db.get_all(db.db.STATE_DB, table + separator + key) or {})
+    separator = asic.db.get_db_separator(asic.db.STATE_DB)
+    return dict(asic.db.get_all(asic.db.STATE_DB, table + separator + key) or {})
+
+
+def job_ids(asic):
+    """The ids of all job rows in CONFIG_DB."""
+    return [key if isinstance(key, str) else "|".join(key) for key in asic.cfgdb.get_keys(JOB)]
 
 
 def rfc3339(moment):
@@ -206,9 +298,9 @@ def rfc3339(moment):
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def heartbeat_age(db):
+def heartbeat_age(asic):
     """Seconds since the daemon's last heartbeat; None if there is none."""
-    text = state_row(db, STATE_DAEMON, "localhost").get("heartbeat", "")
+    text = state_row(asic, STATE_DAEMON, "localhost").get("heartbeat", "")
     try:
         beat = datetime.fromisoformat(text.replace("Z", "+00:00"))
         return (datetime.now(timezone.utc) - beat).total_seconds()
@@ -216,9 +308,9 @@ def heartbeat_age(db):
         return None
 
 
-def daemon_absence(db):
+def daemon_absence(asic):
     """Why no daemon can be expected to act; None if its heartbeat is fresh."""
-    age = heartbeat_age(db)
+    age = heartbeat_age(asic)
     if age is None:
         return "the telegen daemon does not run (no heartbeat in STATE_DB)"
     if age > HEARTBEAT_FRESH_SEC:
@@ -226,10 +318,10 @@ def daemon_absence(db):
     return None
 
 
-def setting(db, name):
+def setting(asic, name):
     """An integer of TELEGEN|global. What the daemon would not take counts as absent there, so it does here."""
     rule = SETTINGS[name]
-    text = db.cfgdb.get_entry(SETTINGS_TABLE, SETTINGS_KEY).get(name, rule["default"])
+    text = asic.cfgdb.get_entry(SETTINGS_TABLE, SETTINGS_KEY).get(name, rule["default"])
     try:
         value = int(text)
     except (TypeError, ValueError):
@@ -247,20 +339,26 @@ def wait_for(seconds, condition):
     return answer
 
 
-def write_validated(db, ctx, write):
+def write_validated(asic, ctx, write):
     """Writes through SONiC's own validation, where the switch asks for it (DEVICE_METADATA yang_config_validation).
 
     Only for TELEGEN and TELEGEN_MIRROR_PORT: validation compares all of CONFIG_DB before and after, and would trip over
-    job rows, which the daemon removes when a job ends.
+    job rows, which the daemon removes when a job ends. Only for the host's CONFIG_DB, too: a validated write always
+    goes there, whichever namespace's connector is wrapped (validated_config_db_connector.py makes a GenericUpdater
+    without a scope).
     """
     # Imported here: they are `config`'s own modules, and `config telegen start` must not wait for them.
     from config.validated_config_db_connector import ValidatedConfigDBConnector  # noqa: PLC0415
+    from generic_config_updater.gu_common import GenericConfigUpdaterError  # noqa: PLC0415
     from jsonpatch import JsonPatchConflict  # noqa: PLC0415
 
     try:
-        write(ValidatedConfigDBConnector(db.cfgdb))
+        write(asic.cfgdb if asic.namespace else ValidatedConfigDBConnector(asic.cfgdb))
     except (ValueError, JsonPatchConflict) as error:
         ctx.fail("Invalid ConfigDB. Error: {}".format(error))
+    except GenericConfigUpdaterError as error:
+        # It compares all of CONFIG_DB after the change, and a job that started or ended meanwhile changed it, too.
+        ctx.fail("Written, but SONiC's validation is not sure of it; see 'show telegen status'. {}".format(error))
 
 
 #
@@ -268,17 +366,17 @@ def write_validated(db, ctx, write):
 #
 
 
-def port_name(db, given):
+def port_name(asic, given):
     """The name of the port behind what the user typed, an alias in alias mode."""
     if clicommon.get_interface_naming_mode() == "alias":
-        return clicommon.InterfaceAliasConverter(db).alias_to_name(given)
+        return clicommon.InterfaceAliasConverter(asic).alias_to_name(given)
     return given
 
 
-def port_label(db, name):
+def port_label(asic, name):
     """The name by which the user knows the port."""
     if clicommon.get_interface_naming_mode() == "alias":
-        return clicommon.InterfaceAliasConverter(db).name_to_alias(name)
+        return clicommon.InterfaceAliasConverter(asic).name_to_alias(name)
     return name
 
 
@@ -293,7 +391,7 @@ def TELEGEN():
 
 
 @TELEGEN.command(name="start")
-@click.argument("port")
+@click.argument("port", **completing(known_ports))
 @click.argument("seconds", metavar="[DURATION]", required=False, type=click_type(DURATION))
 @job_option("--direction", field="direction", text="Which traffic of the port")
 @job_option("--span-method", field="span_method", text="How copies reach the CPU")
@@ -312,10 +410,12 @@ def TELEGEN():
 @click.option("--id", "job_id", callback=check_job_id, help="Id of the job [default: 12 random hex digits]")
 @job_option("--description", field="description", text="Shown with the job, never interpreted")
 @click.option("--no-otlp", is_flag=True, help="Do not export this job by OTLP")
+@click.option("--inner", is_flag=True, help="Look into tunnels: filters and flows then speak of what is inside")
 @click.option("--anonymize", is_flag=True, help="Addresses leave the daemon only as keyed hashes")
+@multi_asic_util.multi_asic_click_option_namespace
 @clicommon.pass_db
 @click.pass_context
-def start(ctx, db, port, seconds, filters, job_id, no_otlp, anonymize, **options):
+def start(ctx, db, port, seconds, filters, job_id, no_otlp, inner, anonymize, namespace, **options):
     """Observe PORT for DURATION seconds"""
     require_root(ctx)
     if seconds is not None and options["duration"] is not None:
@@ -323,50 +423,53 @@ def start(ctx, db, port, seconds, filters, job_id, no_otlp, anonymize, **options
     if options["vlan"] is not None and "vlan" in filters:
         ctx.fail("--vlan and --filter vlan=… say the same; give one of them")
 
-    row = {"port": port_name(db, port)}
+    asic, name = asic_of_port(ctx, db, namespace, port)
+    row = {"port": name}
     row.update({name: str(value) for name, value in options.items() if value is not None})
     row.update({name: value if isinstance(value, list) else str(value) for name, value in filters.items()})
     if seconds is not None:
         row["duration"] = str(seconds)
     if no_otlp:
         row["otlp_export"] = "false"
+    if inner:
+        row["inner"] = "true"
     if anonymize:
         row["anonymize"] = "true"
     if os.environ.get("SUDO_USER"):
         row["owner"] = os.environ["SUDO_USER"][: FREE_TEXT["max_chars"]]
 
-    submit(ctx, db, job_id or secrets.token_hex(6), row)
+    submit(ctx, asic, job_id or secrets.token_hex(6), row)
 
 
-def submit(ctx, db, job_id, row):
+def submit(ctx, asic, job_id, row):
     """Writes the row in one command, waits for the daemon's word and says it."""
-    before = state_row(db, STATE_JOB, job_id)
-    if db.cfgdb.get_entry(JOB, job_id) or (before and before.get("status") not in FINAL):
+    before = state_row(asic, STATE_JOB, job_id)
+    if asic.cfgdb.get_entry(JOB, job_id) or (before and before.get("status") not in FINAL):
         ctx.fail("Job {0} exists; stop it with 'config telegen stop {0}' or take another id".format(job_id))
 
     def status():
         """The new job's STATE_DB row: an earlier job of this id has another created_at."""
-        found = state_row(db, STATE_JOB, job_id)
+        found = state_row(asic, STATE_JOB, job_id)
         return found if found.get("created_at") != before.get("created_at") else {}
 
     def settled():
         found = status()
         return found if found.get("status") not in (None, "starting") else None
 
-    duration = int(row.get("duration") or setting(db, "default_duration"))
-    lifetime = timedelta(seconds=setting(db, "queue_ttl") + duration)
+    duration = int(row.get("duration") or setting(asic, "default_duration"))
+    lifetime = timedelta(seconds=setting(asic, "queue_ttl") + duration)
     row["expires_at"] = rfc3339(datetime.now(timezone.utc) + lifetime)
     # One HMSET, hence one keyspace event with the whole row (set_entry would add HDELs, and GCU may split it).
-    db.cfgdb.mod_entry(JOB, job_id, row)
+    asic.cfgdb.mod_entry(JOB, job_id, row)
     state = wait_for(START_WAIT_SEC, settled) or status()
     if not state:
-        absence = daemon_absence(db)
+        absence = daemon_absence(asic)
         if absence:
-            db.cfgdb.set_entry(JOB, job_id, None)
+            asic.cfgdb.set_entry(JOB, job_id, None)
             ctx.fail("Job {} was not started and its row is withdrawn: {}".format(job_id, absence))
         click.echo("Job {0} is written; no status yet, see 'show telegen job {0}'".format(job_id))
         return
-    tell_start(ctx, job_id, port_label(db, row["port"]), state)
+    tell_start(ctx, job_id, port_label(asic, row["port"]), state)
 
 
 def tell_start(ctx, job_id, port, state):
@@ -385,52 +488,59 @@ def tell_start(ctx, job_id, port, state):
 
 
 @TELEGEN.command(name="stop")
-@click.argument("job_id", metavar="<ID|all>")
+@click.argument("job_id", metavar="<ID|all>", **completing(stoppable_jobs))
+@multi_asic_util.multi_asic_click_option_namespace
 @clicommon.pass_db
 @click.pass_context
-def stop(ctx, db, job_id):
+def stop(ctx, db, job_id, namespace):
     """Stop job ID, or every job in CONFIG_DB"""
     require_root(ctx)
-    if job_id == ALL_JOBS:
-        ids = [key if isinstance(key, str) else "|".join(key) for key in db.cfgdb.get_keys(JOB)]
-        if not ids:
-            click.echo("No jobs")
-    else:
-        ids = [job_id]
-        if not db.cfgdb.get_entry(JOB, job_id):
-            refuse_stop(ctx, db, job_id)
-            return
+    places = asics(db, namespace)
+    jobs = [(asic, key) for asic in places for key in natsorted(job_ids(asic)) if job_id in (key, ALL_JOBS)]
+    if job_id == ALL_JOBS and not jobs:
+        click.echo("No jobs")
+    elif not jobs:
+        refuse_stop(ctx, places, job_id)
+    elif job_id != ALL_JOBS and len(jobs) > 1:
+        ctx.fail("Job {} is on {}; say which with -n".format(job_id, ", ".join(asic.namespace for asic, _ in jobs)))
     # A row that the daemon has not taken up yet leaves no status: nothing to wait for.
-    taken_up = {key for key in ids if state_row(db, STATE_JOB, key)}
-    for key in ids:
-        db.cfgdb.set_entry(JOB, key, None)
-    absence = daemon_absence(db) if ids else None
-    for key in sorted(ids):
-        if absence:
-            click.echo("The row of job {} is removed; {}".format(key, absence))
-            continue
-        ended = functools.partial(over, db, key)
-        state = wait_for(STOP_WAIT_SEC if key in taken_up else 0, ended) or state_row(db, STATE_JOB, key)
-        click.echo("Job {} is {}".format(key, state.get("status", "removed before it was taken up")))
+    taken_up = [bool(state_row(asic, STATE_JOB, key)) for asic, key in jobs]
+    for asic, key in jobs:
+        asic.cfgdb.set_entry(JOB, key, None)
+    for (asic, key), waits in zip(jobs, taken_up):
+        tell_stop(asic, key, STOP_WAIT_SEC if waits else 0)
 
 
-def over(db, job_id):
+def tell_stop(asic, job_id, seconds):
+    """Waits for the end of a job whose row is removed, and says what became of it."""
+    absence = daemon_absence(asic)
+    if absence:
+        click.echo("The row of job {}{} is removed; {}".format(job_id, asic.suffix, absence))
+        return
+    ended = functools.partial(over, asic, job_id)
+    state = wait_for(seconds, ended) or state_row(asic, STATE_JOB, job_id)
+    status = state.get("status", "removed before it was taken up")
+    click.echo("Job {}{} is {}".format(job_id, asic.suffix, status))
+
+
+def over(asic, job_id):
     """The job's STATE_DB row once nothing more will happen to it."""
-    state = state_row(db, STATE_JOB, job_id)
+    state = state_row(asic, STATE_JOB, job_id)
     return state if state.get("status") in FINAL else None
 
 
-def refuse_stop(ctx, db, job_id):
+def refuse_stop(ctx, places, job_id):
     """The id has no row in CONFIG_DB: says why there is nothing to stop."""
-    state = state_row(db, STATE_JOB, job_id)
-    if not state:
+    found = [row for row in (state_row(asic, STATE_JOB, job_id) for asic in places) if row]
+    if not found:
         ctx.fail("Job {} is unknown; see 'show telegen jobs'".format(job_id))
-    if state.get("status") in FINAL:
-        click.echo("Job {} is over already: {}".format(job_id, state["status"]))
-    elif state.get("source") == "appl":
-        ctx.fail("Job {} was started by a program through APPL_DB; only that program can stop it".format(job_id))
-    else:
-        click.echo("Job {} is {}; its row is removed already".format(job_id, state.get("status", "unknown")))
+    for state in found:
+        if state.get("status") in FINAL:
+            click.echo("Job {} is over already: {}".format(job_id, state["status"]))
+        elif state.get("source") == "appl":
+            ctx.fail("Job {} was started by a program through APPL_DB; only that program can stop it".format(job_id))
+        else:
+            click.echo("Job {} is {}; its row is removed already".format(job_id, state.get("status", "unknown")))
 
 
 @TELEGEN.command(name="global")
@@ -442,23 +552,34 @@ def refuse_stop(ctx, db, job_id):
     metavar="FIELD",
     help="Remove FIELD, so that its default applies; may be repeated",
 )
+@multi_asic_util.multi_asic_click_option_namespace
 @clicommon.pass_db
 @click.pass_context
-def set_global(ctx, db, reset, **options):
+def set_global(ctx, db, reset, namespace, **options):
     """Set how the daemon behaves (TELEGEN|global)"""
     require_root(ctx)
-    given = {name: str(value) for name, value in options.items() if value is not None}
+    given = {
+        name: list_items(value) if "max_items" in SETTINGS[name] else str(value)
+        for name, value in options.items()
+        if value is not None
+    }
     if not given and not reset:
         ctx.fail("Give at least one option; 'show telegen status' shows what is set")
     both = sorted(set(given) & set(reset))
     if both:
         ctx.fail("{} is both set and reset".format(", ".join(both)))
+    for asic in asics(db, namespace):
+        change_settings(ctx, asic, given, reset)
+
+
+def change_settings(ctx, asic, given, reset):
+    """Sets the fields in `given` and removes those in `reset`; the others stay as they are."""
     if not reset:
-        write_validated(db, ctx, lambda config: config.mod_entry(SETTINGS_TABLE, SETTINGS_KEY, given))
+        write_validated(asic, ctx, lambda config: config.mod_entry(SETTINGS_TABLE, SETTINGS_KEY, given))
         return
-    row = db.cfgdb.get_entry(SETTINGS_TABLE, SETTINGS_KEY)
+    row = asic.cfgdb.get_entry(SETTINGS_TABLE, SETTINGS_KEY)
     row = {name: value for name, value in {**row, **given}.items() if name not in reset}
-    write_validated(db, ctx, lambda config: config.set_entry(SETTINGS_TABLE, SETTINGS_KEY, row or None))
+    write_validated(asic, ctx, lambda config: config.set_entry(SETTINGS_TABLE, SETTINGS_KEY, row or None))
 
 
 @TELEGEN.group(name="mirror-port", cls=clicommon.AbbreviationGroup)
@@ -467,30 +588,38 @@ def MIRROR_PORTS():
 
 
 @MIRROR_PORTS.command(name="add")
-@click.argument("port")
+@click.argument("port", **completing(known_ports))
 @click.option("--netdev", required=True, help="Linux network device on which copies sent to PORT come back to the CPU")
+@multi_asic_util.multi_asic_click_option_namespace
 @clicommon.pass_db
 @click.pass_context
-def add_mirror_port(ctx, db, port, netdev):
+def add_mirror_port(ctx, db, port, netdev, namespace):
     """Lend PORT to telegen, or change its network device"""
     require_root(ctx)
-    name = port_name(db, port)
-    if name != "CPU" and not clicommon.is_valid_port(db.cfgdb, name):
+    if port == CPU_PORT and not namespace and len(asics(db, None)) > 1:
+        ctx.fail("Every ASIC has a {} port; say which with -n".format(CPU_PORT))
+    asic, name = (asics(db, namespace)[0], port) if port == CPU_PORT else asic_of_port(ctx, db, namespace, port)
+    if name != CPU_PORT and not clicommon.is_valid_port(asic.cfgdb, name):
         ctx.fail("Port {} does not exist".format(port))
-    write_validated(db, ctx, lambda config: config.set_entry(MIRROR_PORT, name, {"netdev": netdev}))
+    write_validated(asic, ctx, lambda config: config.set_entry(MIRROR_PORT, name, {"netdev": netdev}))
 
 
 @MIRROR_PORTS.command(name="del")
-@click.argument("port")
+@click.argument("port", **completing(known_mirror_ports))
+@multi_asic_util.multi_asic_click_option_namespace
 @clicommon.pass_db
 @click.pass_context
-def del_mirror_port(ctx, db, port):
+def del_mirror_port(ctx, db, port, namespace):
     """Take PORT back; a job that uses it goes on to its end"""
     require_root(ctx)
-    name = port_name(db, port)
-    if not db.cfgdb.get_entry(MIRROR_PORT, name):
+    found = [(asic, port_name(asic, port)) for asic in asics(db, namespace)]
+    found = [(asic, name) for asic, name in found if name in asic.cfgdb.get_keys(MIRROR_PORT)]
+    if not found:
         ctx.fail("Port {} is no mirror port of telegen".format(port))
-    write_validated(db, ctx, lambda config: config.set_entry(MIRROR_PORT, name, None))
+    if len(found) > 1:
+        ctx.fail("Port {} is on {}; say which with -n".format(port, ", ".join(asic.namespace for asic, _ in found)))
+    ((asic, name),) = found
+    write_validated(asic, ctx, lambda config: config.set_entry(MIRROR_PORT, name, None))
 
 
 def register(cli):

@@ -39,7 +39,7 @@ fn a_job_shows_its_request_with_numbers_as_numbers_and_absence_as_null() {
     let expected = json!({
         "job_id": "j1", "status": "running", "reason": null, "message": "", "warning": ["port_down"],
         "port": "Ethernet16", "direction": "ingress", "span_method": null, "duration_sec": 120, "sample_rate": null,
-        "vlan": 10, "result_detail": null, "otlp_export": true, "anonymize": null, "description": null, "owner": null,
+        "vlan": 10, "inner": null, "result_detail": null, "otlp_export": true, "anonymize": null, "description": null, "owner": null,
         "filters": { "ip_proto": ["tcp", 254], "l4_dport": [443, "1024-2048"], "dscp": [46] },
         "source": "config", "interface": "Ethernet120", "mirror_session": null,
         "created_at": null, "started_at": "2026-01-31T03:00:00.000Z", "expires_at": null, "ended_at": null,
@@ -62,6 +62,11 @@ fn a_job_without_a_reading_has_nulls_and_no_invented_zeros() {
         assert_eq!(value.get(member), Some(&json!(null)), "{member}");
     }
     assert_eq!(value["protocols"], json!({ "ethernet": {}, "ip": {} }));
+    assert_eq!(
+        (&value["services"], &value["copies"], &value["distinct_flows"]),
+        (&json!({}), &json!(null), &json!(null))
+    );
+    assert_eq!((&value["health"]["events"], &value["health"]["segments"]), (&json!({}), &json!(null)));
     assert_eq!(value["top_flows"], json!([]));
 }
 
@@ -102,6 +107,7 @@ fn results_have_the_contracts_shape() {
         counts: vec![1, 0],
         sum: 64,
         count: 1,
+        sample_rate: Some(1),
     };
     let report = JobReport {
         job: running(),
@@ -123,9 +129,66 @@ fn results_have_the_contracts_shape() {
     assert_eq!((&shown["pkts"], &shown["pkts_err95"], &shown["vlan"]), (&json!(10), &json!(3), &json!(10)));
     assert_eq!(
         value["histograms"],
-        json!({ "packet_size": { "unit": "By", "bounds": [64], "counts": [1, 0], "sum": 64, "count": 1 } })
+        json!({ "packet_size": { "unit": "By", "bounds": [64], "counts": [1, 0], "sum": 64, "count": 1, "sample_rate": 1 } })
     );
     assert_eq!(value["otel_export"], json!({ "exported": true, "endpoint": "localhost:4317", "last_error": null }));
+}
+
+#[test]
+fn every_counter_stands_in_its_object_and_what_was_not_measured_is_null() {
+    let mut row = fields(&[
+        ("updated_at", "2026-01-31T03:00:02.000Z"),
+        ("packets_total", "100"),
+        ("service_bgp_packets", "9"),
+        ("service_bgp_bytes", "900"),
+        ("tunnel_vxlan_packets", "3"),
+        ("tunnel_vxlan_bytes", "300"),
+        ("inner_tcp_packets", "2"),
+        ("inner_tcp_bytes", "200"),
+        ("inner_non_ip_packets", "1"),
+        ("inner_non_ip_bytes", "100"),
+        ("error_checksum_ip", "4"),
+        ("fragments", "6"),
+        ("fragments_later", "5"),
+        ("health_tcp_reset", "7"),
+        ("cast_multicast", "8"),
+        ("ecn_ce", "11"),
+        ("dscp_46", "12"),
+        ("tcp_flags_syn_ack", "13"),
+        ("rocev2_cnp", "14"),
+        ("rocev2_ecn_ect0", "15"),
+    ]);
+    let said = |row: &Fields| {
+        let results = Some(ResultsRow::parse("j1", row).unwrap());
+        super::results(&JobReport { job: running(), results, flows: Vec::new(), histograms: Vec::new() }, None)
+    };
+    let value = said(&row);
+    assert_eq!(value["services"], json!({ "bgp": { "packets": 9, "bytes": 900 } }));
+    assert_eq!(value["tunnels"], json!({ "vxlan": { "packets": 3, "bytes": 300 } }));
+    let inner = json!({ "tcp": { "packets": 2, "bytes": 200 }, "non_ip": { "packets": 1, "bytes": 100 } });
+    assert_eq!(value["inner"], inner);
+    assert_eq!((&value["fragments"], &value["fragments_later"]), (&json!(6), &json!(5)));
+    assert_eq!(value["errors"], json!({ "checksum_ip": 4 }));
+    let health = json!({
+        "events": { "tcp_reset": 7 }, "cast": { "multicast": 8 }, "ecn": { "ce": 11 }, "dscp": { "46": 12 },
+        "tcp_flags": { "syn_ack": 13 }, "segments": null, "rocev2": { "ops": { "cnp": 14 }, "ecn": { "ect0": 15 } },
+    });
+    assert_eq!(value["health"], health);
+    assert_eq!((&value["copies"], &value["distinct_flows"]), (&json!(null), &json!(null)));
+    row.extend(fields(&[
+        ("tcp_tracked", "20"),
+        ("tcp_untracked", "0"),
+        ("tcp_retransmitted", "0"),
+        ("tcp_out_of_order", "1"),
+        ("copies_unreadable", "0"),
+        ("flows_distinct_est", "21"),
+        ("flows_distinct_err95", "2"),
+    ]));
+    let value = said(&row);
+    let segments = json!({ "tracked": 20, "untracked": 0, "retransmitted": 0, "out_of_order": 1 });
+    assert_eq!(value["health"]["segments"], segments);
+    assert_eq!(value["copies"], json!({ "lost": null, "unreadable": 0 }));
+    assert_eq!(value["distinct_flows"], json!({ "estimate": 21, "err95": 2 }));
 }
 
 #[test]

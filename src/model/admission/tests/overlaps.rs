@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{admit, admit_under, destination, reason, session, with_session, world};
-use crate::model::admission::{MirrorPlan, conflict, intruder};
+use crate::model::admission::{MirrorPlan, MirrorTarget, conflict, intruder};
 use crate::model::job::Direction;
 use crate::model::schema::Reason;
 use crate::model::settings::Settings;
@@ -63,7 +63,7 @@ fn sessions_of_jobs_that_hold_resources_count_before_their_rows_are_seen() {
     let other = MirrorPlan {
         session: "telegen_b".to_owned(),
         src_port: "Ethernet0".to_owned(),
-        dst_port: "Ethernet120".to_owned(),
+        target: MirrorTarget::Port("Ethernet120".to_owned()),
         direction: Direction::Ingress,
     };
     let taken = BTreeMap::from([(other.session.clone(), other.as_session())]);
@@ -97,7 +97,7 @@ fn an_intruder_takes_our_source_or_sends_to_our_destination() {
     let mirror = MirrorPlan {
         session: "telegen_a".to_owned(),
         src_port: "Ethernet0".to_owned(),
-        dst_port: "Ethernet120".to_owned(),
+        target: MirrorTarget::Port("Ethernet120".to_owned()),
         direction: Direction::Ingress,
     };
     for (theirs, intrudes) in [

@@ -4,11 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::model::admission::MirrorPlan;
+use crate::model::erspan::Outer;
 use crate::model::job::{Fields, JobId};
 use crate::model::schema::{Reason, SESSION_PREFIX, Source};
 use crate::model::status::JobStatus;
 use crate::model::supervisor::{Effect, Event, Now, Prior, SessionState};
 use crate::model::world::{Capability, Port, Session, TapCost, World};
+
+/// The source addresses of ERSPAN sessions.
+pub(super) const POOL: &str = "10.0.0.1,10.0.0.2";
+/// Their destination.
+pub(super) const COLLECTOR: &str = "10.0.0.9";
 
 /// splitmix64 (Steele et al., 2014): small, and a history is its seed.
 pub(super) struct Random(u64);
@@ -73,7 +79,8 @@ pub(super) struct Switch {
     pub(super) redis_up: bool,
     pub(super) rows: BTreeMap<(Source, String), Fields>,
     pub(super) state: BTreeMap<String, JobStatus>,
-    pub(super) taps: BTreeSet<JobId>,
+    /// The open taps, with the addresses of the copies that those of ERSPAN jobs count.
+    pub(super) taps: BTreeMap<JobId, Option<Outer>>,
     pub(super) foreign: BTreeMap<String, Session>,
     pub(super) rows_deleted_without_outcome: Vec<String>,
     second_rows: BTreeSet<(Source, String)>,
@@ -82,6 +89,8 @@ pub(super) struct Switch {
     configured: BTreeMap<String, Session>,
     states: BTreeMap<String, SessionState>,
     orchagent: Orchagent,
+    /// Whether orchagent knows a neighbour for the destination of ERSPAN sessions.
+    neighbour: bool,
     pending: BTreeMap<(Duration, u64), Pending>,
     sequence: u64,
     /// The executor is one queue: an effect is carried out after the ones before it.
@@ -96,7 +105,7 @@ impl Switch {
             redis_up: true,
             rows: BTreeMap::new(),
             state: BTreeMap::new(),
-            taps: BTreeSet::new(),
+            taps: BTreeMap::new(),
             foreign: BTreeMap::new(),
             rows_deleted_without_outcome: Vec::new(),
             second_rows: BTreeSet::new(),
@@ -104,6 +113,7 @@ impl Switch {
             configured: BTreeMap::new(),
             states: BTreeMap::new(),
             orchagent: Orchagent::Works,
+            neighbour: true,
             pending: BTreeMap::new(),
             sequence: 0,
             last_effect: Duration::ZERO,
@@ -198,12 +208,12 @@ impl Switch {
                 // The sweep repeats it, so its failure is nobody's news.
                 let _ = self.delete_session(&session, random);
             }
-            Effect::OpenTap { id, .. } => {
+            Effect::OpenTap { id, outer, .. } => {
                 let fails = random.chance(10);
                 let result =
                     if fails { Err((Reason::AttachFailed, "the verifier said no".to_owned())) } else { Ok(()) };
                 if !fails {
-                    assert!(self.taps.insert(id.clone()), "two taps of one job");
+                    assert_eq!(self.taps.insert(id.clone(), outer), None, "two taps of one job");
                 }
                 self.outbox.push_back(Event::TapOpened { id: id.clone(), result });
                 if !fails && random.chance(5) {
@@ -211,7 +221,7 @@ impl Switch {
                 }
             }
             Effect::CloseTap { id } => {
-                assert!(self.taps.remove(&id), "a tap that is not open was closed");
+                assert!(self.taps.remove(&id).is_some(), "a tap that is not open was closed");
                 self.outbox.push_back(Event::TapClosed { id, result: Ok(()) });
             }
             Effect::DeleteRow { door, key } => self.delete_row_for_daemon(door, key),
@@ -262,7 +272,9 @@ impl Switch {
         }
         let wanted = self.configured.contains_key(name);
         let known = self.states.contains_key(name);
+        let unresolved = !self.neighbour && self.configured.get(name).is_some_and(|session| session.outer.is_some());
         match (wanted, known, self.orchagent) {
+            (true, false, Orchagent::Works) if unresolved => self.set_state(name, SessionState::Inactive),
             (true, false, Orchagent::Works) => self.set_state(name, SessionState::Active),
             (true, false, Orchagent::LeavesInactive) => self.set_state(name, SessionState::Inactive),
             (false, true, _) => self.set_state(name, SessionState::Absent),
@@ -290,10 +302,27 @@ impl Switch {
         }
     }
 
+    /// The neighbour goes, or comes back: so do the ERSPAN sessions, if orchagent lives.
+    pub(super) fn lose_neighbour(&mut self) {
+        self.neighbour = !self.neighbour;
+        if self.orchagent == Orchagent::Dead {
+            return;
+        }
+        let state = if self.neighbour { SessionState::Active } else { SessionState::Inactive };
+        let in_tunnel = |name: &&String| self.configured.get(*name).is_some_and(|session| session.outer.is_some());
+        let names: Vec<String> = self.states.keys().filter(in_tunnel).cloned().collect();
+        for name in names {
+            self.set_state(&name, state);
+        }
+    }
+
     /// Everything works again; a resumed orchagent reads the current rows.
     pub(super) fn heal(&mut self, random: &mut Random) {
         self.redis_up = true;
         self.orchagent = Orchagent::Works;
+        if !self.neighbour {
+            self.lose_neighbour();
+        }
         let names: BTreeSet<String> = self.configured.keys().chain(self.states.keys()).cloned().collect();
         for name in names {
             self.poke_orchagent(&name, random);
@@ -303,7 +332,13 @@ impl Switch {
     pub(super) fn toggle_foreign_session(&mut self, random: &mut Random) {
         let name = random.pick(&["everflow", "debug"]).to_owned();
         let src_ports = vec![random.pick(&["Ethernet0", "Ethernet8", "Ethernet12"]).to_owned()];
-        let session = Session { src_ports, dst_port: Some("Ethernet16".to_owned()), direction: None };
+        let session = if random.chance(50) {
+            Session { src_ports, dst_port: Some("Ethernet16".to_owned()), ..Session::default() }
+        } else {
+            // An Everflow session, which may even have an address of our pool.
+            let src = random.pick(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]).parse().expect("an address");
+            Session { outer: Some(Outer { src, dst: COLLECTOR.parse().expect("an address") }), ..Session::default() }
+        };
         if self.foreign.remove(&name).is_none() {
             self.foreign.insert(name.clone(), session.clone());
             self.configured.insert(name, session);

@@ -66,7 +66,7 @@ pub(super) fn almost(time: Duration) -> Duration {
 }
 
 pub(super) fn session(src_port: &str, dst_port: &str) -> Session {
-    Session { src_ports: vec![src_port.to_owned()], dst_port: Some(dst_port.to_owned()), direction: None }
+    Session { src_ports: vec![src_port.to_owned()], dst_port: Some(dst_port.to_owned()), ..Session::default() }
 }
 
 /// Ethernet0, 4, 8, 12 and 100, PortChannel1 (Ethernet12), and a pool of Ethernet120 and Ethernet124.

@@ -36,6 +36,7 @@ fn a_job_that_nobody_disturbs_starts_runs_its_time_and_leaves_nothing_but_its_ou
         "span_method=span",
         "duration=60",
         "sample_rate=100",
+        "inner=false",
         "result_detail=flows",
         "otlp_export=true",
         "anonymize=false",

@@ -124,7 +124,10 @@ fn a_session_of_the_jobs_name_that_is_still_known_to_orchagent_is_mirror_conflic
 #[test]
 fn what_the_switch_or_this_version_cannot_mirror_is_mirror_unsupported() {
     let mut bench = Bench::new("");
-    assert_eq!(refused(&mut bench, "a", "port=Ethernet0 span_method=erspan"), "rejected mirror_unsupported");
+    for method in ["psample", "erspan"] {
+        let row = format!("port=Ethernet0 span_method={method}");
+        assert_eq!(refused(&mut bench, method, &row), "rejected mirror_unsupported");
+    }
     bench.world.capability.egress_mirror = None;
     assert_eq!(refused(&mut bench, "b", "port=Ethernet0 direction=both"), "rejected mirror_unsupported");
     bench.set("allow_unprobed=true");

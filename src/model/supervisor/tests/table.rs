@@ -8,7 +8,7 @@ use crate::model::job::Fields;
 use crate::model::schema::{Reason, Source, Warning};
 use crate::model::settings::{AdminState, Settings};
 use crate::model::status::Ending;
-use crate::model::supervisor::{Deleted, Effect, Event, Phase, SessionState, TapOwned};
+use crate::model::supervisor::{Deleted, Effect, Event, LOST_GRACE, NEIGHBOUR_TIMEOUT, Phase, SessionState, TapOwned};
 
 const TABLE: &str = include_str!("table.txt");
 
@@ -51,17 +51,19 @@ const EVENTS: [&str; 36] = [
     "time",
 ];
 
-const PHASES: [&str; 20] = [
+const PHASES: [&str; 22] = [
     "Unknown",
     "Settling",
     "Surveying",
     "Queued",
     "Surveying for a slot",
     "Mirroring",
+    "Resolving",
     "Attaching",
     "Attaching, to end",
     "Running",
     "Running, session missing",
+    "Running, neighbour missing",
     "Running without session",
     "Unmirroring with tap",
     "Unmirroring with tap, deleted",
@@ -75,6 +77,7 @@ const PHASES: [&str; 20] = [
 ];
 
 const ROW: &str = "port=Ethernet0 duration=120";
+const ERSPAN: &str = "port=Ethernet0 duration=120 span_method=erspan";
 
 /// What the table says of one pair.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,7 +89,8 @@ struct Outcome {
 
 /// Job "a" in `phase`, by real events; nothing is answered from there on.
 fn bench_in(phase: &str) -> Bench {
-    let mut bench = Bench::new("max_jobs=1 max_queue=2");
+    let mut bench =
+        Bench::new("max_jobs=1 max_queue=2 erspan_src_ip=10.0.0.1 erspan_dst_ip=10.0.0.9 erspan_netdev=netEthernet100");
     let (row, hold, wait) = match phase {
         "Unknown" => return bench,
         "Settling" => (ROW, "", 0),
@@ -96,6 +100,10 @@ fn bench_in(phase: &str) -> Bench {
             bench.orchagent = Orchagent::Dead;
             (ROW, "", 1)
         }
+        "Resolving" => {
+            bench.orchagent = Orchagent::LeavesInactive;
+            (ERSPAN, "", 6)
+        }
         "Unmirroring without tap" => {
             bench.orchagent = Orchagent::Dead;
             (ROW, "DeleteMirror", 6)
@@ -104,6 +112,7 @@ fn bench_in(phase: &str) -> Bench {
         "Running" | "Running, session missing" | "Unmirroring with tap, deleted" | "Unmirroring with tap, refused" => {
             (ROW, "", 1)
         }
+        "Running, neighbour missing" => (ERSPAN, "", 1),
         "Running without session" => ("port=Ethernet0 duration=120 span_method=none", "", 1),
         "Unmirroring with tap" => (ROW, "DeleteMirror", 121),
         "Closing" => (ROW, "CloseTap", 121),
@@ -121,6 +130,7 @@ fn bench_in(phase: &str) -> Bench {
     bench.pass(secs(wait));
     match phase {
         "Attaching, to end" | "Publishing, row gone" => bench.delete("a"),
+        "Running, neighbour missing" => bench.session_state("a", SessionState::Inactive),
         "Running, session missing" => bench.session_state("a", SessionState::Absent),
         "Unmirroring with tap, deleted" => {
             bench.orchagent = Orchagent::Dead;
@@ -250,9 +260,14 @@ fn phase_of(bench: &Bench) -> String {
         Phase::Surveying { waiting: Some(_), .. } => "Surveying for a slot".to_owned(),
         Phase::Queued { .. } => "Queued".to_owned(),
         Phase::Mirroring { .. } => "Mirroring".to_owned(),
+        Phase::Resolving { .. } => "Resolving".to_owned(),
         Phase::Attaching { then: None, .. } => "Attaching".to_owned(),
         Phase::Attaching { then: Some(_), .. } => "Attaching, to end".to_owned(),
-        Phase::Running { missing_since: Some(_), .. } => "Running, session missing".to_owned(),
+        Phase::Running { missing: Some(missing), .. } => match missing.until.saturating_sub(missing.since) {
+            LOST_GRACE => "Running, session missing".to_owned(),
+            NEIGHBOUR_TIMEOUT => "Running, neighbour missing".to_owned(),
+            odd => format!("Running, session missing for {odd:?}"),
+        },
         Phase::Running { plan, .. } if plan.mirror.is_none() => "Running without session".to_owned(),
         Phase::Running { .. } => "Running".to_owned(),
         Phase::Unmirroring { tap, deleted, .. } => {

@@ -8,9 +8,10 @@ use super::render;
 use crate::model::job::{Fields, JobSpec};
 use crate::model::report::{DaemonInfo, Detail, Device, ExportState, Flows, Report, Results, Snapshot};
 use crate::model::sample::{Counter, Histogram};
-use crate::model::schema::{ErrorKind, EthClass, HistogramName, IpClass, Source, Status};
+use crate::model::schema::{ErrorKind, EthClass, HistogramName, Source, Status};
 use crate::model::settings::Settings;
 use crate::model::status::JobStatus;
+use crate::model::traffic::{Copies, DistinctFlows, Ecn, HealthEvent, Inner, Segments, Service, Tunnel};
 
 fn status(status: Status) -> JobStatus {
     let fields = Fields::from([("port".to_owned(), "Ethernet16".to_owned())]);
@@ -35,8 +36,7 @@ fn status(status: Status) -> JobStatus {
 fn results() -> Results {
     let mut eth = [Counter::default(); EthClass::COUNT];
     eth[EthClass::Arp as usize] = Counter { packets: 10, bytes: 600 };
-    Results {
-        updated_at: "2026-01-31T03:00:02Z".parse().unwrap(),
+    let mut results = Results {
         window: Duration::from_secs(2),
         delivered: Counter { packets: 12, bytes: 720 },
         total: Counter { packets: 10, bytes: 600 },
@@ -47,10 +47,24 @@ fn results() -> Results {
         port_packets: Some(24),
         coverage: Some(0.5),
         eth,
-        ip: [Counter::default(); IpClass::COUNT],
-        errors: [0; ErrorKind::COUNT],
-        fragments: 0,
+        fragments: 3,
+        fragments_later: 2,
+        inner: Some(Inner::default()),
+        segments: Some(Segments { tracked: 9, untracked: 0, retransmitted: 0, out_of_order: 4 }),
+        copies: Some(Copies { lost: None, unreadable: 0 }),
+        ..Results::empty("2026-01-31T03:00:02Z".parse().unwrap())
+    };
+    results.errors[ErrorKind::ChecksumIp as usize] = 6;
+    results.services[Service::Bgp as usize] = Counter { packets: 5, bytes: 300 };
+    results.health.events[HealthEvent::TcpReset as usize] = 2;
+    results.health.ecn[Ecn::Ce as usize] = 7;
+    results.health.dscp[46] = 8;
+    results.health.tcp_flags[0x12] = 1;
+    if let Some(inner) = &mut results.inner {
+        inner.tunnels[Tunnel::Vxlan as usize] = Counter { packets: 4, bytes: 400 };
+        inner.non_ip = Counter { packets: 4, bytes: 400 };
     }
+    results
 }
 
 fn snapshot() -> Snapshot {
@@ -62,6 +76,7 @@ fn snapshot() -> Snapshot {
         non_ip: Counter::default(),
         seen: 3,
         evicted: 1,
+        distinct: DistinctFlows { estimate: 3, err95: 1 },
     };
     let detail = Detail {
         updated_at: "2026-01-31T03:00:02Z".parse().unwrap(),
@@ -131,11 +146,29 @@ fn the_text_parses_and_has_the_numbers_of_the_snapshot() {
         (format!("telegen_job_coverage_ratio{{{job}}}"), 0.5),
         (format!("telegen_job_ethernet_bytes_total{{{job},class=\"arp\"}}"), 600.0),
         (format!("telegen_job_flows_evicted_total{{{job}}}"), 1.0),
+        (format!("telegen_job_distinct_flows{{{job}}}"), 3.0),
+        (format!("telegen_job_distinct_flows_err95{{{job}}}"), 1.0),
+        (format!("telegen_job_packet_errors_total{{{job},class=\"checksum_ip\"}}"), 6.0),
+        (format!("telegen_job_fragments_later_total{{{job}}}"), 2.0),
+        (format!("telegen_job_service_packets_total{{{job},service=\"bgp\"}}"), 5.0),
+        (format!("telegen_job_service_bytes_total{{{job},service=\"bgp\"}}"), 300.0),
+        (format!("telegen_job_tunnel_packets_total{{{job},tunnel=\"vxlan\"}}"), 4.0),
+        (format!("telegen_job_inner_bytes_total{{{job},class=\"non_ip\"}}"), 400.0),
+        (format!("telegen_job_health_events_total{{{job},event=\"tcp_reset\"}}"), 2.0),
+        (format!("telegen_job_ecn_packets_total{{{job},ecn=\"ce\"}}"), 7.0),
+        (format!("telegen_job_dscp_packets_total{{{job},dscp=\"46\"}}"), 8.0),
+        (format!("telegen_job_tcp_flags_packets_total{{{job},flags=\"syn_ack\"}}"), 1.0),
+        (format!("telegen_job_tcp_tracked_packets_total{{{job}}}"), 9.0),
+        (format!("telegen_job_tcp_retransmitted_segments_total{{{job}}}"), 0.0),
+        (format!("telegen_job_tcp_out_of_order_segments_total{{{job}}}"), 4.0),
+        (format!("telegen_job_copies_unreadable_total{{{job}}}"), 0.0),
     ];
     for (series, value) in expected {
         assert_eq!(samples.get(&series), Some(&value), "{series}\n{text}");
     }
     assert!(!text.contains("class=\"ipv4\""), "a class that did not occur");
+    assert!(!text.contains("event=\"runt\""), "an event that did not occur");
+    assert!(!text.contains("telegen_job_copies_lost_total{"), "what was not measured is not 0");
     assert!(!samples.keys().any(|series| series.contains("j2") && series.contains("packets")), "no reading, no number");
 }
 

@@ -1,0 +1,81 @@
+//! The mirror session that a job asks orchagent for, as a CONFIG_DB row and as other jobs' admission sees it.
+
+use crate::model::erspan::Tunnel;
+use crate::model::job::Direction;
+use crate::model::world::Session;
+
+/// The mirror session of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MirrorPlan {
+    /// `telegen_<id>`.
+    pub session: String,
+    /// The port or port channel whose traffic is copied.
+    pub src_port: String,
+    /// Where the copies go.
+    pub target: MirrorTarget,
+    /// Which of its traffic.
+    pub direction: Direction,
+}
+
+/// Where a session's copies go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MirrorTarget {
+    /// SPAN: to the leased port of the pool.
+    Port(String),
+    /// ERSPAN: in GRE between these addresses, of which the source is leased.
+    Tunnel(Tunnel),
+}
+
+impl MirrorPlan {
+    /// The row for CONFIG_DB: only attributes that orchagent knows, `direction` in upper case.
+    #[must_use]
+    pub fn to_fields(&self) -> Vec<(&'static str, String)> {
+        let direction = match self.direction {
+            Direction::Ingress => "RX",
+            Direction::Egress => "TX",
+            Direction::Both => "BOTH",
+        };
+        let mut fields = match &self.target {
+            MirrorTarget::Port(port) => vec![("type", "SPAN".to_owned()), ("dst_port", port.clone())],
+            MirrorTarget::Tunnel(tunnel) => vec![
+                ("type", "ERSPAN".to_owned()),
+                ("src_ip", tunnel.outer.src.to_string()),
+                ("dst_ip", tunnel.outer.dst.to_string()),
+                ("gre_type", tunnel.gre_type.to_string()),
+                ("dscp", tunnel.dscp.to_string()),
+                ("ttl", tunnel.ttl.to_string()),
+            ],
+        };
+        fields.extend([("src_port", self.src_port.clone()), ("direction", direction.to_owned())]);
+        fields
+    }
+
+    /// This plan as other jobs' admission sees it.
+    #[must_use]
+    pub fn as_session(&self) -> Session {
+        Session {
+            src_ports: vec![self.src_port.clone()],
+            dst_port: self.port().map(str::to_owned),
+            outer: self.tunnel().map(|tunnel| tunnel.outer),
+            direction: Some(self.direction),
+        }
+    }
+
+    /// The leased port of a SPAN session.
+    #[must_use]
+    pub fn port(&self) -> Option<&str> {
+        match &self.target {
+            MirrorTarget::Port(port) => Some(port),
+            MirrorTarget::Tunnel(_) => None,
+        }
+    }
+
+    /// What an ERSPAN session wraps copies into.
+    #[must_use]
+    pub fn tunnel(&self) -> Option<&Tunnel> {
+        match &self.target {
+            MirrorTarget::Port(_) => None,
+            MirrorTarget::Tunnel(tunnel) => Some(tunnel),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! How long a session may be not active before the job gives it up: a question of what kind of session it is.
+
+use std::time::Duration;
+
+use super::{LOST_GRACE, NEIGHBOUR_TIMEOUT, SessionState};
+use crate::model::admission::{MirrorPlan, MirrorTarget};
+use crate::model::schema::Reason;
+use crate::model::status::Ending;
+
+/// A session that is not active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Missing {
+    /// Since when.
+    pub(super) since: Duration,
+    /// When it counts as lost.
+    pub(super) until: Duration,
+}
+
+impl Missing {
+    /// What orchagent's word makes of a session that was `before`; `None` if it is active.
+    ///
+    /// Only an ERSPAN session goes inactive by itself and comes back by itself, with its neighbour; a SPAN session has been refused
+    /// by the hardware. A row that is not there comes back at once (a flushed STATE_DB) or never.
+    pub(super) fn after(
+        before: Option<Missing>,
+        state: SessionState,
+        mirror: &MirrorPlan,
+        now: Duration,
+    ) -> Option<Missing> {
+        let since = before.map_or(now, |before| before.since);
+        let until = match (state, &mirror.target) {
+            (SessionState::Active, _) => return None,
+            (SessionState::Inactive, MirrorTarget::Tunnel(_)) => since + NEIGHBOUR_TIMEOUT,
+            (SessionState::Inactive, MirrorTarget::Port(_)) | (SessionState::Absent, _) => {
+                before.map_or(Duration::MAX, |before| before.until).min(now + LOST_GRACE)
+            }
+        };
+        Some(Missing { since, until })
+    }
+}
+
+/// What is said of an ERSPAN session that waits.
+pub(super) fn waiting(mirror: &MirrorPlan) -> Option<String> {
+    let dst = mirror.tunnel()?.outer.dst;
+    Some(format!(
+        "orchagent holds mirror session {} inactive until the switch knows a route and a neighbour for erspan_dst_ip {dst}; it has {} s",
+        mirror.session,
+        NEIGHBOUR_TIMEOUT.as_secs()
+    ))
+}
+
+/// orchagent did not make the session active in its time.
+pub(super) fn timed_out(mirror: &MirrorPlan, state: SessionState) -> Ending {
+    let session = &mirror.session;
+    match (state, &mirror.target) {
+        (SessionState::Inactive, MirrorTarget::Port(_)) => Ending::failed(
+            Reason::MirrorInactive,
+            format!(
+                "orchagent took mirror session {session} but left it inactive: the hardware refused it; see syslog of orchagent and syncd"
+            ),
+        ),
+        (SessionState::Inactive, MirrorTarget::Tunnel(tunnel)) => {
+            let dst = tunnel.outer.dst;
+            Ending::failed(
+                Reason::MirrorInactive,
+                format!(
+                    "orchagent left mirror session {session} inactive: the switch knows no route or no neighbour for erspan_dst_ip {dst}, or the hardware refused it; ping {dst} from the switch, and see syslog of orchagent"
+                ),
+            )
+        }
+        (SessionState::Absent | SessionState::Active, _) => Ending::failed(
+            Reason::MirrorRejected,
+            format!(
+                "orchagent did not take mirror session {session} within 5 s: it refused it, or it is not running; see syslog of orchagent"
+            ),
+        ),
+    }
+}
+
+/// The session went and stayed away.
+pub(super) fn lost(mirror: &MirrorPlan, state: SessionState) -> Ending {
+    let session = &mirror.session;
+    let message = match (state, &mirror.target) {
+        (SessionState::Inactive, MirrorTarget::Port(_)) => {
+            format!("mirror session {session} went inactive while the job ran; the counts stop there")
+        }
+        (SessionState::Inactive, MirrorTarget::Tunnel(tunnel)) => format!(
+            "mirror session {session} went inactive while the job ran and stayed so for {} s: the switch lost the route or the neighbour for erspan_dst_ip {}; the counts stop there",
+            NEIGHBOUR_TIMEOUT.as_secs(),
+            tunnel.outer.dst
+        ),
+        (SessionState::Absent | SessionState::Active, _) => {
+            format!("mirror session {session} disappeared from STATE_DB while the job ran; the counts stop there")
+        }
+    };
+    Ending::failed(Reason::MirrorLost, message)
+}
