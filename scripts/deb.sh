@@ -30,5 +30,5 @@ export DEB_BUILD_OPTIONS="${DEB_BUILD_OPTIONS:-} nocheck"
 # debian/rules puts the package where this says.
 export TELEGEN_DEB_DIR=$OUT
 dpkg-buildpackage "${options[@]}"
-lintian --no-cfg --fail-on error,warning --show-overrides --allow-root "$OUT"/telegen-sonic_*_"$arch".deb
+lintian --no-cfg --fail-on error,warning --allow-root "$OUT"/telegen-sonic_*_"$arch".deb
 echo "deb: $(ls "$OUT"/telegen-sonic_*_"$arch".deb)"
