@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Installs the package on a Debian machine that is a virtual switch, under a real systemd, and looks at everything that it does there.
+"""Installs the package on a Debian machine that is a virtual switch, under a real systemd, and looks at what it does.
 
     scripts/test_deb.py PACKAGE.deb LAB      LAB: the telegen-lab program
 
-The machine is a systemd-nspawn container in the network namespace of a telegen-lab switch, with the switch's Redis: its netdevs are the
-switch's ports. Steps depend on each other and are named as they run; the first that fails ends the test with exit code 1. Where a
-machine cannot run here it says SKIPPED with the reason and ends with 0. As root. Files are below target/test-deb.
+The machine is a systemd-nspawn container in the network namespace of a telegen-lab switch, with the switch's Redis: its
+netdevs are the switch's ports. Steps depend on each other and are named as they run; the first that fails ends the test
+with exit code 1. Where a machine cannot run here it says SKIPPED with the reason and ends with 0. As root. Files are
+below target/test-deb.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "target" / "test-deb"
-# The Debian that the machine is made of; what the package depends on is in it, because the switch's network leads nowhere.
+# The Debian that the machine is made of, with what the package depends on: the switch's network leads nowhere.
 SUITE = "bookworm"
 PACKAGES = "systemd,systemd-sysv,dbus,adduser,libelf1,zlib1g,redis-tools,curl,procps,iproute2"
 BOOT_SEC = 120
@@ -38,13 +39,13 @@ LINKS = [
 ]
 
 
-class Failed(Exception):
+class FailedError(Exception):
     """What should be and is not."""
 
 
 def expect(condition, message):
     if not condition:
-        raise Failed(message)
+        raise FailedError(message)
 
 
 def wait_for(what, condition, seconds=WAIT_SEC):
@@ -91,7 +92,16 @@ class Machine:
 
     def __init__(self, lab, root, log):
         name = f"telegen-{os.getpid()}"
-        nspawn = ["systemd-nspawn", "--directory", str(root), "--machine", name, "--boot", "--register=no", "--keep-unit"]
+        nspawn = [
+            "systemd-nspawn",
+            "--directory",
+            str(root),
+            "--machine",
+            name,
+            "--boot",
+            "--register=no",
+            "--keep-unit",
+        ]
         # The kernel is the host's. What BPF needs of the container, the unit then takes away again.
         nspawn += ["--capability=all", "--system-call-filter=bpf", "--console=pipe", "--bind=/run/redis"]
         self.log = log
@@ -114,9 +124,20 @@ class Machine:
 
     def run(self, *words, check=True):
         """Runs a command in the machine."""
-        command = ["nsenter", "--target", str(self.leader), "--all", "--", "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-                   "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", *words]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+        command = [
+            "nsenter",
+            "--target",
+            str(self.leader),
+            "--all",
+            "--",
+            "env",
+            "-i",
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+            "DEBIAN_FRONTEND=noninteractive",
+            "LC_ALL=C.UTF-8",
+            *words,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if check:
             expect(done.returncode == 0, f"{' '.join(words)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
         return done
@@ -129,8 +150,26 @@ class Machine:
 
     def files(self):
         """All files but those of the kernel, of this boot, and what every use of apt leaves."""
-        found = self.says("find", "/", "-xdev", "-not", "-path", "/var/lib/dpkg/*", "-not", "-path", "/var/log/*", "-not", "-path",
-                          "/var/cache/*", "-not", "-path", "/var/lib/apt/*", "-not", "-path", "/var/lib/systemd/*")
+        found = self.says(
+            "find",
+            "/",
+            "-xdev",
+            "-not",
+            "-path",
+            "/var/lib/dpkg/*",
+            "-not",
+            "-path",
+            "/var/log/*",
+            "-not",
+            "-path",
+            "/var/cache/*",
+            "-not",
+            "-path",
+            "/var/lib/apt/*",
+            "-not",
+            "-path",
+            "/var/lib/systemd/*",
+        )
         return set(found.splitlines())
 
     def units_left(self):
@@ -213,7 +252,10 @@ class Test:
         wait_for(f"job {name} is over", lambda: self.status_of(name)["status"] in ("stopped", "done"))
         results = json.loads(self.machine.says("telegen-sonic", "results", name, "--json"))
         if exact:
-            expect(results["packets_total"] == sent["packets"], f"{name}: {results['packets_total']} of {sent['packets']} packets")
+            expect(
+                results["packets_total"] == sent["packets"],
+                f"{name}: {results['packets_total']} of {sent['packets']} packets",
+            )
         return results
 
     def status_of(self, name):
@@ -232,7 +274,17 @@ class Test:
             run(*rest, "-H", "Content-Type: application/json", "-d", body, url)
 
         def by_redis(name):
-            run("redis-cli", "-s", "/run/redis/redis.sock", "-n", "4", "HSET", f"TELEGEN_JOB|{name}", "port", "Ethernet0")
+            run(
+                "redis-cli",
+                "-s",
+                "/run/redis/redis.sock",
+                "-n",
+                "4",
+                "HSET",
+                f"TELEGEN_JOB|{name}",
+                "port",
+                "Ethernet0",
+            )
 
         def by_appl_db(name):
             # ProducerStateTable's protocol.
@@ -254,20 +306,31 @@ class Test:
             ("erspan", ["--span-method", "erspan", "--sample-rate", "1"], True),
             ("inner", ["--inner", "--sample-rate", "1"], True),
             ("anonymous", ["--anonymize", "--sample-rate", "1"], True),
-            ("filtered", ["--filter", "ip_proto=tcp", "--filter", "l4_dport=1-1024", "--filter", "src_cidr=10.0.0.0/8"], False),
+            (
+                "filtered",
+                ["--filter", "ip_proto=tcp", "--filter", "l4_dport=1-1024", "--filter", "src_cidr=10.0.0.0/8"],
+                False,
+            ),
             ("none", ["--span-method", "none"], False),
         ]
         known = self.machine.says("telegen-sonic", "start", "--help")
         for name, options, exact in kinds:
             # A word of a later version than the package's.
             if all(word in known for word in options if word.startswith("--")):
-                self.job(name, lambda name, options=options: self.machine.run(
-                    "telegen-sonic", "start", "Ethernet0", "--id", name, *options), exact=exact)
+                self.job(
+                    name,
+                    lambda name, options=options: self.machine.run(
+                        "telegen-sonic", "start", "Ethernet0", "--id", name, *options
+                    ),
+                    exact=exact,
+                )
 
     def taps_attach_by_clsact_too(self):
         self.set_environment("TELEGEN_ATTACH=clsact")
         self.job("by-clsact", lambda name: self.machine.run("telegen-sonic", "start", "Ethernet0", "--id", name))
-        filters = self.machine.says("sh", "-c", "for d in $(ls /sys/class/net); do tc qdisc show dev $d clsact; done 2>/dev/null")
+        filters = self.machine.says(
+            "sh", "-c", "for d in $(ls /sys/class/net); do tc qdisc show dev $d clsact; done 2>/dev/null"
+        )
         expect(filters == "", f"qdiscs are left: {filters}")
         self.set_environment("#TELEGEN_ATTACH=auto")
 
@@ -284,7 +347,10 @@ class Test:
         wait_for("the job runs", lambda: self.status_of("killed")["status"] == "running")
         self.machine.run("systemctl", "kill", "--signal=KILL", "telegen-sonic")
         wait_for("another daemon", lambda: self.machine.daemon_pid() not in (0, first))
-        wait_for("the job has failed", lambda: self.lab.redis(6, "HGET", "TELEGEN_JOB_TABLE|killed", "reason") == "daemon_restarted")
+        wait_for(
+            "the job has failed",
+            lambda: self.lab.redis(6, "HGET", "TELEGEN_JOB_TABLE|killed", "reason") == "daemon_restarted",
+        )
         wait_for("no session is left", lambda: not self.lab.redis(4, "KEYS", "MIRROR_SESSION|telegen_*"))
 
     def an_upgrade_ends_jobs_and_keeps_what_the_operator_changed(self):
@@ -317,7 +383,9 @@ class Test:
         expect(self.machine.run("getent", "group", "telegen-sonic", check=False).returncode != 0, "the group is left")
         expect("telegen" not in self.machine.says("getent", "group", "redis"), "the user is still in group redis")
         # adduser and systemd keep a copy of what they changed.
-        left = {path for path in self.machine.files() - self.before if not path.endswith("-") and "__pycache__" not in path}
+        left = {
+            path for path in self.machine.files() - self.before if not path.endswith("-") and "__pycache__" not in path
+        }
         left |= {path for path in self.machine.units_left()}
         expect(not left, f"files are left: {sorted(left)}")
         expect(not self.machine.exists("/run/telegen"), "/run/telegen is left")
@@ -340,7 +408,7 @@ class Test:
             begin = time.monotonic()
             try:
                 step()
-            except Failed:
+            except FailedError:
                 print(f"test {step.__name__} ... FAILED", flush=True)
                 raise
             print(f"test {step.__name__} ... ok ({time.monotonic() - begin:.1f} s)", flush=True)
@@ -372,9 +440,13 @@ def next_version(package, directory):
     subprocess.run(["dpkg-deb", "--raw-extract", str(package), str(tree)], check=True)
     control = tree / "DEBIAN" / "control"
     lines = control.read_text(encoding="utf-8").splitlines()
-    control.write_text("".join(f"{line}+upgrade\n" if line.startswith("Version:") else f"{line}\n" for line in lines), encoding="utf-8")
+    control.write_text(
+        "".join(f"{line}+upgrade\n" if line.startswith("Version:") else f"{line}\n" for line in lines), encoding="utf-8"
+    )
     later = directory / "upgrade.deb"
-    subprocess.run(["dpkg-deb", "--root-owner-group", "--build", str(tree), str(later)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "--build", str(tree), str(later)], check=True, stdout=subprocess.DEVNULL
+    )
     return later
 
 
@@ -405,14 +477,17 @@ def main():
             log = WORK / "nspawn.log"
             try:
                 machine = Machine(lab, root, log)
-            except Failed as failure:
+            except FailedError as failure:
                 skip(f"systemd does not boot in a container here: {failure}")
             stack.callback(machine.down)
             try:
                 Test(lab, machine, "first.deb", "second.deb").run()
-            except Failed as failure:
+            except FailedError as failure:
                 print(f"test_deb: {failure}", file=sys.stderr)
-                print(machine.run("journalctl", "--no-pager", "--unit=telegen-sonic", "--lines=40", check=False).stdout, file=sys.stderr)
+                print(
+                    machine.run("journalctl", "--no-pager", "--unit=telegen-sonic", "--lines=40", check=False).stdout,
+                    file=sys.stderr,
+                )
                 sys.exit(1)
     print("test_deb: all passed")
 

@@ -3,9 +3,10 @@
 
     exit-listener /etc/supervisor/critical_processes
 
-A supervisor event listener: reads events on stdin and says READY and RESULT on stdout (supervisord.org/events.html). The file has lines
-`program:<name>`. The service then ends with the container, and whether it comes back is the FEATURE table's auto_restart, which
-SONiC's featured writes into the service's unit. SONiC's own listener would be preferred, but is in SONiC's base images only.
+A supervisor event listener: reads events on stdin and says READY and RESULT on stdout (supervisord.org/events.html).
+The file has lines `program:<name>`. The service then ends with the container, and whether it comes back is the FEATURE
+table's auto_restart, which SONiC's featured writes into the service's unit. SONiC's own listener is in SONiC's base
+images only.
 """
 
 import os
