@@ -19,6 +19,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 SONIC = ROOT / "sonic"
 IMAGE = SONIC / "image"
+RULES = SONIC / "buildimage" / "rules"
+CONTAINER = SONIC / "buildimage" / "dockers" / "docker-telegen"
 
 sys.path.insert(0, str(ROOT / "tests" / "yang"))
 import schema  # noqa: E402 (found by the line above)
@@ -29,12 +31,16 @@ def manifest():
     return json.loads((SONIC / "manifest.json").read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module")
-def programs():
+def sections(path):
     """supervisord.conf by section."""
     config = configparser.RawConfigParser(inline_comment_prefixes=None, comment_prefixes=(";",))
-    config.read(IMAGE / "supervisord.conf", encoding="utf-8")
+    config.read(path, encoding="utf-8")
     return {section: dict(config[section]) for section in config.sections()}
+
+
+@pytest.fixture(scope="module")
+def programs():
+    return sections(IMAGE / "supervisord.conf")
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +95,8 @@ def test_sonic_package_manager_refuses_a_manifest_that_is_wrong(package_manager,
 def test_versions_are_the_same_everywhere(manifest):
     cargo = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(encoding="utf-8"), re.MULTILINE)
     changelog = re.match(r"telegen-sonic \((.*)\)", (ROOT / "debian" / "changelog").read_text(encoding="utf-8"))
-    assert manifest["package"]["version"] == cargo.group(1) == changelog.group(1)
+    rules = re.search(r"^TELEGEN_VERSION = (.*)$", (RULES / "telegen.mk").read_text(encoding="utf-8"), re.MULTILINE)
+    assert manifest["package"]["version"] == cargo.group(1) == changelog.group(1) == rules.group(1)
 
 
 def test_the_initial_configuration_is_valid(manifest):
@@ -119,6 +126,48 @@ def test_the_container_s_daemon_keeps_the_unit_s_capabilities_and_one(programs):
     command = programs["program:telegen-sonic"]["command"]
     kept = re.search(r"--bounding-set=-all,(\S+)", command).group(1).split(",")
     assert {"cap_" + name.lstrip("+") for name in kept} == wanted | {"cap_dac_override"}
+
+
+def test_both_containers_start_the_daemon_in_the_same_way(programs):
+    in_image = sections(CONTAINER / "supervisord.conf")["program:telegen-sonic"]
+    ours = programs["program:telegen-sonic"]
+    assert {key: in_image[key] for key in ours} == ours
+
+
+def test_make_understands_the_rules_of_the_image_s_build(manifest):
+    """The rules as sonic-buildimage includes them, with just what they use of it."""
+    makefile = """
+DOCKERS_PATH = dockers
+SRC_PATH = src
+CONFIGURED_ARCH = amd64
+DBG_IMAGE_MARK = dbg
+INCLUDE_TELEGEN = y
+DOCKER_CONFIG_ENGINE_TRIXIE = docker-config-engine-trixie.gz
+define add_dbg_docker
+DEBUG_IMAGES += $(2)
+endef
+include telegen.mk docker-telegen.mk docker-telegen.dep
+$(info $(SONIC_DPKG_DEBS)|$($(TELEGEN)_SRC_PATH)|$(SONIC_PACKAGES_LOCAL)|$(SONIC_TRIXIE_DOCKERS)|$(DEBUG_IMAGES))
+$(info $($(DOCKER_TELEGEN)_PATH)|$($(DOCKER_TELEGEN)_DEPENDS)|$($(DOCKER_TELEGEN)_LOAD_DOCKERS))
+$(info $($(DOCKER_TELEGEN)_PACKAGE_NAME)|$($(DOCKER_TELEGEN)_CONTAINER_NAME)|$($(DOCKER_TELEGEN)_VERSION))
+all:
+"""
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-s", "-f", "-"],
+        input=makefile,
+        capture_output=True,
+        text=True,
+        cwd=RULES,
+        check=False,
+    )
+    version = manifest["package"]["version"]
+    deb = "telegen-sonic_{}_amd64.deb".format(version)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        deb + "|src/telegen-sonic|docker-telegen.gz|docker-telegen.gz|docker-telegen-dbg.gz",
+        "dockers/docker-telegen|{}|docker-config-engine-trixie.gz".format(deb),
+        "{}|{}|{}".format(manifest["package"]["name"], manifest["service"]["name"], version),
+    ]
 
 
 def test_every_file_that_the_image_copies_is_there():
