@@ -11,7 +11,7 @@ VENV := target/venv/bin
 .DEFAULT_GOAL := help
 
 help: ## show this
-	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: ## install all that build, demo, test and check need
 	@scripts/setup.sh all

@@ -101,7 +101,7 @@ _telegen__sonic() {
             return 0
             ;;
         telegen__subcmd__sonic__subcmd__daemon)
-            opts="-h --state-dir --attach --database-config --help"
+            opts="-h --state-dir --attach --syslog --database-config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -112,6 +112,10 @@ _telegen__sonic() {
                     return 0
                     ;;
                 --attach)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --syslog)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -353,7 +357,7 @@ _telegen__sonic() {
             return 0
             ;;
         telegen__subcmd__sonic__subcmd__start)
-            opts="-h --duration --direction --span-method --sample-rate --vlan --filter --inner --detail --id --description --owner --no-otlp --anonymize --wait --dry-run --json --database-config --help"
+            opts="-h --duration --direction --span-method --sample-rate --mirror-sample-rate --mirror-truncate --vlan --filter --inner --detail --id --description --owner --no-otlp --anonymize --wait --dry-run --json --database-config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -372,6 +376,14 @@ _telegen__sonic() {
                     return 0
                     ;;
                 --sample-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mirror-sample-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mirror-truncate)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -39,12 +39,15 @@ complete -c telegen-sonic -n "__fish_telegen_sonic_needs_command" -f -a "dump" -
 complete -c telegen-sonic -n "__fish_telegen_sonic_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand daemon" -l state-dir -d 'A directory that does not outlive a reboot, for the daemon\'s lock and its notes about qdiscs' -r -F
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand daemon" -l attach -d 'How taps attach: auto (tcx where the kernel has it), tcx or clsact' -r
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand daemon" -l syslog -d 'Where the system log listens' -r -F
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand daemon" -l database-config -d 'Where SONiC says which Redis holds which database' -r -F
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand daemon" -s h -l help -d 'Print help'
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand start" -l duration -d 'Seconds; the same as DURATION' -r
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand start" -l direction -d 'Which traffic of the port: ingress, egress or both [default: ingress]' -r
-complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand start" -l span-method -d 'How copies reach the CPU: span or none [default: TELEGEN|global span_method]' -r
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand start" -l span-method -d 'How copies reach the CPU: span, erspan or none [default: TELEGEN|global span_method]' -r
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand start" -l sample-rate -d 'Analyse 1 packet of N; totals are always exact [default: TELEGEN|global default_sample_rate]' -r
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand start" -l mirror-sample-rate -d 'Let the ASIC copy 1 packet of N, where it can (span_method erspan); totals are then of copies [default: every packet]' -r
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand start" -l mirror-truncate -d 'Let the ASIC cut copies to this many bytes, where it can (span_method erspan) [default: whole]' -r
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand start" -l vlan -d 'Only this VLAN' -r
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand start" -l filter -d 'Only matching packets; may be repeated. Keys: vlan, ip_proto, l4_sport, l4_dport, src_cidr, dst_cidr, dscp' -r
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand start" -l detail -d 'What is kept: summary or flows [default: flows]' -r

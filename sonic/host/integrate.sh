@@ -22,7 +22,7 @@ places() {
 		echo "$SHARE/yang/sonic-telegen.yang $YANG/sonic-telegen.yang"
 	fi
 	if [ -d "$DUMPS" ]; then
-		echo "$LIB/debug-dump $DUMPS/telegen-sonic"
+		echo "$LIB/debug-dump $DUMPS/telegen"
 	fi
 }
 

@@ -1,3 +1,0 @@
-#!/bin/sh
-# For `show techsupport`, which runs it and keeps what it prints.
-exec /usr/bin/telegen-sonic dump
