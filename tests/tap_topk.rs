@@ -59,9 +59,9 @@ fn table_of(traffic: Traffic, entries: u32) -> (FlowTable, Truth) {
 fn the_largest_of_a_million_flows_are_found_whatever_else_passes() {
     // 16,384 entries are 4096 sets. That five of the 100 largest share one happens once in 4 million runs (75 million fives, each with a
     // probability of 4096^-4), five of the 1000 largest once in 34. So all of the first are there, and of the second as many as
-    // random replacement leaves there: the bounds are three to five times what is lost in the middle of many runs.
+    // random replacement leaves there: the bounds are at least four times what is lost on average.
     for (traffic, recall_1000, error_100, error_1000) in
-        [(Traffic::Zipf, 0.98, 0.01, 0.02), (Traffic::Flood, 0.95, 0.02, 0.06), (Traffic::Change, 0.90, 0.03, 0.12)]
+        [(Traffic::Zipf, 0.99, 0.005, 0.004), (Traffic::Flood, 0.96, 0.005, 0.04), (Traffic::Change, 0.96, 0.01, 0.05)]
     {
         let (table, truth) = table_of(traffic, 16_384);
         let [top_100, top_1000] = [100, 1000].map(|top| Accuracy::of(&table, &truth, top));
