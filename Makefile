@@ -5,7 +5,7 @@ SHELL_SCRIPTS = $(wildcard scripts/*.sh scripts/kernels/*.sh) .ci/run
 BPF_SOURCES = $(wildcard bpf/*.c bpf/*.h)
 VENV := target/venv/bin
 
-.PHONY: help setup build demo test test-kernels bench check clean measure
+.PHONY: help setup build demo test test-kernels test-sonic-cli test-automation bench check clean measure
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -30,6 +30,20 @@ test: ## run every test (as root); TELEGEN_CAPTURES=DIR replays captures, too
 test-kernels: ## run the tap's tests (as root) on the kernels of SONiC's releases, under qemu
 	@scripts/setup.sh kernels
 	@scripts/test_kernels.sh
+
+test-sonic-cli: ## run the plugins in the sonic-utilities that SONIC_UTILITIES names (as root)
+ifndef SONIC_UTILITIES
+	@echo "test-sonic-cli: skipped: SONIC_UTILITIES does not name a checkout of sonic-utilities (docs/sonic-cli.md)"
+else
+	@scripts/setup.sh sonic-cli
+	cargo build
+	target/venv-sonic-cli/bin/python -B -m pytest -q -rs tests/on_lab/test_sonic_cli.py
+endif
+
+test-automation: ## run the Ansible role and a generated REST client on a virtual switch (as root)
+	@scripts/setup.sh automation
+	cargo build
+	target/venv-automation/bin/python -B -m pytest -q -rs tests/on_lab/test_ansible.py tests/on_lab/test_rest_client.py
 
 check: ## formats, lints, docs, licences
 	@scripts/setup.sh check

@@ -11,9 +11,32 @@
  * better than the verifier.
  */
 #ifdef __bpf__
+
+#include <linux/bpf.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+/*
+ * Makes an index at most mask. As asm: clang would drop the mask wherever it believes to know
+ * better than the verifier.
+ */
 #define keep_below(index, mask) asm volatile("%0 &= %1" : "+r"(index) : "i"(mask))
+
 #else
+
+#include <arpa/inet.h>
+#include <linux/bpf.h>
+
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+#define bpf_htons htons
+#define bpf_ntohs ntohs
+#define bpf_htonl htonl
+#define bpf_ntohl ntohl
+
 #define keep_below(index, mask) ((index) &= (mask))
+
 #endif
 
 /*

@@ -171,6 +171,7 @@ static __always_inline __s64 mirror_header_len(const struct frame *frame, __u64 
 static __always_inline struct copy unwrap(const struct frame *frame)
 {
 	struct copy copy = {.kind = COPY_NONE, .sequence = NO_SEQUENCE};
+	struct frame packet = *frame;
 	struct scratch scratch;
 	const struct gre *gre;
 	struct outer outer;
@@ -182,21 +183,24 @@ static __always_inline struct copy unwrap(const struct frame *frame)
 	if (!find_outer(frame, &outer))
 		return copy;
 	copy.kind = COPY_UNREADABLE;
-	gre = frame_at(frame, outer.gre_offset, sizeof(*gre), &scratch);
+	/* Behind it is padding. */
+	packet.len = outer.end;
+	packet.bounded = true;
+	gre = frame_at(&packet, outer.gre_offset, sizeof(*gre), &scratch);
 	if (outer.fragment || outer.end > frame->len || !gre || !gre_readable(gre))
 		return copy;
 	at = outer.gre_offset + gre_sequence_offset(gre);
 	proto = bpf_ntohs(gre->proto);
 	numbered = gre_has(gre, GRE_SEQUENCE);
 	if (numbered) {
-		const __be32 *sequence = frame_at(frame, at, sizeof(*sequence), &scratch);
+		const __be32 *sequence = frame_at(&packet, at, sizeof(*sequence), &scratch);
 
 		if (!sequence)
 			return copy;
 		copy.sequence = bpf_ntohl(*sequence);
 		at += sizeof(*sequence);
 	}
-	header = mirror_header_len(frame, at, proto, numbered);
+	header = mirror_header_len(&packet, at, proto, numbered);
 	if (header < 0 || at + header >= outer.end)
 		return copy;
 	copy.kind = COPY_FRAME;

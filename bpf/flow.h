@@ -177,24 +177,25 @@ static __always_inline __u64 flow_miss(struct cpu *cpu, struct flow_set *set,
 	return way;
 }
 
-/* A whole TCP packet whose flow is in this way; fresh: since this packet. */
-static __always_inline void follow(struct cpu *cpu, __u32 index, __u64 way, bool fresh,
-				   const struct frame *frame, const struct facts *facts,
-				   const struct weight *weight)
+/* The TCP packet of cpu->facts and cpu->weight, whose flow is in this way; fresh: since this
+ * packet. */
+static __always_inline void follow(struct __sk_buff *skb, place at, struct cpu *cpu, __u32 index,
+				   __u64 way, bool fresh)
 {
 	struct segment_set *set = bpf_map_lookup_elem(&telegen_segments, &index);
+	struct frame frame = frame_in(skb, at);
 	struct segment *known;
 
 	if (!set || way == NO_WAY) {
-		cpu->segments.untracked += weight->packets;
+		cpu->segments.untracked += cpu->weight.packets;
 		return;
 	}
 	keep_below(way, FLOW_WAYS - 1);
 	known = &set->ways[way];
 	if (fresh)
 		known->started = 0;
-	cpu->segments.tracked += weight->packets;
-	count_segment(&cpu->segments, known, frame, facts);
+	cpu->segments.tracked += cpu->weight.packets;
+	count_segment(&cpu->segments, known, &frame, &cpu->facts);
 }
 
 /*
@@ -214,22 +215,38 @@ static __always_inline __u32 tick_of(struct cpu *cpu)
 	return cpu->tick;
 }
 
-static __always_inline void count_flow(struct cpu *cpu, const struct frame *frame,
-				       const struct facts *facts, const struct weight *weight)
+/* The flow of cpu->facts, into cpu->flow_words. */
+static __always_inline void note_flow(struct __sk_buff *skb, place at, struct cpu *cpu)
 {
+	struct facts facts = cpu->facts;
+	struct frame frame = frame_in(skb, at);
+	struct flow_words flow = flow_of(&frame, &facts);
+
+	*(struct flow_words *)cpu->flow_words = flow;
+}
+
+/*
+ * The packet of cpu->facts and cpu->weight, in its flow. What is known of it goes through memory,
+ * so that the verifier sees one way through this and not one for each kind of packet.
+ */
+static __always_inline void count_flow(struct __sk_buff *skb, place at, struct cpu *cpu)
+{
+	const struct weight *weight = &cpu->weight;
 	struct flow_words words;
 	struct flow_set *set;
 	__u32 index, tag, mixed, tick;
 	__u64 hash, way;
 	bool fresh;
 
-	if (!facts->ip_offset) {
+	if (!cpu->facts.ip_offset) {
 		counter_add(&cpu->non_ip, weight);
 		return;
 	}
-	words = flow_of(frame, facts);
-	hash = ip_version_of(facts) == 4 ? flow_hash(&words, FLOW_WORDS_V4)
-					 : flow_hash(&words, FLOW_WORDS_V6);
+	note_flow(skb, at, cpu);
+	forget();
+	words = *(const struct flow_words *)cpu->flow_words;
+	hash = ip_version_of(&cpu->facts) == 4 ? flow_hash(&words, FLOW_WORDS_V4)
+					       : flow_hash(&words, FLOW_WORDS_V6);
 	tag = hash >> 8 | 1; /* the index takes the highest bits; 0 is a free way's */
 	mixed = scatter(hash >> 32);
 	index = bpf_get_smp_processor_id() * config.sets_per_cpu +
@@ -247,8 +264,8 @@ static __always_inline void count_flow(struct cpu *cpu, const struct frame *fram
 		if (config.distinct)
 			count_distinct(cpu, mixed);
 	}
-	if (config.segments && is_whole_tcp(facts))
-		follow(cpu, index, way, fresh, frame, facts, weight);
+	if (config.segments && is_whole_tcp(&cpu->facts))
+		follow(skb, at, cpu, index, way, fresh);
 }
 
 #endif

@@ -9,8 +9,6 @@
 
 #include <stddef.h>
 #include <stdbool.h>
-#include <linux/bpf.h>
-#include <bpf/bpf_helpers.h>
 #include "compiler.h"
 
 struct frame {

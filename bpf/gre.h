@@ -3,7 +3,6 @@
 #ifndef TELEGEN_GRE_H
 #define TELEGEN_GRE_H
 
-#include <bpf/bpf_endian.h>
 #include "frame.h"
 
 #define GRE_CHECKSUM 0x8000

@@ -36,6 +36,9 @@ const volatile __u64 policer_tolerance_ns = 0;
 enum side {
 	SIDE_RX = 0,
 	SIDE_TX = 1,
+	SIDE_SAMPLED_RX = 2,
+	SIDE_SAMPLED_TX = 3,
+	SIDES,
 };
 
 /* The peer of port 2k is 2k+1. */
@@ -61,13 +64,21 @@ struct {
 	__type(value, struct lab_copy_cell);
 } lab_copies SEC(".maps");
 
-/* Key: port * 2 + side. */
+/* Key: port * SIDES + side. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct lab_binding);
 } lab_bindings SEC(".maps");
+
+/* Key: port * SIDES + side. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lab_sampler);
+} lab_samplers SEC(".maps");
 
 struct policer {
 	struct bpf_spin_lock lock;
@@ -131,8 +142,9 @@ static __always_inline bool policer_admits(__u32 destination)
 /* Sends a copy of the frame to where the port's side is bound, if it is bound at all. */
 static __always_inline void mirror(struct __sk_buff *skb, __u32 port, enum side side)
 {
-	__u32 key = port * 2 + side, octets = frame_octets(skb), index;
+	__u32 key = port * SIDES + side, octets = frame_octets(skb), index;
 	__u64 *bound = bpf_map_lookup_elem(&lab_bindings, &key);
+	struct lab_sampler *sampler = bpf_map_lookup_elem(&lab_samplers, &key);
 	struct lab_copy_cell *copies;
 	union {
 		__u64 word;
@@ -140,10 +152,12 @@ static __always_inline void mirror(struct __sk_buff *skb, __u32 port, enum side 
 	} to;
 	enum fate fate;
 
-	if (!bound)
+	if (!bound || !sampler)
 		return;
 	to.word = *(volatile __u64 *)bound;
 	if (!to.binding.destination_plus_one)
+		return;
+	if (sampler->one_of > 1 && bpf_get_prandom_u32() % sampler->one_of)
 		return;
 	index = bpf_get_smp_processor_id() * DESTINATIONS + to.binding.destination_plus_one - 1;
 	copies = bpf_map_lookup_elem(&lab_copies, &index);
@@ -154,7 +168,8 @@ static __always_inline void mirror(struct __sk_buff *skb, __u32 port, enum side 
 		return;
 	}
 	if (to.binding.tunnel_plus_one)
-		fate = send_through_tunnel(skb, to.binding.tunnel_plus_one - 1, tunnel_ifindex);
+		fate = send_through_tunnel(skb, to.binding.tunnel_plus_one - 1, tunnel_ifindex,
+					   sampler->truncate_octets);
 	else
 		fate = send_copy(skb, cpu_ifindex_base + to.binding.destination_plus_one - 1);
 	switch (fate) {
@@ -184,6 +199,7 @@ static __always_inline int leave(struct __sk_buff *skb, __u32 port)
 		cell->tx_other++;
 	cell->tx_octets += frame_octets(skb);
 	mirror(skb, port, SIDE_TX);
+	mirror(skb, port, SIDE_SAMPLED_TX);
 	return bpf_redirect(port_ifindex_base + port, 0);
 }
 
@@ -202,6 +218,7 @@ int lab_port(struct __sk_buff *skb)
 		cell->rx_other++;
 	cell->rx_octets += frame_octets(skb);
 	mirror(skb, port, SIDE_RX);
+	mirror(skb, port, SIDE_SAMPLED_RX);
 	return leave(skb, PEER(port));
 }
 

@@ -49,6 +49,7 @@ struct tag {
 struct wrapping {
 	__u32 tunnel_plus_one; /* 0: nothing, this is no clone of ours */
 	__u32 sequence;
+	__u32 truncate_octets; /* of the frame, its tags included; 0: it stays whole */
 	__u8 chunk[CHUNK_OCTETS];
 };
 
@@ -80,7 +81,7 @@ static __always_inline enum fate send_copy(struct __sk_buff *skb, __u32 ifindex)
 
 /* A copy has its number before it can be lost: that is what a collector sees as a gap. */
 static __always_inline enum fate send_through_tunnel(struct __sk_buff *skb, __u32 row,
-						     __u32 ifindex)
+						     __u32 ifindex, __u32 truncate_octets)
 {
 	struct lab_tunnel *tunnel = bpf_map_lookup_elem(&lab_tunnels, &row);
 	struct wrapping *wrapping = this_wrapping();
@@ -95,6 +96,7 @@ static __always_inline enum fate send_through_tunnel(struct __sk_buff *skb, __u3
 		return FATE_LOST;
 	wrapping->tunnel_plus_one = row + 1;
 	wrapping->sequence = sequence;
+	wrapping->truncate_octets = truncate_octets;
 	fate = send_copy(skb, ifindex);
 	wrapping->tunnel_plus_one = 0;
 	return fate;
@@ -199,6 +201,16 @@ static __always_inline long finish_checksum(struct __sk_buff *skb, const struct 
 	return store16(skb, tunnel->checksum_at, bpf_htons(folded(sum)));
 }
 
+/* Cuts the frame, whose tags have been taken out, so that it has so many octets with them. The kernel
+ * refuses where its transport header begins behind that.
+ */
+static __always_inline long cut(struct __sk_buff *skb, __u32 octets, __u32 tag_octets)
+{
+	if (!octets || skb->len + tag_octets <= octets)
+		return 0;
+	return bpf_skb_change_tail(skb, octets - tag_octets, 0);
+}
+
 /* Turns the clone into what the collector receives. Nonzero: it cannot be. */
 static __always_inline long wrap(struct __sk_buff *skb)
 {
@@ -220,7 +232,8 @@ static __always_inline long wrap(struct __sk_buff *skb)
 	if (head < 1 || head > LAB_HEAD_OCTETS)
 		return -1;
 	count = take_tags(skb, tags);
-	if (count < 0 || bpf_skb_load_bytes(skb, 0, macs, sizeof(macs)))
+	if (count < 0 || cut(skb, wrapping->truncate_octets, count * TAG_OCTETS) ||
+	    bpf_skb_load_bytes(skb, 0, macs, sizeof(macs)))
 		return -1;
 	/* The MAC addresses move to the front, and between them and the rest there is room for the
 	 * tags.

@@ -40,6 +40,14 @@ struct lab_binding {
 	__u32 tunnel_plus_one;	    /* row of lab_tunnels; 0: copies go as they are */
 };
 
+/* One per port and side: which frames are copied, and how much of them (SAI SAMPLEPACKET). Written
+ * before a binding makes use of it.
+ */
+struct lab_sampler {
+	__u32 one_of;	       /* copies 1 of so many, by chance; 0 and 1: all */
+	__u32 truncate_octets; /* of copies that are wrapped; 0: whole */
+};
+
 /* Ethernet 14, IPv6 40, GRE with all options 16, the longest header behind it 22. */
 #define LAB_HEAD_OCTETS 96
 /* Sessions that can have copies wrapped at once; a SAI has room for about ten. */

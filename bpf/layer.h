@@ -11,7 +11,6 @@
 #ifndef TELEGEN_LAYER_H
 #define TELEGEN_LAYER_H
 
-#include <bpf/bpf_endian.h>
 #include "frame.h"
 #include "types.h"
 

@@ -56,12 +56,9 @@ static __always_inline bool sampled(struct cpu *cpu)
 /* The packet of cpu->facts and cpu->weight. */
 function int analyse(struct __sk_buff *skb, place at, struct cpu *cpu)
 {
-	struct frame frame = frame_in(skb, at);
-	struct facts facts = cpu->facts;
-
 	counter_add(&cpu->analysed, &cpu->weight);
 	if (config.sets_per_cpu)
-		count_flow(cpu, &frame, &facts, &cpu->weight);
+		count_flow(skb, at, cpu);
 	return 0;
 }
 
@@ -99,14 +96,19 @@ function int look_inside(struct __sk_buff *skb, place at, struct packet *outer,
 	return 0;
 }
 
-/* The place of the frame in a copy of this job's; 0: there is none. */
-function place unwrap_copy(struct __sk_buff *skb, struct cpu *cpu)
+/*
+ * Finds the place of the frame in a copy of this job's; 0: there is none. In the map, where the
+ * verifier forgets how it came about: it would otherwise follow the rest of the program once for
+ * each encapsulation.
+ */
+function int unwrap_copy(struct __sk_buff *skb, struct cpu *cpu)
 {
 	struct frame frame = frame_of(skb);
 	struct copy copy = unwrap(&frame);
 
 	count_copy(cpu, &copy);
-	return copy.kind == COPY_FRAME ? copy.base << 32 | (__u32)copy.len : 0;
+	cpu->place = copy.kind == COPY_FRAME ? copy.base << 32 | (__u32)copy.len : 0;
+	return 0;
 }
 
 function int measure_gap(struct cpu *cpu)
@@ -243,9 +245,14 @@ static __always_inline int observe(struct __sk_buff *skb)
 static __always_inline int observe_copies(struct __sk_buff *skb)
 {
 	struct cpu *cpu = this_cpu();
-	place at = cpu ? unwrap_copy(skb, cpu) : 0;
+	place at;
 
-	if (cpu && at && observe_frame(skb, at, cpu))
+	if (!cpu)
+		return TC_ACT_UNSPEC;
+	unwrap_copy(skb, cpu);
+	forget();
+	at = cpu->place;
+	if (at && observe_frame(skb, at, cpu))
 		analyse(skb, at, cpu);
 	return TC_ACT_UNSPEC;
 }

@@ -110,7 +110,7 @@ static __always_inline bool fast_ip6_extensions(const struct frame *frame, const
 		const struct ip6_extension *extension;
 		__u64 extension_len;
 
-		asm volatile("%0 &= %1" : "+r"(offset) : "i"(FRAME_MAX_OFFSET));
+		keep_below(offset, FRAME_MAX_OFFSET);
 		extension = (const void *)(frame->data + offset);
 		if ((const char *)(extension + 1) > frame->data_end)
 			return false;
@@ -121,7 +121,7 @@ static __always_inline bool fast_ip6_extensions(const struct frame *frame, const
 		offset += extension_len;
 		*len -= extension_len;
 	}
-	asm volatile("%0 &= %1" : "+r"(offset) : "i"(FRAME_MAX_OFFSET));
+	keep_below(offset, FRAME_MAX_OFFSET);
 	*at = frame->data + offset;
 	return true;
 }

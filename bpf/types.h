@@ -251,7 +251,9 @@ struct cpu {
 	struct packet inner_packet;
 	struct facts facts;
 	struct weight weight;
-	__u64 pad[1];
+	__u64 flow_words[5]; /* struct flow_key */
+	__u64 place;	     /* of the frame in a copy, see frame.h */
+	__u64 pad[3];
 };
 
 /* 40 bytes without holes, so that it is handled as words. IPv4 addresses are mapped

@@ -1,9 +1,9 @@
 #!/bin/bash
 # Makes sure that everything is there to build, run, test or check the project, and installs what is missing.
 #
-#   scripts/setup.sh [build|demo|test|check|kernels|all]     default: all, which is without kernels
+#   scripts/setup.sh [build|demo|test|check|kernels|sonic-cli|automation|all]     default: all, which is build to check
 #
-# What is missing comes from apt (Debian 12 or later, Ubuntu; as root), from PyPI into target/venv, and from crates.io
+# What is missing comes from apt (Debian 12 or later, Ubuntu; as root), from PyPI into target/venv*, and from crates.io
 # into target/tools. If nothing is missing it uses no network, no root and no apt. It starts and enables no service.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -39,6 +39,10 @@ check shellcheck shellcheck
 check yanglint libyang-tools|libyang2-tools
 check python3 python3
 check @venv python3-venv
+sonic-cli python3 python3
+sonic-cli @venv python3-venv
+automation python3 python3
+automation @venv python3-venv
 kernels qemu-system-x86_64 qemu-system-x86
 kernels busybox busybox-static|busybox
 kernels cpio cpio
@@ -69,8 +73,10 @@ steps_of() {
 	test) echo build demo test ;;
 	check) echo build check ;;
 	kernels) echo build kernels ;;
+	sonic-cli) echo build demo sonic-cli ;;
+	automation) echo build demo automation ;;
 	all) echo build demo test check ;;
-	*) fail "unknown goal '$1': give build, demo, test, check, kernels or all" ;;
+	*) fail "unknown goal '$1': give build, demo, test, check, kernels, sonic-cli, automation or all" ;;
 	esac
 }
 
@@ -192,19 +198,34 @@ require_lints() {
 	done
 }
 
+# make_venv FOLDER REQUIREMENTS
 make_venv() {
-	local stamp=$VENV/requirements.installed
-	if [[ -x $VENV/bin/python ]] && cmp -s scripts/requirements.txt "$stamp"; then
+	local venv=$1 requirements=$2 stamp=$1/requirements.installed
+	if [[ -x $venv/bin/python ]] && cmp -s "$requirements" "$stamp"; then
 		return
 	fi
 	local python
 	python=$(python_with_venv) || fail "no Python with the venv module"
-	say "Python environment in $VENV, with $python"
-	rm -rf "$VENV"
-	"$python" -m venv "$VENV"
-	"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r scripts/requirements.txt ||
-		fail "pip could not install scripts/requirements.txt"
-	cp scripts/requirements.txt "$stamp"
+	say "Python environment in $venv, with $python"
+	rm -rf "$venv"
+	"$python" -m venv "$venv"
+	"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$requirements" ||
+		fail "pip could not install $requirements"
+	cp "$requirements" "$stamp"
+}
+
+# Python's binding for libyang 3, where there is a libyang 3: without it the tests that validate are skipped.
+add_libyang() {
+	local venv=$1
+	if "$venv/bin/python" -c 'import libyang' 2>/dev/null; then
+		return
+	fi
+	if [[ -z ${LIBYANG_HEADERS:-} ]] && ! pkg-config --atleast-version=3.7 libyang 2>/dev/null; then
+		say "no libyang 3.7 or later (libyang-dev, or LIBYANG_HEADERS and LIBYANG_LIBRARIES): nothing will be validated by YANG"
+		return
+	fi
+	"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r scripts/requirements-libyang.txt ||
+		fail "pip could not build libyang's binding: a compiler and Python's headers (python3-dev) are needed"
 }
 
 install_cargo_deny() {
@@ -227,7 +248,12 @@ main() {
 	require_rust
 	mkdir -p target
 	case " $steps " in
-	*" test "* | *" check "*) make_venv ;;
+	*" test "* | *" check "*) make_venv "$VENV" scripts/requirements.txt ;;
+	*" sonic-cli "*)
+		make_venv "$VENV-sonic-cli" scripts/requirements-sonic-cli.txt
+		add_libyang "$VENV-sonic-cli"
+		;;
+	*" automation "*) make_venv "$VENV-automation" scripts/requirements-automation.txt ;;
 	esac
 	case " $steps " in
 	*" check "*)

@@ -9,7 +9,10 @@
 //!
 //! No decision about a job is made here: the supervisor is asked, its effects are passed on.
 
+mod feature;
 mod host;
+mod journal;
+pub mod log;
 mod numbers;
 
 use std::path::PathBuf;
@@ -23,20 +26,24 @@ use tokio::sync::{mpsc, watch};
 
 use crate::io::counters::Counters;
 use crate::io::executor::Executor;
+use crate::io::probe;
 use crate::io::source::{Input, Sources};
 use crate::io::survey::Surveyor;
 use crate::io::tables::JobTables;
 use crate::io::tap::{Attach, TapHost};
 use crate::io::taps::{self, Intervals, TapEvent, Taps};
+use crate::model::ability::Trials;
 use crate::model::job::JobId;
 use crate::model::report::{ExportState, Snapshot};
 use crate::model::schema::config_db;
-use crate::model::seed_variables;
+use crate::model::seed_variables::Variables;
 use crate::model::settings::Settings;
 use crate::model::supervisor::{Effect, Event, Now, Supervisor};
 use crate::sink::state_db::{self, StateDb};
 use crate::sink::{otlp, rest};
 use crate::sonic::{DatabaseConfig, Fields, connect, wait_for_config_db};
+use feature::Feature;
+use log::Log;
 use numbers::{Numbers, PollAnswer};
 
 /// SIGTERM allows five seconds for everything; what is not over then is left to the next daemon's sweep.
@@ -55,6 +62,8 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// How taps attach.
     pub attach: Attach,
+    /// The process's log, to be set by the switch's table; `None`: it is a developer's and stays as it is.
+    pub log: Option<Arc<Log>>,
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -76,6 +85,10 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
         () = stop.asked() => return Ok(()),
     }
     let host = TapHost { attach: options.attach, state_dir: options.state_dir.clone() };
+    let _follower = match &options.log {
+        Some(log) => Some(AbortOnDrop(Arc::clone(log).follow(&databases).await?)),
+        None => None,
+    };
     let swept = host.sweep().context("remove what an earlier daemon left on network devices")?;
     if swept.filters + swept.qdiscs > 0 {
         tracing::warn!(filters = swept.filters, qdiscs = swept.qdiscs, "removed what an earlier daemon left");
@@ -85,6 +98,15 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     daemon.run(&mut stop).await;
     daemon.end().await;
     Ok(())
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// SIGTERM and SIGINT.
@@ -125,6 +147,8 @@ struct Daemon {
     clears: mpsc::UnboundedSender<String>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     sinks: Sinks,
+    /// What was found out of the switch by trying.
+    trials: Trials,
     /// What is wrong until the daemon is started again, whatever the settings say next.
     lasting_errors: Vec<String>,
 }
@@ -140,7 +164,8 @@ impl Daemon {
         let started = Instant::now();
         let config = connect(databases, "CONFIG_DB").await?;
         let row = config.hgetall(&config.database().key(config_db::SETTINGS, config_db::SETTINGS_KEY)).await?;
-        let (settings, mut errors) = parse_settings(&row);
+        let variables = host::seed_variables();
+        let (settings, mut errors) = parse_settings(&row, &variables);
         let mut lasting_errors = Vec::new();
         let rest = match rest::bind(&settings.rest_listen).await {
             Ok(bound) => Some(bound),
@@ -154,7 +179,8 @@ impl Daemon {
         let tap_cost = taps::cost().context("find out how much memory a tap takes")?;
         let mut surveyor = Surveyor::new(databases, tap_cost)?;
         let world = surveyor.survey().await.context("read the switch's tables")?;
-        let info = host::daemon_info(&config, &world, errors).await?;
+        let trials = probe::trials(databases, &world, &settings, &host.state_dir).await;
+        let info = host::daemon_info(&config, host::capabilities(&world, &settings, &trials), errors).await?;
         let state = connect(databases, "STATE_DB").await?;
         let prior = state_db::read_prior(&state).await?;
 
@@ -170,6 +196,7 @@ impl Daemon {
         let mut sinks = Sinks { closing: watch::channel(false).0, tasks: vec![tokio::spawn(sink.run())] };
         sinks.start_doors(databases, rest, snapshot)?;
 
+        sinks.tasks.push(tokio::spawn(Feature::new(databases)?.run(sinks.closing.subscribe())));
         let executor = Executor::start(databases, surveyor, outcome_sender)?;
         let taps = Taps::new(host, tap_sender, intervals(&settings));
         let now = Now { mono: started.elapsed(), wall: Timestamp::now() };
@@ -179,7 +206,7 @@ impl Daemon {
             numbers,
             taps,
             executor,
-            _sources: Sources::start(databases, &input_sender)?,
+            _sources: Sources::start(databases, &variables, &input_sender)?,
             inputs,
             outcomes,
             tap_events,
@@ -188,6 +215,7 @@ impl Daemon {
             clears,
             snapshots,
             sinks,
+            trials,
             lasting_errors,
         })
     }
@@ -199,7 +227,7 @@ impl Daemon {
             let wake = self.wake(ends);
             let event = tokio::select! {
                 Some(input) = self.inputs.recv() => self.input(input),
-                Some(event) = self.outcomes.recv() => Some(event),
+                Some(event) = self.outcomes.recv() => Some(self.outcome(event)),
                 Some(event) = self.tap_events.recv() => self.tap_event(event),
                 Some(answer) = self.polls.recv() => self.numbers.polled(answer, self.started.elapsed()),
                 Some(key) = self.published.recv() => Some(Event::Published { key }),
@@ -270,6 +298,15 @@ impl Daemon {
                 None
             }
         }
+    }
+
+    /// A snapshot of the switch says, besides, what it can do now.
+    fn outcome(&mut self, event: Event) -> Event {
+        if let Event::Sessions { world } = &event {
+            let capabilities = host::capabilities(world, self.supervisor.settings(), &self.trials);
+            self.numbers.switch_seen(capabilities);
+        }
+        event
     }
 
     fn tap_event(&mut self, event: TapEvent) -> Option<Event> {
@@ -346,8 +383,8 @@ fn intervals(settings: &Settings) -> Intervals {
     Intervals { results: settings.result_interval, flows: settings.flow_interval }
 }
 
-fn parse_settings(row: &Fields) -> (Settings, Vec<String>) {
-    let (settings, errors) = seed_variables::settings(row, |name| std::env::var(name).ok());
+fn parse_settings(row: &Fields, variables: &Variables) -> (Settings, Vec<String>) {
+    let (settings, errors) = variables.settings(row);
     let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
     for error in &errors {
         tracing::error!("TELEGEN|global: {error}");

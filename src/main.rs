@@ -1,10 +1,12 @@
 //! `telegen-sonic`: arguments to a subcommand to an exit code.
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use telegen_sonic::cli::{self, Cli, Command, DaemonArgs};
-use telegen_sonic::daemon;
+use telegen_sonic::daemon::{self, log::Log};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -15,17 +17,33 @@ fn main() -> ExitCode {
 }
 
 fn run_daemon(cli: &Cli, args: &DaemonArgs) -> ExitCode {
-    cli::log_to_stderr("info");
+    let log = match log(&args.syslog) {
+        Ok(log) => log,
+        Err(error) => return failed(&error),
+    };
     let options = daemon::Options {
         database_config: cli.database_config.clone(),
         state_dir: args.state_dir.clone(),
         attach: args.attach,
+        log,
     };
     match daemon::run(&options) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("telegen-sonic: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
+}
+
+/// The log that CONFIG_DB `LOGGER` sets; with `RUST_LOG`, a developer's on stderr, which it leaves alone.
+fn log(syslog: &Path) -> anyhow::Result<Option<Arc<Log>>> {
+    if std::env::var_os("RUST_LOG").is_some() {
+        cli::log_to_stderr("info");
+        return Ok(None);
+    }
+    // systemd sets it for what it reads itself (systemd.exec(5)).
+    Log::new(syslog, std::env::var_os("JOURNAL_STREAM").is_some()).install().map(Some)
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("telegen-sonic: {error:#}");
+    ExitCode::FAILURE
 }

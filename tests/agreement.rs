@@ -81,7 +81,7 @@ fn rule_json<F: Copy>(rule: &Rule<F>) -> Value {
         Kind::Word { accepted, reserved } => json!({"kind": "word", "words": accepted, "reserved": reserved}),
         Kind::Text { max_chars } => json!({"kind": "text", "max_chars": max_chars}),
         Kind::Boolean => json!({"kind": "boolean"}),
-        Kind::PortName => json!({"kind": "port-name"}),
+        Kind::PortNames => json!({"kind": "port-names"}),
         Kind::IpProtocol => json!({"kind": "ip-protocol"}),
         Kind::PortRange => json!({"kind": "port-range"}),
         Kind::Prefix => json!({"kind": "prefix"}),
@@ -288,7 +288,27 @@ fn edges(kind: Kind) -> Vec<String> {
         ]),
         // All fields of this kind are reserved: the model does not look at their values yet.
         Kind::Path => texts(&["/etc/x.pem"]),
-        Kind::PortName => texts(&["Ethernet0", "PortChannel0001", "Ethernet-BP0", "", "Ethernet 0"]),
+        Kind::PortNames => {
+            let long = |count: u32| (0..count).map(|number| format!("Ethernet{number}")).collect::<Vec<_>>().join(",");
+            let mut lists = texts(&[
+                "Ethernet0",
+                "PortChannel0001",
+                "Ethernet-BP0",
+                "",
+                "Ethernet 0",
+                "Ethernet0,PortChannel1",
+                "Ethernet0, Ethernet4",
+                "Ethernet0,",
+                ",Ethernet0",
+            ]);
+            lists.extend([
+                long(16),
+                long(17),
+                format!("Ethernet{}", "1".repeat(24)),
+                format!("Ethernet{}", "1".repeat(25)),
+            ]);
+            lists
+        }
     }
 }
 

@@ -166,7 +166,25 @@ fn send_prints_exactly_the_members_that_programs_read() {
     let lab = Program::up(&[]);
     let mixed = ["--port", "Ethernet0", "--profile", "mixed", "--pps", "50000", "--count", "500", "--seed", "7"];
     let sent = lab.send(&mixed);
-    assert_eq!(keys(&sent), ["packets", "bytes", "protocols", "flows", "skipped", "copies"].into());
+    let members = [
+        "packets",
+        "bytes",
+        "protocols",
+        "flows",
+        "segments",
+        "errors",
+        "fragments",
+        "fragments_later",
+        "services",
+        "health",
+        "inner",
+        "skipped",
+        "copies",
+    ];
+    assert_eq!(keys(&sent), members.into());
+    assert_eq!(keys(&sent["segments"]), ["tracked", "retransmitted", "out_of_order"].into());
+    let health = ["events", "cast", "dscp", "ecn", "tcp_flags", "rocev2", "rocev2_ecn"];
+    assert_eq!(keys(&sent["health"]), health.into());
     assert_eq!(keys(&sent["copies"]), ["delivered", "policed", "refused"].into());
     assert_eq!(keys(&sent["protocols"]), ["ethernet", "ip"].into());
     assert_eq!(number(&sent, "packets"), 500);
@@ -200,6 +218,13 @@ fn send_replays_a_capture_to_the_letter() {
         "protocols": {"ethernet": {"ipv4": count}, "ip": {"udp": count}},
         "flows": [{"src": "192.0.2.1", "dst": "192.0.2.2", "ip_proto": 17, "l4_sport": 1000, "l4_dport": 53, "vlan": 100,
                    "packets": 3, "bytes": 180}],
+        "segments": {"tracked": 0, "retransmitted": 0, "out_of_order": 0},
+        "errors": {"checksum_ip": 3},
+        "fragments": 0, "fragments_later": 0,
+        "services": {"dns": count},
+        "health": {"events": {}, "cast": {"unicast": 3}, "dscp": {"0": 3}, "ecn": {"not_ect": 3},
+                   "tcp_flags": {}, "rocev2": {}, "rocev2_ecn": {}},
+        "inner": null,
         "skipped": {},
         "copies": {"delivered": 0, "policed": 0, "refused": 0},
     });

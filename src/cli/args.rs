@@ -11,6 +11,7 @@ use crate::model::job::JobId;
 use crate::model::schema::{JobField, Reason};
 use crate::model::value::{FieldError, printable};
 use crate::sonic::database_config::DEFAULT_PATH;
+use crate::sonic::syslog::DEV_LOG;
 
 const VERSION: &str =
     concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("TELEGEN_COMMIT"), ", built ", env!("TELEGEN_BUILT_AT"), ")");
@@ -26,7 +27,7 @@ const FILTER_FIELDS: [JobField; 7] = [
     JobField::Dscp,
 ];
 
-/// See the traffic that the ASIC of a SONiC switch forwards: time-boxed jobs on one port each.
+/// See the traffic that the ASIC of a SONiC switch forwards: time-boxed jobs on one port each, or on a few.
 #[derive(Debug, Parser)]
 #[command(name = "telegen-sonic", version = VERSION, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -60,6 +61,9 @@ pub struct DaemonArgs {
     /// How taps attach: auto (tcx where the kernel has it), tcx or clsact
     #[arg(long, env = "TELEGEN_ATTACH", default_value = "auto", value_parser = parse_attach)]
     pub attach: Attach,
+    /// Where the system log listens
+    #[arg(long, hide = true, default_value = DEV_LOG, value_name = "SOCKET")]
+    pub syslog: PathBuf,
 }
 
 fn parse_attach(word: &str) -> Result<Attach, String> {
@@ -135,7 +139,7 @@ pub struct StopArgs {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct StartArgs {
-    /// Name of a port or port channel
+    /// Name of a port or port channel, or several with commas and no spaces between
     pub port: String,
     /// Seconds, 1 to 86400 [default: TELEGEN|global default_duration]
     #[arg(value_name = "DURATION", conflicts_with = "duration")]
@@ -146,12 +150,18 @@ pub struct StartArgs {
     /// Which traffic of the port: ingress, egress or both [default: ingress]
     #[arg(long)]
     pub direction: Option<String>,
-    /// How copies reach the CPU: span or none [default: TELEGEN|global span_method]
+    /// How copies reach the CPU: span, erspan or none [default: TELEGEN|global span_method]
     #[arg(long, value_name = "METHOD")]
     pub span_method: Option<String>,
     /// Analyse 1 packet of N; totals are always exact [default: TELEGEN|global default_sample_rate]
     #[arg(long, value_name = "N")]
     pub sample_rate: Option<String>,
+    /// Let the ASIC copy 1 packet of N, where it can (span_method erspan); totals are then of copies [default: every packet]
+    #[arg(long, value_name = "N")]
+    pub mirror_sample_rate: Option<String>,
+    /// Let the ASIC cut copies to this many bytes, where it can (span_method erspan) [default: whole]
+    #[arg(long, value_name = "BYTES")]
+    pub mirror_truncate: Option<String>,
     /// Only this VLAN
     #[arg(long, value_name = "ID")]
     pub vlan: Option<String>,
@@ -202,6 +212,8 @@ impl StartArgs {
             (JobField::Direction, self.direction.clone()),
             (JobField::SpanMethod, self.span_method.clone()),
             (JobField::SampleRate, self.sample_rate.clone()),
+            (JobField::MirrorSampleRate, self.mirror_sample_rate.clone()),
+            (JobField::MirrorTruncate, self.mirror_truncate.clone()),
             (JobField::Vlan, self.vlan.clone()),
             (JobField::ResultDetail, self.detail.clone()),
             (JobField::Description, self.description.clone()),

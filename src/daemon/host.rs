@@ -9,8 +9,11 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::model::ability::{Trials, abilities};
 use crate::model::report::{DaemonInfo, Device};
 use crate::model::schema::config_db;
+use crate::model::seed_variables::Variables;
+use crate::model::settings::Settings;
 use crate::model::world::World;
 use crate::sonic::RedisConnection;
 
@@ -53,25 +56,32 @@ pub fn warn_of_old_variables() {
     }
 }
 
+/// Variables of the older seed that stand in for settings.
+pub fn seed_variables() -> Variables {
+    Variables::read(|name| std::env::var(name).ok())
+}
+
 /// What this host and switch can do, for people and programs that ask before they start a job.
-pub fn capabilities(world: &World) -> BTreeMap<&'static str, String> {
-    let said = |capable: Option<bool>| capable.map_or("unknown".to_owned(), |capable| capable.to_string());
+pub fn capabilities(world: &World, settings: &Settings, trials: &Trials) -> BTreeMap<String, String> {
     let pool: Vec<&str> = world.pool.keys().map(String::as_str).collect();
     let kernel = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
-    BTreeMap::from([
+    let facts = [
         ("kernel", kernel.unwrap_or_default()),
-        ("mirror_ingress", said(world.capability.ingress_mirror)),
-        ("mirror_egress", said(world.capability.egress_mirror)),
         ("mirror_ports", pool.join(",")),
         ("tap_bytes_summary", world.tap_cost.summary_bytes.to_string()),
         ("tap_bytes_flows", world.tap_cost.flows_bytes.to_string()),
-    ])
+    ];
+    let facts = facts.into_iter().map(|(name, value)| (name.to_owned(), value));
+    let judged = abilities(world, settings, trials).into_iter();
+    let judged = judged
+        .flat_map(|(ability, can, why)| [(ability.to_string(), can.to_string()), (format!("{ability}_why"), why)]);
+    facts.chain(judged).collect()
 }
 
 /// Identity of this run.
 pub async fn daemon_info(
     config: &RedisConnection,
-    world: &World,
+    capabilities: BTreeMap<String, String>,
     settings_errors: Vec<String>,
 ) -> anyhow::Result<DaemonInfo> {
     let mut instance = [0_u8; 16];
@@ -85,7 +95,7 @@ pub async fn daemon_info(
         started_at: Timestamp::now(),
         instance_id: format!("{instance:032x}"),
         device: device(config).await?,
-        capabilities: capabilities(world),
+        capabilities,
         settings_errors,
     })
 }

@@ -9,12 +9,12 @@ use anyhow::Context;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use super::journal;
 use crate::io::counters::Counters;
 use crate::model::aggregate::{Aggregator, PortPoll};
 use crate::model::job::{JobId, JobSpec};
 use crate::model::report::{DaemonInfo, Detail, Report, Results, Snapshot};
 use crate::model::sample::Sample;
-use crate::model::schema::Status;
 use crate::model::settings::Settings;
 use crate::model::status::JobStatus;
 use crate::model::supervisor::{Event, Supervisor};
@@ -131,6 +131,14 @@ impl Numbers {
         self.info = Arc::new(DaemonInfo { settings_errors: errors, ..DaemonInfo::clone(&self.info) });
     }
 
+    /// The switch was looked at, and this is what it can do now.
+    pub fn switch_seen(&mut self, capabilities: BTreeMap<String, String>) {
+        if self.info.capabilities != capabilities {
+            self.info = Arc::new(DaemonInfo { capabilities, ..DaemonInfo::clone(&self.info) });
+            self.stale = true;
+        }
+    }
+
     /// The snapshot, if it differs from the one before.
     pub fn snapshot(&mut self, supervisor: &Supervisor) -> Option<Arc<Snapshot>> {
         let mut reports = BTreeMap::new();
@@ -163,8 +171,10 @@ impl Numbers {
         {
             return Arc::clone(known);
         }
-        if known.is_none_or(|known| known.status.status != status.status) {
-            log_status(&status);
+        if known.is_none_or(|known| known.status.status != status.status)
+            && let Some(line) = journal::line(&status, results.as_deref())
+        {
+            if journal::is_trouble(status.status) { tracing::warn!("{line}") } else { tracing::info!("{line}") }
         }
         Arc::new(Report { status, results, detail })
     }
@@ -175,20 +185,6 @@ fn same<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
         (Some(one), Some(other)) => Arc::ptr_eq(one, other),
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
-    }
-}
-
-/// One line for each job's start, end and refusal.
-fn log_status(status: &JobStatus) {
-    let port = status.spec.as_ref().map_or("", |spec| &spec.port);
-    let (job, word, message) = (&status.key, status.status, &status.message);
-    let reason = status.reason.map_or("", |reason| reason.as_str());
-    match word {
-        Status::Failed | Status::Rejected => tracing::warn!(job, port, status = %word, reason, "{message}"),
-        Status::Running | Status::Done | Status::Stopped | Status::Expired => {
-            tracing::info!(job, port, status = %word, reason, "{message}");
-        }
-        Status::Queued | Status::Starting | Status::Stopping => tracing::debug!(job, port, status = %word),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod counters;
 pub mod executor;
 pub mod mirror;
+pub mod probe;
 pub mod source;
 pub mod survey;
 pub mod tables;

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::model::job::{Fields, JobId};
 use crate::model::schema::{SESSION_PREFIX, Source, appl_db, config_db, state_db};
-use crate::model::seed_variables;
+use crate::model::seed_variables::Variables;
 use crate::model::settings::Settings;
 use crate::model::supervisor::{Event, SessionState};
 use crate::sonic::consumer_table::TableOp;
@@ -33,17 +33,21 @@ pub enum Input {
 pub struct Sources(Vec<JoinHandle<()>>);
 
 impl Sources {
-    /// Begins to watch; what happens is said on `inputs`.
+    /// Begins to watch; what happens is said on `inputs`. `variables` stand in for settings that the table does not have.
     ///
     /// # Errors
     /// The configuration lacks a database.
-    pub fn start(databases: &DatabaseConfig, inputs: &mpsc::Sender<Input>) -> Result<Sources, DatabaseConfigError> {
+    pub fn start(
+        databases: &DatabaseConfig,
+        variables: &Variables,
+        inputs: &mpsc::Sender<Input>,
+    ) -> Result<Sources, DatabaseConfigError> {
         let tables = [config_db::JOB, config_db::SETTINGS, config_db::MIRROR_SESSION];
         let config = TableWatch::new(databases, "CONFIG_DB", &tables, RESYNC)?;
         let state = TableWatch::new(databases, "STATE_DB", &[state_db::MIRROR_SESSION], RESYNC)?;
         let appl = ConsumerStateTable::new(databases, "APPL_DB", appl_db::JOB, RESYNC)?;
         Ok(Sources(vec![
-            tokio::spawn(watch_config(config, inputs.clone())),
+            tokio::spawn(watch_config(config, variables.clone(), inputs.clone())),
             tokio::spawn(watch_states(state, inputs.clone())),
             tokio::spawn(consume(appl, inputs.clone())),
         ]))
@@ -59,23 +63,23 @@ impl Drop for Sources {
 }
 
 /// CONFIG_DB: jobs, settings, and the fact that mirror sessions changed.
-async fn watch_config(mut watch: TableWatch, inputs: mpsc::Sender<Input>) {
+async fn watch_config(mut watch: TableWatch, variables: Variables, inputs: mpsc::Sender<Input>) {
     loop {
         let input = match watch.next().await {
             WatchEvent::Resynchronised { table, mut rows } => match table.as_str() {
                 config_db::JOB => Input::Event(Event::Rows { door: Source::Config, rows }),
-                config_db::SETTINGS => settings(&rows.remove(config_db::SETTINGS_KEY).unwrap_or_default()),
+                config_db::SETTINGS => settings(&variables, &rows.remove(config_db::SETTINGS_KEY).unwrap_or_default()),
                 _ => Input::SessionsChanged,
             },
             WatchEvent::Set { table, key, fields } => match table.as_str() {
                 config_db::JOB => row(Source::Config, key, Some(fields)),
-                config_db::SETTINGS if key == config_db::SETTINGS_KEY => settings(&fields),
+                config_db::SETTINGS if key == config_db::SETTINGS_KEY => settings(&variables, &fields),
                 config_db::SETTINGS => continue,
                 _ => Input::SessionsChanged,
             },
             WatchEvent::Del { table, key } => match table.as_str() {
                 config_db::JOB => row(Source::Config, key, None),
-                config_db::SETTINGS if key == config_db::SETTINGS_KEY => settings(&Fields::new()),
+                config_db::SETTINGS if key == config_db::SETTINGS_KEY => settings(&variables, &Fields::new()),
                 config_db::SETTINGS => continue,
                 _ => Input::SessionsChanged,
             },
@@ -168,7 +172,7 @@ fn row(door: Source, key: String, fields: Option<Fields>) -> Input {
     Input::Event(Event::Row { door, key, fields })
 }
 
-fn settings(fields: &Fields) -> Input {
-    let (settings, errors) = seed_variables::settings(fields, |name| std::env::var(name).ok());
+fn settings(variables: &Variables, fields: &Fields) -> Input {
+    let (settings, errors) = variables.settings(fields);
     Input::Settings(Box::new(settings), errors.iter().map(ToString::to_string).collect())
 }

@@ -42,7 +42,12 @@ impl Surveyor {
         let config = self.config.connection().await?;
         let state = self.state.connection().await?;
         let mut world = World { tap_cost: self.tap_cost, netdevs: netdevs(), ..World::default() };
-        world.ports = ports(&config, &self.appl.connection().await?).await?;
+        let appl = self.appl.connection().await?;
+        world.ports = ports(&config, &appl).await?;
+        let sflow = appl.rows(appl_db::SFLOW_SESSION).await?;
+        let sampled =
+            |(port, row): (String, Fields)| row.get("admin_state").is_some_and(|word| word == "up").then_some(port);
+        world.sflow_ports = sflow.into_iter().filter_map(sampled).collect();
         world.port_channels = port_channels(&config).await?;
         world.vlan_members = second_parts(&config, config_db::VLAN_MEMBER).await?;
         world.routed_ports = first_parts(&config, config_db::INTERFACE).await?;
@@ -116,6 +121,9 @@ fn read_capability(fields: &Fields) -> Capability {
     Capability {
         ingress_mirror: word("PORT_INGRESS_MIRROR_CAPABLE"),
         egress_mirror: word("PORT_EGRESS_MIRROR_CAPABLE"),
+        ingress_sample: word("PORT_INGRESS_SAMPLE_MIRROR_CAPABLE"),
+        egress_sample: word("PORT_EGRESS_SAMPLE_MIRROR_CAPABLE"),
+        truncation: word("SAMPLEPACKET_TRUNCATION_CAPABLE"),
     }
 }
 

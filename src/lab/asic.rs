@@ -10,6 +10,7 @@ use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{MapCore, OpenObject, Program, TC_EGRESS, TC_INGRESS, TcAttachPoint, TcHook};
 use serde::{Deserialize, Serialize};
 
+use super::asic_maps::SIDES;
 use super::layout::{Device, PortCount, TUNNEL_DEVICES, TUNNEL_IFINDEX};
 
 #[allow(clippy::pedantic, clippy::unwrap_used, missing_docs, unused_qualifications)]
@@ -26,6 +27,8 @@ pub struct AsicIds {
     pub copies: u32,
     /// Mirror bindings, `struct lab_binding` by port and side.
     pub bindings: u32,
+    /// Which frames are copied and how much of them, `struct lab_sampler` by port and side.
+    pub samplers: u32,
     /// How ERSPAN sessions wrap their copies, `struct lab_tunnel`.
     pub tunnels: u32,
     /// The programs. While one of them exists, so do the devices that it is attached to.
@@ -50,7 +53,8 @@ pub fn install(ports: PortCount, policer: Policer) -> Result<AsicIds> {
     let destinations = port_count + 1;
     open.maps.lab_ports.set_max_entries(cpus * port_count)?;
     open.maps.lab_copies.set_max_entries(cpus * destinations)?;
-    open.maps.lab_bindings.set_max_entries(port_count * 2)?;
+    open.maps.lab_bindings.set_max_entries(port_count * SIDES)?;
+    open.maps.lab_samplers.set_max_entries(port_count * SIDES)?;
     open.maps.lab_policers.set_max_entries(destinations)?;
     let config = open.maps.rodata_data.as_deref_mut().context("the ASIC's BPF object has no .rodata")?;
     config.port_ifindex_base = Device::Port.ifindex_base();
@@ -79,6 +83,7 @@ pub fn install(ports: PortCount, policer: Policer) -> Result<AsicIds> {
         ports: asic.maps.lab_ports.info()?.info.id,
         copies: asic.maps.lab_copies.info()?.info.id,
         bindings: asic.maps.lab_bindings.info()?.info.id,
+        samplers: asic.maps.lab_samplers.info()?.info.id,
         tunnels: asic.maps.lab_tunnels.info()?.info.id,
         programs: programs.iter().map(|(_, program)| *program).chain([wrap]).map(program_id).collect::<Result<_>>()?,
     })

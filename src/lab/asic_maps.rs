@@ -15,6 +15,7 @@ use super::asic::skeleton::types;
 use super::gre::Head;
 use super::layout::{Port, PortCount, SWITCH_MAC, TUNNEL_DEVICES};
 use super::orchagent::hardware::{CopyDestination, MirrorHardware, MirrorTarget, PortSide, Tunnel};
+use super::orchagent::session::Sampling;
 
 /// What a port has counted since the switch came up. Octets are frame bytes without FCS, VLAN tags included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +59,7 @@ pub struct AsicMaps {
     ports: Cells<8>,
     copies: Cells<5>,
     bindings: MapHandle,
+    samplers: MapHandle,
     tunnels: Tunnels,
 }
 
@@ -74,6 +76,7 @@ impl AsicMaps {
             ports: Cells::map(&open(ids.ports)?, rows)?,
             copies: Cells::map(&open(ids.copies)?, rows + 1)?,
             bindings: open(ids.bindings)?,
+            samplers: open(ids.samplers)?,
             tunnels: Tunnels { map: open(ids.tunnels)?, of_slot: BTreeMap::new(), next: 0 },
         })
     }
@@ -130,6 +133,15 @@ impl AsicMaps {
             .map_err(|error| format!("the ASIC refused the mirror binding of {port}: {error}"))
     }
 
+    /// `struct lab_sampler`: one of so many, and the bytes that are left of each.
+    fn write_sampler(&self, port: Port, side: PortSide, sampling: Option<Sampling>) -> Result<(), String> {
+        let Sampling { rate, truncate } = sampling.unwrap_or(Sampling { rate: 1, truncate: 0 });
+        let value = [rate.to_ne_bytes(), truncate.to_ne_bytes()].concat();
+        self.samplers
+            .update(&slot_key(port, side).to_ne_bytes(), &value, MapFlags::ANY)
+            .map_err(|error| format!("the ASIC refused the sampler of {port}: {error}"))
+    }
+
     fn port_named(&self, name: &str) -> Result<Port, String> {
         self.layout.find(name).map_err(|error| error.to_string())
     }
@@ -150,6 +162,7 @@ impl MirrorHardware for AsicMaps {
                 [collector + 1, row + 1]
             }
         };
+        self.write_sampler(port, side, target.sampling)?;
         self.write_binding(port, side, to)
     }
 
@@ -161,13 +174,18 @@ impl MirrorHardware for AsicMaps {
     }
 }
 
+/// Mirror sessions that a port can have.
+pub const SIDES: u32 = 4;
+
 /// A port's side, as the ASIC numbers them.
 fn slot_key(port: Port, side: PortSide) -> u32 {
     let side = match side {
         PortSide::Rx => 0,
         PortSide::Tx => 1,
+        PortSide::SampledRx => 2,
+        PortSide::SampledTx => 3,
     };
-    port.number() * 2 + side
+    port.number() * SIDES + side
 }
 
 /// The rows of `lab_tunnels`: one for each ERSPAN session that is bound anywhere, because its copies are numbered as one.

@@ -49,6 +49,15 @@ pub fn ethernet_to(destination: [u8; 6], tags: &[Tag], ethertype: u16, payload: 
     frame
 }
 
+/// What a packet's IP header says besides addresses and protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// The TOS or traffic class byte: DSCP, and ECN in the lowest two bits.
+    pub tos: u8,
+    /// TTL or hop limit.
+    pub ttl: u8,
+}
+
 /// An IP packet and the EtherType that announces it.
 #[must_use]
 pub fn ip(addresses: Addresses, protocol: u8, payload: &[u8]) -> (u16, Vec<u8>) {
@@ -56,6 +65,25 @@ pub fn ip(addresses: Addresses, protocol: u8, payload: &[u8]) -> (u16, Vec<u8>) 
         Addresses::V4(src, dst) => (ethertype::IPV4, ipv4(src, dst, protocol, 0, payload)),
         Addresses::V6(src, dst) => (ethertype::IPV6, ipv6(src, dst, protocol, payload)),
     }
+}
+
+/// An IP packet with these marks.
+#[must_use]
+pub fn marked_ip(addresses: Addresses, marks: Marks, protocol: u8, payload: &[u8]) -> (u16, Vec<u8>) {
+    let (ethertype, mut packet) = ip(addresses, protocol, payload);
+    match addresses {
+        Addresses::V4(..) => {
+            (packet[1], packet[8]) = (marks.tos, marks.ttl);
+            packet[10..12].fill(0);
+            let sum = checksum(&[&packet[..20]]);
+            packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        }
+        Addresses::V6(..) => {
+            (packet[0], packet[1]) = (0x60 | marks.tos >> 4, marks.tos << 4);
+            packet[7] = marks.ttl;
+        }
+    }
+    (ethertype, packet)
 }
 
 /// An IPv4 packet (RFC 791); `fragment` is the flags and offset field.
@@ -90,21 +118,46 @@ pub fn ipv6(src: Ipv6Addr, dst: Ipv6Addr, next: u8, payload: &[u8]) -> Vec<u8> {
 /// A UDP datagram (RFC 768) with `payload` zeros.
 #[must_use]
 pub fn udp(addresses: Addresses, sport: u16, dport: u16, payload: usize) -> Vec<u8> {
+    udp_around(addresses, sport, dport, &vec![0; payload])
+}
+
+/// A UDP datagram with this payload.
+#[must_use]
+pub fn udp_around(addresses: Addresses, sport: u16, dport: u16, payload: &[u8]) -> Vec<u8> {
     const HEADER: usize = 8;
-    let mut datagram = [sport.to_be_bytes(), dport.to_be_bytes(), be16(HEADER + payload), [0, 0]].concat();
-    datagram.resize(HEADER + payload, 0);
+    let mut datagram = [sport.to_be_bytes(), dport.to_be_bytes(), be16(HEADER + payload.len()), [0, 0]].concat();
+    datagram.extend(payload);
     fill_checksum(addresses, 17, &mut datagram, 6);
     datagram
+}
+
+/// What a TCP header says besides the ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpFields {
+    /// Sequence number.
+    pub sequence: u32,
+    /// The flags of RFC 793.
+    pub flags: u8,
+    /// Unscaled.
+    pub window: u16,
 }
 
 /// A TCP segment (RFC 9293) with ACK set and `payload` zeros.
 #[must_use]
 pub fn tcp(addresses: Addresses, sport: u16, dport: u16, sequence: u32, payload: usize) -> Vec<u8> {
-    const HEADER: usize = 20;
     const ACK: u8 = 0x10;
+    tcp_with(addresses, sport, dport, TcpFields { sequence, flags: ACK, window: 0xffff }, payload)
+}
+
+/// A TCP segment with these fields and `payload` zeros.
+#[must_use]
+pub fn tcp_with(addresses: Addresses, sport: u16, dport: u16, fields: TcpFields, payload: usize) -> Vec<u8> {
+    const HEADER: usize = 20;
     let mut segment = [sport.to_be_bytes(), dport.to_be_bytes()].concat();
-    segment.extend(sequence.to_be_bytes());
-    segment.extend([0, 0, 0, 1, 5 << 4, ACK, 0xff, 0xff, 0, 0, 0, 0]);
+    segment.extend(fields.sequence.to_be_bytes());
+    segment.extend([0, 0, 0, 1, 5 << 4, fields.flags]);
+    segment.extend(fields.window.to_be_bytes());
+    segment.extend([0; 4]);
     segment.resize(HEADER + payload, 0);
     fill_checksum(addresses, 6, &mut segment, 16);
     segment
@@ -113,23 +166,30 @@ pub fn tcp(addresses: Addresses, sport: u16, dport: u16, sequence: u32, payload:
 /// An echo request with `payload` zeros: ICMP (RFC 792) or ICMPv6 (RFC 4443), and its protocol number.
 #[must_use]
 pub fn echo(addresses: Addresses, sequence: u16, payload: usize) -> (u8, Vec<u8>) {
-    const HEADER: usize = 8;
     let [hi, lo] = sequence.to_be_bytes();
-    let (protocol, kind) = match addresses {
-        Addresses::V4(..) => (1, 8),
-        Addresses::V6(..) => (58, 128),
+    let kind = match addresses {
+        Addresses::V4(..) => 8,
+        Addresses::V6(..) => 128,
     };
-    let mut message = vec![kind, 0, 0, 0, 0, 1, hi, lo];
-    message.resize(HEADER + payload, 0);
+    icmp(addresses, kind, 0, [0, 1, hi, lo], &vec![0; payload])
+}
+
+/// An ICMP or `ICMPv6` message and its protocol number; `rest` is what follows the checksum.
+#[must_use]
+pub fn icmp(addresses: Addresses, kind: u8, code: u8, rest: [u8; 4], payload: &[u8]) -> (u8, Vec<u8>) {
+    let mut message = [&[kind, code, 0, 0], &rest[..], payload].concat();
     match addresses {
         // ICMP alone has no pseudo-header.
         Addresses::V4(..) => {
             let sum = checksum(&[&message]);
             message[2..4].copy_from_slice(&sum.to_be_bytes());
+            (1, message)
         }
-        Addresses::V6(..) => fill_checksum(addresses, protocol, &mut message, 2),
+        Addresses::V6(..) => {
+            fill_checksum(addresses, 58, &mut message, 2);
+            (58, message)
+        }
     }
-    (protocol, message)
 }
 
 /// Writes the checksum over pseudo-header and segment (RFC 9293 §3.1, RFC 8200 §8.1) at `at`.

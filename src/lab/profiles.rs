@@ -2,9 +2,17 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "random numbers are cut to the fields they are for")]
 
+mod health;
+mod rocev2;
+mod tcp;
+mod tunnels;
+
 use super::frames::{Frames, check};
-use super::packet::{Addresses, SHORTEST_FRAME, Tag, echo, ethernet, ethernet_to, ethertype, ip, ipv4, ipv6, tcp, udp};
+use super::packet::{
+    self, Addresses, SHORTEST_FRAME, Tag, echo, ethernet, ethernet_to, ethertype, ip, ipv4, ipv6, udp,
+};
 use crate::model::schema::words;
+use tcp::Connections;
 
 words! {
     /// The kinds of traffic that `telegen-lab send --profile` makes.
@@ -25,6 +33,14 @@ words! {
         Flood = "flood",
         /// Packets of `mixed`, cut and with bits flipped.
         Malformed = "malformed",
+        /// VXLAN, Geneve, GRE, IP in IP and MPLS over both IP versions, with both in them.
+        Tunnels = "tunnels",
+        /// RoCEv2: requests, responses, acknowledgements, congestion marks and notifications.
+        Rocev2 = "rocev2",
+        /// TCP connections with retransmissions, reordering, keep-alives, resets and closed windows.
+        TcpHealth = "tcp-health",
+        /// What an operator looks for: ICMP errors, spent TTLs, wrong checksums, marks, casts, runts and jumbo frames, services.
+        Health = "health",
     }
 }
 
@@ -43,13 +59,14 @@ impl Profile {
         let mut random = Random(seed);
         let cycle = if self == Profile::Flood { FLOOD_CYCLE } else { CYCLE };
         let mut frames = Frames::default();
+        let mut connections = Connections::default();
         for index in 0..count.min(cycle) {
-            frames.push(&self.frame(&mut random, index));
+            frames.push(&self.frame(&mut random, &mut connections, index));
         }
         frames
     }
 
-    fn frame(self, random: &mut Random, index: usize) -> Vec<u8> {
+    fn frame(self, random: &mut Random, connections: &mut Connections, index: usize) -> Vec<u8> {
         let flow = Flow::of_rank(1);
         match self {
             Profile::Mixed => mixed(random),
@@ -64,6 +81,10 @@ impl Profile {
                 flow.frame(flow.v4, Transport::Udp, &[], SHORTEST_FRAME)
             }
             Profile::Malformed => malformed(random),
+            Profile::Tunnels => tunnels::frame(random),
+            Profile::Rocev2 => rocev2::frame(random),
+            Profile::TcpHealth => connections.next(random),
+            Profile::Health => health::frame(random),
         }
     }
 }
@@ -127,6 +148,11 @@ impl Flow {
         }
     }
 
+    /// Its addresses of either IP version.
+    fn addresses(self, random: &mut Random) -> Addresses {
+        if random.below(2) == 0 { self.v4 } else { self.v6 }
+    }
+
     /// A frame of exactly `length` bytes, or of as few as its headers need.
     fn frame(self, addresses: Addresses, transport: Transport, tags: &[Tag], length: usize) -> Vec<u8> {
         let (protocol, header) = match transport {
@@ -135,7 +161,7 @@ impl Flow {
         };
         let payload = length.saturating_sub(ETHERNET_HEADER + TAG * tags.len() + ip_header(addresses) + header);
         let segment = match transport {
-            Transport::Tcp => tcp(addresses, self.sport, self.dport, 1, payload),
+            Transport::Tcp => packet::tcp(addresses, self.sport, self.dport, 1, payload),
             Transport::Udp => udp(addresses, self.sport, self.dport, payload),
         };
         let (ethertype, packet) = ip(addresses, protocol, &segment);
@@ -270,9 +296,10 @@ fn malformed(random: &mut Random) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::truth::Truth;
+    use crate::lab::truth::{Truth, View};
     use crate::model::counter::Counter;
-    use crate::model::schema::{EthClass, IpClass};
+    use crate::model::schema::{ErrorKind, EthClass, IpClass};
+    use crate::model::traffic::{Ecn, HealthEvent};
 
     fn truth(profile: Profile, count: usize) -> Truth {
         Truth::of_cycle(&profile.frames(7, count), count as u64)
@@ -280,7 +307,8 @@ mod tests {
 
     #[test]
     fn a_seed_makes_the_same_frames_again_and_another_makes_others() {
-        for profile in [Profile::Mixed, Profile::Ipv6, Profile::Vlan, Profile::Malformed] {
+        let fixed = [Profile::Udp64, Profile::Tcp512, Profile::Jumbo, Profile::Flood];
+        for profile in Profile::ALL.iter().filter(|profile| !fixed.contains(profile)) {
             assert_eq!(profile.frames(1, 500), profile.frames(1, 500), "{profile}");
             assert_ne!(profile.frames(1, 500), profile.frames(2, 500), "{profile}");
         }
@@ -326,6 +354,46 @@ mod tests {
     #[test]
     fn every_packet_of_a_flood_is_a_flow_of_its_own() {
         assert_eq!(truth(Profile::Flood, 100_000).flows.by_key.len(), 100_000);
+    }
+
+    #[test]
+    fn tunnels_of_every_kind_carry_both_ip_versions() {
+        let truth = truth(Profile::Tunnels, 5000);
+        assert!(truth.inner.tunnels.iter().all(|counter| counter.packets > 300), "{:?}", truth.inner.tunnels);
+        assert!(truth.inner.non_ip.packets > 50, "{:?}", truth.inner.non_ip);
+        let ipv6 = truth.flows(View::Inner).by_key.keys().filter(|key| key.src.is_ipv6()).count();
+        assert!(ipv6 > 100 && ipv6 + 100 < truth.flows(View::Inner).by_key.len(), "{ipv6}");
+    }
+
+    #[test]
+    fn rocev2_has_every_operation_and_congestion() {
+        let truth = truth(Profile::Rocev2, 5000);
+        let health = truth.health;
+        assert!(health.rocev2.iter().all(|packets| *packets > 10), "{:?}", health.rocev2);
+        assert_eq!(health.rocev2.iter().sum::<u64>(), 5000);
+        assert!(health.rocev2_ecn[Ecn::Ce as usize] > 100, "{:?}", health.rocev2_ecn);
+    }
+
+    #[test]
+    fn unhealthy_tcp_has_segments_of_every_fate() {
+        let truth = truth(Profile::TcpHealth, 5000);
+        let segments = truth.flows.segments();
+        assert_eq!(segments.tracked, 5000);
+        assert!(segments.retransmitted > 100 && segments.out_of_order > 100, "{segments:?}");
+        let events = |event: HealthEvent| truth.health.events[event as usize];
+        assert!(events(HealthEvent::TcpReset) > 20 && events(HealthEvent::TcpZeroWindow) > 20);
+    }
+
+    #[test]
+    fn unhealthy_traffic_has_every_sign_of_it() {
+        let truth = truth(Profile::Health, 5000);
+        let not_tcp = truth.health.events[HealthEvent::IcmpUnreachable as usize..].iter();
+        assert!(not_tcp.clone().all(|packets| *packets > 20), "{:?}", truth.health.events);
+        assert!(truth.health.cast.iter().chain(&truth.health.ecn).all(|packets| *packets > 100));
+        assert!(truth.health.dscp.iter().all(|packets| *packets > 0), "{:?}", truth.health.dscp);
+        assert!(truth.services.iter().all(|counter| counter.packets > 0), "{:?}", truth.services);
+        assert!(truth.errors[ErrorKind::ChecksumIp as usize] > 20);
+        assert!(truth.fragments_later > 20 && truth.fragments > truth.fragments_later + 20);
     }
 
     #[test]

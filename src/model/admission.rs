@@ -11,9 +11,12 @@ use super::erspan::{Outer, Ready};
 use super::job::{Direction, JobId, JobSpec, ResultDetail, SpanMethod};
 use super::schema::{Reason, Warning};
 use super::settings::Settings;
-use super::world::{Capability, Session, World};
+use super::source_ports::SourcePorts;
+use super::world::{Session, World};
+use hardware::{check_direction, check_sampling};
 pub use session::{MirrorPlan, MirrorTarget};
 
+mod hardware;
 mod session;
 
 /// The pool key that stands for the switch's CPU port.
@@ -49,24 +52,44 @@ fn refuse<T>(reason: Reason, message: String) -> Result<T, Refusal> {
     Err(Refusal { reason, message })
 }
 
-/// The check that comes before the queue: does the port exist?
+/// The check that comes before the queue: do the ports exist?
 ///
 /// # Errors
-/// `unknown_port`, also for a port channel without members.
-pub fn check_port(spec: &JobSpec, world: &World) -> Result<(), Refusal> {
-    let port = &spec.port;
-    match (world.ports.contains_key(port), world.port_channels.get(port)) {
-        (true, _) => Ok(()),
-        (false, Some(members)) if !members.is_empty() => Ok(()),
-        (false, Some(_)) => refuse(
-            Reason::UnknownPort,
-            format!("port: {port} has no members, so there is nothing to observe; add a member or name a port"),
-        ),
-        (false, None) => refuse(
-            Reason::UnknownPort,
-            format!("port: \"{port}\" is neither in PORT nor in PORTCHANNEL of CONFIG_DB; {}", known_ports(world)),
-        ),
+/// `unknown_port`, also for a port channel without members; `invalid_field` for a port that is listed beside its port channel.
+pub fn check_ports(spec: &JobSpec, world: &World) -> Result<(), Refusal> {
+    let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+    for port in spec.ports.names() {
+        let members = match (world.ports.get_key_value(port), world.port_channels.get(port)) {
+            (Some((name, _)), _) => vec![name.as_str()],
+            (None, Some(members)) if !members.is_empty() => members.iter().map(String::as_str).collect(),
+            (None, Some(_)) => {
+                return refuse(
+                    Reason::UnknownPort,
+                    format!("port: {port} has no members, so there is nothing to observe; add a member or name a port"),
+                );
+            }
+            (None, None) => {
+                return refuse(
+                    Reason::UnknownPort,
+                    format!(
+                        "port: \"{port}\" is neither in PORT nor in PORTCHANNEL of CONFIG_DB; {}",
+                        known_ports(world)
+                    ),
+                );
+            }
+        };
+        for member in members {
+            // orchagent refuses such a session (mirrororch.cpp, validateSrcPortList).
+            if let Some(other) = seen.insert(member, port) {
+                let (channel, single) = if other == member { (port, other) } else { (other, member) };
+                return refuse(
+                    Reason::InvalidField,
+                    format!("port: {single} is a member of {channel}, and both are listed; name one of them"),
+                );
+            }
+        }
     }
+    Ok(())
 }
 
 /// The checks behind the queue: capability, conflict, pool, tap, memory.
@@ -86,15 +109,16 @@ pub fn plan(
 ) -> Result<Plan, Refusal> {
     let mut sessions = world.sessions.clone();
     sessions.extend(taken.iter().map(|(name, session)| (name.clone(), session.clone())));
+    check_sampling(spec, world)?;
     let (mirror, netdev, hooks) = match spec.span_method {
         SpanMethod::Span => {
-            check_capability(spec.direction, world, settings)?;
+            check_direction(spec.direction, world, settings)?;
             let session = check_conflict(id, spec, &sessions, world)?;
             let (port, netdev) = lease_port(spec, world, settings, &sessions)?;
             (Some(mirror(session, spec, MirrorTarget::Port(port))), netdev, Direction::Ingress)
         }
         SpanMethod::Erspan => {
-            check_capability(spec.direction, world, settings)?;
+            check_direction(spec.direction, world, settings)?;
             let ready = settings.erspan.ready();
             let ready = ready.map_err(|message| Refusal { reason: Reason::MirrorUnsupported, message })?;
             let session = check_conflict(id, spec, &sessions, world)?;
@@ -102,7 +126,7 @@ pub fn plan(
             let target = MirrorTarget::Tunnel(tunnel);
             (Some(mirror(session, spec, target)), ready.netdev.to_owned(), Direction::Ingress)
         }
-        SpanMethod::None => (None, spec.port.clone(), spec.direction),
+        SpanMethod::None => (None, spec.ports.to_string(), spec.direction),
     };
     if !world.netdevs.contains(&netdev) {
         return refuse(Reason::TapMissing, format!("the network device {netdev}, to be tapped, is not on this host"));
@@ -122,13 +146,20 @@ pub fn plan(
             ),
         );
     }
-    let source_ports = world.expand(&spec.port);
+    let source_ports = world.expand(spec.ports.names());
     let warnings = warnings(spec, world, mirror.as_ref(), &source_ports);
     Ok(Plan { mirror, netdev, hooks, source_ports, memory_bytes, warnings })
 }
 
 fn mirror(session: String, spec: &JobSpec, target: MirrorTarget) -> MirrorPlan {
-    MirrorPlan { session, src_port: spec.port.clone(), target, direction: spec.direction }
+    MirrorPlan {
+        session,
+        sources: spec.ports.clone(),
+        target,
+        direction: spec.direction,
+        sample_rate: spec.mirror_sample_rate,
+        truncate: spec.mirror_truncate,
+    }
 }
 
 /// The name of the job's session, if no session is in its way.
@@ -147,7 +178,7 @@ fn check_conflict(
             ),
         );
     }
-    if let Some((name, port)) = conflict(&spec.port, spec.direction, sessions, world) {
+    if let Some((name, port)) = conflict(&spec.ports, spec.direction, sessions, world) {
         return refuse(
             Reason::MirrorConflict,
             format!(
@@ -158,39 +189,20 @@ fn check_conflict(
     Ok(session)
 }
 
-/// Old releases abort orchagent on what the SAI refuses, so an unconfirmed egress is not tried unasked.
-fn check_capability(direction: Direction, world: &World, settings: &Settings) -> Result<(), Refusal> {
-    let Capability { ingress_mirror: ingress, egress_mirror: egress } = world.capability;
-    let possible = match direction {
-        Direction::Ingress => ingress != Some(false),
-        Direction::Egress => egress == Some(true),
-        Direction::Both => ingress != Some(false) && egress == Some(true),
-    };
-    if possible || settings.allow_unprobed {
-        return Ok(());
-    }
-    refuse(
-        Reason::MirrorUnsupported,
-        format!(
-            "direction: SWITCH_CAPABILITY of this switch does not confirm mirroring of {direction} traffic; use another direction, or set allow_unprobed in TELEGEN|global if you know that it works here"
-        ),
-    )
-}
-
-/// The first session that a session on `port` would overlap, and the port they would share.
+/// The first session that a session on `ports` would overlap, and the port they would share.
 #[must_use]
 pub fn conflict(
-    port: &str,
+    ports: &SourcePorts,
     direction: Direction,
     sessions: &BTreeMap<String, Session>,
     world: &World,
 ) -> Option<(String, String)> {
-    let ours = world.expand(port);
+    let ours = world.expand(ports.names());
     for (name, session) in sessions {
         if let Some(shared) = session.dst_port.as_ref().filter(|dst| ours.contains(*dst)) {
             return Some((name.clone(), shared.clone()));
         }
-        let theirs: BTreeSet<String> = session.src_ports.iter().flat_map(|src| world.expand(src)).collect();
+        let theirs: BTreeSet<String> = world.expand(session.src_ports.iter().map(String::as_str));
         let same_direction = overlaps(direction, session.direction.unwrap_or(Direction::Both));
         if let Some(shared) = ours.intersection(&theirs).next().filter(|_| same_direction) {
             return Some((name.clone(), shared.clone()));
@@ -211,7 +223,7 @@ pub enum Intruder {
 /// The session of somebody else that is in the way of `mirror`.
 #[must_use]
 pub fn intruder(mirror: &MirrorPlan, foreign: &BTreeMap<String, Session>, world: &World) -> Option<Intruder> {
-    if let Some((name, _)) = conflict(&mirror.src_port, mirror.direction, foreign, world) {
+    if let Some((name, _)) = conflict(&mirror.sources, mirror.direction, foreign, world) {
         return Some(Intruder::OverOurs(name));
     }
     match &mirror.target {
@@ -280,7 +292,7 @@ fn unusable(port: &str, spec: &JobSpec, world: &World, sessions: &BTreeMap<Strin
     if !world.ports.contains_key(port) {
         return Some("is not in PORT".to_owned());
     }
-    if world.expand(&spec.port).contains(port) {
+    if world.expand(spec.ports.names()).contains(port) {
         return Some("is the port to be observed".to_owned());
     }
     if world.vlan_members.contains(port) {
@@ -319,9 +331,13 @@ fn warnings(
     if destination_mbps.is_some_and(|mbps| mbps < source_mbps) {
         warnings.insert(Warning::Oversubscribed);
     }
-    // MirrorOrch::updateLagMember looks for the name of the LAG that changed within the session's src_port.
-    let within_ours = |name: &String| *name != spec.port && spec.port.contains(name.as_str());
-    if world.port_channels.contains_key(&spec.port) && world.port_channels.keys().any(within_ours) {
+    // MirrorOrch::updateLagMember looks for the name of the LAG that changed within the session's src_port, the whole text of it.
+    let text = spec.ports.as_str();
+    let is_listed = |name: &str| spec.ports.names().any(|listed| listed == name);
+    let within_ours = |name: &String| !is_listed(name) && text.contains(name.as_str());
+    if spec.ports.names().any(|port| world.port_channels.contains_key(port))
+        && world.port_channels.keys().any(within_ours)
+    {
         warnings.insert(Warning::LagPrefix);
     }
     warnings

@@ -13,9 +13,9 @@ use jiff::{SignedDuration, Timestamp};
 use siphasher::sip::SipHasher24;
 
 use super::job::{Direction, JobSpec, ResultDetail};
-use super::report::{Detail, FlowRow, Flows, Results};
+use super::report::{Detail, Estimate, FlowRow, Flows, Results, Thinning};
 use super::sample::{Counter, Flow, FlowTable, Sample};
-use super::schema::{HistogramName, Warning};
+use super::schema::{ErrorKind, HistogramName, Warning};
 
 /// The port's counter grew by this much …
 const NO_COPIES_PACKETS: u64 = 100;
@@ -143,7 +143,9 @@ impl Aggregator {
             return None;
         };
         let grown = grown(&baseline.poll, &now.poll, self.spec.direction).unwrap_or(0);
-        if grown >= NO_COPIES_PACKETS && now.at >= since + NO_COPIES_WINDOW {
+        // The session makes a copy of 1 in so many, and it takes as many packets more until one would be expected.
+        let enough = NO_COPIES_PACKETS * u64::from(self.spec.mirror_factor().get());
+        if grown >= enough && now.at >= since + NO_COPIES_WINDOW {
             return Some(Warning::NoCopies);
         }
         if now.at >= baseline.at + NO_COPIES_WINDOW {
@@ -156,7 +158,7 @@ impl Aggregator {
     #[must_use]
     pub fn results(&self) -> Option<Results> {
         let (sample, wall) = self.last.as_ref()?;
-        let coverage = self.coverage();
+        let (coverage, thinning) = (self.coverage(), self.thinning());
         Some(Results {
             updated_at: *wall,
             window: Duration::from_nanos(sample.taken_at_ns.saturating_sub(self.opened_ns)),
@@ -170,14 +172,17 @@ impl Aggregator {
             coverage: coverage.and_then(|(_, coverage)| coverage),
             eth: sample.eth,
             ip: sample.ip,
-            errors: sample.errors,
+            errors: self.errors(sample),
             fragments: sample.fragments,
             fragments_later: sample.fragments_later,
             services: sample.services,
             health: sample.health.clone(),
             inner: sample.inner.clone(),
-            segments: sample.segments,
+            // Of a sampled or cut mirror, segments and gaps are missing that were never lost.
+            segments: sample.segments.filter(|_| thinning.is_none()),
             copies: sample.copies,
+            thinning,
+            estimate: self.estimate(sample.total),
         })
     }
 
@@ -187,7 +192,8 @@ impl Aggregator {
         self.detail.clone()
     }
 
-    /// Port packets between the first and the last poll, and the share of them that was delivered (none if there were none).
+    /// Port packets between the first and the last poll, and the share that was delivered of the copies that the session should have made of
+    /// them (none if there were none).
     fn coverage(&self) -> Option<(u64, Option<f64>)> {
         if self.coverage_lost {
             return None;
@@ -195,18 +201,48 @@ impl Aggregator {
         let (first, last) = (self.first_poll.as_ref()?, self.last_poll.as_ref()?);
         let port_packets = grown(&first.poll, &last.poll, self.spec.direction)?;
         let delivered = last.delivered.saturating_sub(first.delivered);
-        Some((port_packets, (port_packets > 0).then(|| float(delivered) / float(port_packets))))
+        let expected = float(port_packets) / f64::from(self.spec.mirror_factor().get());
+        Some((port_packets, (port_packets > 0).then(|| float(delivered) / expected)))
+    }
+
+    fn thinning(&self) -> Option<Thinning> {
+        let (sample_rate, truncate) = (self.spec.mirror_factor().get(), self.spec.mirror_truncate);
+        (sample_rate > 1 || truncate.is_some()).then_some(Thinning { sample_rate, truncate })
+    }
+
+    fn estimate(&self, total: Counter) -> Option<Estimate> {
+        let rate = u64::from(self.spec.mirror_sample_rate?.get());
+        Some(Estimate {
+            packets: total.packets * rate,
+            bytes: self.spec.mirror_truncate.is_none().then_some(total.bytes * rate),
+            packets_err95: packets_err95(total.packets, 0, rate),
+        })
+    }
+
+    /// Where copies are cut, that a header ends early or contradicts the length is the mirror's doing: it is not counted.
+    fn errors(&self, sample: &Sample) -> [u64; ErrorKind::COUNT] {
+        let mut errors = sample.errors;
+        if self.spec.mirror_truncate.is_some() {
+            for kind in
+                [ErrorKind::TruncatedEth, ErrorKind::TruncatedIp, ErrorKind::TruncatedL4, ErrorKind::MalformedIp]
+            {
+                errors[kind as usize] = 0;
+            }
+        }
+        errors
     }
 
     fn detail(&self, sample: &Sample, wall: Timestamp) -> Detail {
+        // Copies of a sampled mirror follow each other at another distance than the packets did.
+        let interarrival = self.spec.mirror_sample_rate.is_none();
+        let interarrival = interarrival.then(|| (HistogramName::Interarrival, sample.interarrival.clone()));
+        let sizes = (HistogramName::PacketSize, sample.packet_size.clone());
         Detail {
             updated_at: wall,
-            sample_rate: self.spec.sample_rate.get(),
+            sample_rate: self.spec.analysis_factor().get(),
+            mirror_sample_rate: self.spec.mirror_factor().get(),
             flows: sample.flows.as_ref().map(|table| self.flows(table, sample.taken_at_ns, wall)),
-            histograms: vec![
-                (HistogramName::PacketSize, sample.packet_size.clone()),
-                (HistogramName::Interarrival, sample.interarrival.clone()),
-            ],
+            histograms: std::iter::once(sizes).chain(interarrival).collect(),
         }
     }
 
@@ -227,7 +263,7 @@ impl Aggregator {
     }
 
     fn flow_row(&self, flow: &Flow, taken_at_ns: u64, wall: Timestamp) -> FlowRow {
-        let rate = u64::from(self.spec.sample_rate.get());
+        let rate = u64::from(self.spec.analysis_factor().get());
         let ago = |seen_ns: u64| wall - SignedDuration::from_nanos(signed(taken_at_ns.saturating_sub(seen_ns)));
         FlowRow {
             src: self.address(flow.key.src),
@@ -262,6 +298,7 @@ impl Aggregator {
 
 /// Half the width of the 95 % interval of a flow's packets when 1 of `rate` was analysed and `analysed` of them were its.
 ///
+/// `rate` is of sampling by the mirror and by the tap together: two independent choices, 1 of N and 1 of M, are one of 1 in NM.
 /// Sampling: 1.96 standard deviations of the binomial estimate, `sqrt(c (1 - 1/N))` analysed packets (the sFlow rule
 /// `196 sqrt(1/c) %` with the factor for small N, so that it is 0 where every packet is analysed). `base` analysed packets that the
 /// flow may have had before it entered the table are added whole.

@@ -15,6 +15,7 @@ use super::filter::{Dscp, Filter, PortRange, PortRanges, VlanId};
 use super::limits::{self, JOB_ID_MAX_CHARS};
 use super::schema::{JobField, Reason, SESSION_PREFIX, words};
 use super::settings::Settings;
+use super::source_ports::SourcePorts;
 use super::value::{FieldError, Reader, ip_protocol_name, items, printable};
 
 /// A row's fields as they stand in Redis.
@@ -103,8 +104,8 @@ impl fmt::Display for JobId {
 /// What one job is to observe, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobSpec {
-    /// A PORT or PORTCHANNEL name; whether it exists is not known here.
-    pub port: String,
+    /// PORTs and PORTCHANNELs; whether they exist is not known here.
+    pub ports: SourcePorts,
     /// Which of the port's traffic.
     pub direction: Direction,
     /// How it reaches the tap.
@@ -113,6 +114,10 @@ pub struct JobSpec {
     pub duration: Duration,
     /// 1 of this many packets is analysed.
     pub sample_rate: NonZeroU32,
+    /// The ASIC copies 1 of this many packets; `None`: every one.
+    pub mirror_sample_rate: Option<NonZeroU32>,
+    /// The ASIC cuts copies to this many bytes; `None`: they stay whole.
+    pub mirror_truncate: Option<u16>,
     /// Which packets count.
     pub filter: Filter,
     /// Whether it looks into tunnels: filter and flows then speak of what is inside of them, where there is something.
@@ -146,8 +151,8 @@ impl JobSpec {
                 message: message.to_owned(),
             });
         };
-        Ok(JobSpec {
-            port: reader(JobField::Port).text(port)?,
+        let spec = JobSpec {
+            ports: reader(JobField::Port).ports(port)?,
             direction: row.word(JobField::Direction, Direction::from_word)?.unwrap_or(Direction::Ingress),
             span_method: row.word(JobField::SpanMethod, SpanMethod::from_word)?.unwrap_or(settings.span_method),
             duration: row
@@ -157,6 +162,10 @@ impl JobSpec {
                 .one(JobField::SampleRate, |reader, text| reader.integer(text))?
                 .and_then(NonZeroU32::new)
                 .unwrap_or(settings.default_sample_rate),
+            mirror_sample_rate: row
+                .one(JobField::MirrorSampleRate, |reader, text| reader.integer(text))?
+                .and_then(NonZeroU32::new),
+            mirror_truncate: row.one(JobField::MirrorTruncate, |reader, text| reader.integer(text))?,
             filter: row.filter()?,
             inner: row.one(JobField::Inner, |reader, text| reader.boolean(text))?.unwrap_or(false),
             result_detail: row.word(JobField::ResultDetail, ResultDetail::from_word)?.unwrap_or(ResultDetail::Flows),
@@ -165,7 +174,45 @@ impl JobSpec {
             expires_at: row.one(JobField::ExpiresAt, |reader, text| reader.timestamp(text))?,
             description: row.one(JobField::Description, |reader, text| reader.text(text))?,
             owner: row.one(JobField::Owner, |reader, text| reader.text(text))?,
-        })
+        };
+        spec.check_together()?;
+        Ok(spec)
+    }
+
+    /// What no field says alone.
+    fn check_together(&self) -> Result<(), FieldError> {
+        let refuse = |field: JobField, message: String| {
+            Err(FieldError { reason: Reason::InvalidField, field: field.to_string(), message })
+        };
+        if self.span_method == SpanMethod::None && self.ports.only().is_none() {
+            let message = format!(
+                "port: span_method none taps the one network device of a port, and \"{}\" are several; give one port, or another span_method",
+                self.ports
+            );
+            return refuse(JobField::Port, message);
+        }
+        if self.sample_rate.checked_mul(self.mirror_factor()).is_none() {
+            let message = format!(
+                "mirror_sample_rate: {} times the sample_rate of {} is more than 4294967295; give smaller ones",
+                self.mirror_factor(),
+                self.sample_rate
+            );
+            return refuse(JobField::MirrorSampleRate, message);
+        }
+        Ok(())
+    }
+
+    /// Each copy stands for this many packets of the port.
+    #[must_use]
+    pub fn mirror_factor(&self) -> NonZeroU32 {
+        self.mirror_sample_rate.unwrap_or(NonZeroU32::MIN)
+    }
+
+    /// Each analysed packet stands for this many of the port: what the mirror and the tap leave out, together.
+    #[must_use]
+    pub fn analysis_factor(&self) -> NonZeroU32 {
+        // `check_together` has seen to it that there is a product.
+        self.sample_rate.saturating_mul(self.mirror_factor())
     }
 
     /// Every field that has a value, in its canonical form and the order of [`JobField::ALL`].
@@ -177,11 +224,13 @@ impl JobSpec {
     fn field(&self, field: JobField) -> Option<String> {
         let filter = &self.filter;
         match field {
-            JobField::Port => Some(self.port.clone()),
+            JobField::Port => Some(self.ports.to_string()),
             JobField::Direction => Some(self.direction.to_string()),
             JobField::SpanMethod => Some(self.span_method.to_string()),
             JobField::Duration => Some(self.duration.as_secs().to_string()),
             JobField::SampleRate => Some(self.sample_rate.to_string()),
+            JobField::MirrorSampleRate => self.mirror_sample_rate.map(|rate| rate.to_string()),
+            JobField::MirrorTruncate => self.mirror_truncate.map(|bytes| bytes.to_string()),
             JobField::Vlan => filter.vlan.map(|vlan| vlan.get().to_string()),
             JobField::IpProto => joined(filter.ip_protos.iter().map(|number| ip_protocol_name(*number))),
             JobField::L4Sport => joined(filter.l4_sports.iter().copied().map(port_range)),

@@ -16,8 +16,9 @@ pub const JOBS_MAX: usize = 2;
 /// What a value looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The name of a PORT or PORTCHANNEL.
-    PortName,
+    /// Names of PORTs and PORTCHANNELs, up to `source_ports::SOURCE_PORTS_MAX`, with commas between: one plain field, as MIRROR_SESSION has its
+    /// `src_port`, and no list of CONFIG_DB.
+    PortNames,
     /// A decimal integer in `min..=max`.
     Integer {
         /// Smallest accepted value.
@@ -89,6 +90,10 @@ pub struct Rule<F> {
 
 const DURATION_SEC: Kind = Kind::Integer { min: 1, max: 86_400 };
 const SAMPLE_RATE: Kind = Kind::Integer { min: 1, max: 1_000_000 };
+/// sonic-mirror-session.yang begins at 2; the end is that of sonic-sflow.yang, because both rates are of the same SAI object (SAMPLEPACKET).
+const MIRROR_SAMPLE_RATE: Kind = Kind::Integer { min: 2, max: 8_388_608 };
+/// sonic-mirror-session.yang `truncate_size`.
+const MIRROR_TRUNCATE: Kind = Kind::Integer { min: 64, max: 9_216 };
 const DSCP: Kind = Kind::Integer { min: 0, max: 63 };
 const FREE_TEXT: Kind = Kind::Text { max_chars: 128 };
 const SPAN_METHODS: Kind = Kind::Word { accepted: &["span", "erspan", "none"], reserved: &["psample", "acl_copy"] };
@@ -103,7 +108,7 @@ const fn list<F>(field: F, kind: Kind, max_items: usize) -> Rule<F> {
 
 /// The fields of a job row, in the order of [`JobField::ALL`].
 pub const JOB: [Rule<JobField>; JobField::COUNT] = [
-    one(JobField::Port, Kind::PortName, Default::Required),
+    one(JobField::Port, Kind::PortNames, Default::Required),
     one(
         JobField::Direction,
         Kind::Word { accepted: &["ingress", "egress", "both"], reserved: &[] },
@@ -112,6 +117,8 @@ pub const JOB: [Rule<JobField>; JobField::COUNT] = [
     one(JobField::SpanMethod, SPAN_METHODS, Default::Setting(SettingField::SpanMethod)),
     one(JobField::Duration, DURATION_SEC, Default::Setting(SettingField::DefaultDuration)),
     one(JobField::SampleRate, SAMPLE_RATE, Default::Setting(SettingField::DefaultSampleRate)),
+    one(JobField::MirrorSampleRate, MIRROR_SAMPLE_RATE, Default::Absent),
+    one(JobField::MirrorTruncate, MIRROR_TRUNCATE, Default::Absent),
     one(JobField::Vlan, Kind::Integer { min: 1, max: 4094 }, Default::Absent),
     list(JobField::IpProto, Kind::IpProtocol, 256),
     list(JobField::L4Sport, Kind::PortRange, MAX_PORT_RANGES),
@@ -155,6 +162,7 @@ pub const SETTINGS: [Rule<SettingField>; SettingField::COUNT] = [
     one(SettingField::CpuLimit, Kind::Integer { min: 1, max: 100 }, Default::Value("20")),
     one(SettingField::MemoryLimit, Kind::Integer { min: 1, max: 1_024 }, Default::Value("64")),
     one(SettingField::AllowUnprobed, Kind::Boolean, Default::Value("false")),
+    one(SettingField::ProbeSwitch, Kind::Boolean, Default::Value("true")),
     list(SettingField::ErspanSrcIp, Kind::Prefix, SOURCES_MAX),
     one(SettingField::ErspanDstIp, Kind::IpAddress, Default::Absent),
     one(SettingField::ErspanNetdev, Kind::Netdev, Default::Absent),
@@ -184,19 +192,6 @@ pub const fn job(field: JobField) -> &'static Rule<JobField> {
 #[must_use]
 pub const fn setting(field: SettingField) -> &'static Rule<SettingField> {
     &SETTINGS[field as usize]
-}
-
-/// The default of a job field as text: through the setting it names, where it names one. `None` if it has none.
-#[must_use]
-pub const fn job_default(field: JobField) -> Option<&'static str> {
-    match job(field).default {
-        Default::Value(value) => Some(value),
-        Default::Setting(setting_field) => match setting(setting_field).default {
-            Default::Value(value) => Some(value),
-            Default::Required | Default::Absent | Default::Setting(_) => None,
-        },
-        Default::Required | Default::Absent => None,
-    }
 }
 
 #[cfg(test)]

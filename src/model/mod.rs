@@ -1,5 +1,6 @@
 //! Pure: jobs, the supervisor, samples, reports. No I/O and no clock: time comes in as a value.
 
+pub mod ability;
 pub mod admission;
 pub mod aggregate;
 pub mod counter;
@@ -13,6 +14,7 @@ pub mod sample;
 pub mod schema;
 pub mod seed_variables;
 pub mod settings;
+pub mod source_ports;
 pub mod status;
 pub mod supervisor;
 pub mod traffic;

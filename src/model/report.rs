@@ -79,9 +79,46 @@ pub struct Results {
     pub segments: Option<Segments>,
     /// Of the copies themselves; `None` if they do not come encapsulated.
     pub copies: Option<Copies>,
+    /// What the ASIC leaves out of the copies; `None`: it copies every packet whole.
+    pub thinning: Option<Thinning>,
+    /// What `total` lets one say of the port's packets; `None` where each of them is copied, and `total` says it.
+    pub estimate: Option<Estimate>,
+}
+
+/// What a mirror session leaves out before the tap sees anything. Every count in [`Results`] is of the copies, as they arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thinning {
+    /// 1 of this many packets is copied; 1: every one.
+    pub sample_rate: u32,
+    /// Copies are cut to this many bytes: bytes and lengths are of what is left, and where a header ends early nobody can tell the cut from a
+    /// fault of the packet's own.
+    pub truncate: Option<u16>,
+}
+
+/// The port's packets, estimated from a sampled mirror.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    /// Packets that passed the filters.
+    pub packets: u64,
+    /// Their bytes; `None` where the copies are cut.
+    pub bytes: Option<u64>,
+    /// Half the width of the 95 % interval around `packets`.
+    pub packets_err95: u64,
 }
 
 impl Results {
+    /// Each analysed packet stands for this many of the port: what mirror and tap leave out, together.
+    #[must_use]
+    pub fn analysis_factor(&self) -> u64 {
+        u64::from(self.sample_rate) * self.thinning.map_or(1, |thinning| u64::from(thinning.sample_rate))
+    }
+
+    /// Packets that passed the filters: counted, or estimated where the mirror is sampled.
+    #[must_use]
+    pub fn packets_of_port(&self) -> u64 {
+        self.estimate.map_or(self.total.packets, |estimate| estimate.packets)
+    }
+
     /// Nothing counted, and nothing measured that need not be.
     #[must_use]
     pub fn empty(updated_at: Timestamp) -> Results {
@@ -106,6 +143,8 @@ impl Results {
             inner: None,
             segments: None,
             copies: None,
+            thinning: None,
+            estimate: None,
         }
     }
 }
@@ -116,8 +155,10 @@ impl Results {
 pub struct Detail {
     /// When the tap was read.
     pub updated_at: Timestamp,
-    /// 1 of this many packets was analysed.
+    /// 1 of this many packets of the port was analysed: what mirror and tap leave out, together.
     pub sample_rate: u32,
+    /// 1 of this many was copied.
+    pub mirror_sample_rate: u32,
     /// The largest flows by estimated packets, at most `topk_flows`; `None` with `result_detail` `summary`.
     pub flows: Option<Flows>,
     /// Every histogram the job keeps.
@@ -129,7 +170,7 @@ impl Detail {
     #[must_use]
     pub fn rate_of(&self, name: HistogramName) -> u32 {
         match name {
-            HistogramName::PacketSize => 1,
+            HistogramName::PacketSize => self.mirror_sample_rate,
             HistogramName::Interarrival => self.sample_rate.max(INTERARRIVAL_RATE.get()),
         }
     }
@@ -201,7 +242,7 @@ pub struct DaemonInfo {
     /// The switch.
     pub device: Device,
     /// What this host and switch can do, by field name of TELEGEN_DAEMON_TABLE.
-    pub capabilities: BTreeMap<&'static str, String>,
+    pub capabilities: BTreeMap<String, String>,
     /// What of `TELEGEN|global` could not be taken.
     pub settings_errors: Vec<String>,
 }

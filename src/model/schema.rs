@@ -59,6 +59,8 @@ pub mod config_db {
     pub const MIRROR_PORT_NETDEV: &str = "netdev";
     /// SONiC's mirror sessions; ours are named [`super::SESSION_PREFIX`] + job id.
     pub const MIRROR_SESSION: &str = "MIRROR_SESSION";
+    /// SONiC's policers.
+    pub const POLICER: &str = "POLICER";
     /// SONiC's front-panel ports.
     pub const PORT: &str = "PORT";
     /// SONiC's link aggregation groups.
@@ -69,6 +71,10 @@ pub mod config_db {
     pub const VLAN_MEMBER: &str = "VLAN_MEMBER";
     /// Layer-3 interfaces, `INTERFACE|Ethernet0` and `INTERFACE|Ethernet0|10.0.0.1/31`.
     pub const INTERFACE: &str = "INTERFACE";
+    /// How much each component logs, and where to: `LOGLEVEL`, `LOGOUTPUT`.
+    pub const LOGGER: &str = "LOGGER";
+    /// SONiC's features, [`super::FEATURE_NAME`] among them if it was installed as one.
+    pub const FEATURE: &str = "FEATURE";
     /// Identity of the switch, key `localhost`.
     pub const DEVICE_METADATA: &str = "DEVICE_METADATA";
 }
@@ -79,6 +85,8 @@ pub mod appl_db {
     pub const JOB: &str = "TELEGEN_JOB_TABLE";
     /// SONiC's port state: `oper_status`, `speed`, `alias`.
     pub const PORT: &str = "PORT_TABLE";
+    /// The ports that sFlow samples, as sflowmgrd tells orchagent: `admin_state`.
+    pub const SFLOW_SESSION: &str = "SFLOW_SESSION_TABLE";
 }
 
 /// STATE_DB tables.
@@ -97,6 +105,8 @@ pub mod state_db {
     pub const DAEMON_KEY: &str = "localhost";
     /// orchagent's word on mirror sessions: `status` is `active` or `inactive`.
     pub const MIRROR_SESSION: &str = "MIRROR_SESSION_TABLE";
+    /// Whether features are up.
+    pub const FEATURE: &str = "FEATURE";
     /// What the switch's SAI says it can do, key `switch`.
     pub const SWITCH_CAPABILITY: &str = "SWITCH_CAPABILITY";
 }
@@ -117,6 +127,12 @@ pub mod counters_db {
     pub const OUT_NON_UCAST: &str = "SAI_PORT_STAT_IF_OUT_NON_UCAST_PKTS";
 }
 
+/// The daemon's component in `LOGGER`, and the tag of its lines in the system log.
+pub const LOGGER_COMPONENT: &str = "telegen-sonic";
+
+/// The name of the feature, of its container and of its service.
+pub const FEATURE_NAME: &str = "telegen";
+
 /// Names of our mirror sessions begin with this; others are never touched.
 pub const SESSION_PREFIX: &str = "telegen_";
 
@@ -124,8 +140,9 @@ words! {
     /// Fields of a job row, in the order in which they are shown.
     JobField {
         Port = "port", Direction = "direction", SpanMethod = "span_method", Duration = "duration", SampleRate = "sample_rate",
-        Vlan = "vlan", IpProto = "ip_proto", L4Sport = "l4_sport", L4Dport = "l4_dport", SrcCidr = "src_cidr", DstCidr = "dst_cidr",
-        Dscp = "dscp", Inner = "inner", ResultDetail = "result_detail", OtlpExport = "otlp_export", Anonymize = "anonymize",
+        MirrorSampleRate = "mirror_sample_rate", MirrorTruncate = "mirror_truncate", Vlan = "vlan", IpProto = "ip_proto",
+        L4Sport = "l4_sport", L4Dport = "l4_dport", SrcCidr = "src_cidr", DstCidr = "dst_cidr", Dscp = "dscp",
+        Inner = "inner", ResultDetail = "result_detail", OtlpExport = "otlp_export", Anonymize = "anonymize",
         ExpiresAt = "expires_at", Description = "description", Owner = "owner",
     }
 }
@@ -159,7 +176,7 @@ words! {
         RunSavedJobs = "run_saved_jobs", DefaultDuration = "default_duration", DefaultSampleRate = "default_sample_rate",
         SpanMethod = "span_method", TopkFlows = "topk_flows", StateFlows = "state_flows", ResultInterval = "result_interval",
         FlowInterval = "flow_interval", ResultRetention = "result_retention", CpuLimit = "cpu_limit", MemoryLimit = "memory_limit",
-        AllowUnprobed = "allow_unprobed", ErspanSrcIp = "erspan_src_ip", ErspanDstIp = "erspan_dst_ip", ErspanNetdev = "erspan_netdev",
+        AllowUnprobed = "allow_unprobed", ProbeSwitch = "probe_switch", ErspanSrcIp = "erspan_src_ip", ErspanDstIp = "erspan_dst_ip", ErspanNetdev = "erspan_netdev",
         ErspanGreType = "erspan_gre_type", ErspanDscp = "erspan_dscp", ErspanTtl = "erspan_ttl", OtlpEndpoint = "otlp_endpoint",
         OtlpProtocol = "otlp_protocol", ExportInterval = "export_interval", RestListen = "rest_listen", RestCert = "rest_cert",
         RestKey = "rest_key", RestClientCa = "rest_client_ca",
@@ -224,7 +241,8 @@ words! {
         WindowSec = "window_sec", PacketsDelivered = "packets_delivered", BytesDelivered = "bytes_delivered", PacketsTotal = "packets_total",
         BytesTotal = "bytes_total", PacketsAnalysed = "packets_analysed", SampleRate = "sample_rate", Pps = "pps", Bps = "bps",
         PortPackets = "port_packets", Coverage = "coverage", Fragments = "fragments", FragmentsLater = "fragments_later",
-        FlowsSeen = "flows_seen", FlowsEvicted = "flows_evicted", UpdatedAt = "updated_at",
+        FlowsSeen = "flows_seen", FlowsEvicted = "flows_evicted", MirrorSampleRate = "mirror_sample_rate", MirrorTruncate = "mirror_truncate",
+        PacketsEst = "packets_est", BytesEst = "bytes_est", PacketsErr95 = "packets_err95", UpdatedAt = "updated_at",
         TcpTracked = "tcp_tracked", TcpUntracked = "tcp_untracked", TcpRetransmitted = "tcp_retransmitted", TcpOutOfOrder = "tcp_out_of_order",
         CopiesLost = "copies_lost", CopiesUnreadable = "copies_unreadable",
         FlowsDistinctEst = "flows_distinct_est", FlowsDistinctErr95 = "flows_distinct_err95",

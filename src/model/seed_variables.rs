@@ -17,21 +17,34 @@ pub const VARIABLES: [(&str, SettingField); 5] = [
     ("TELEGEN_ERSPAN_TOS", SettingField::ErspanDscp),
 ];
 
-/// Parses the row, with the variables for what it does not say. A variable that cannot be taken is reported by its name.
-pub fn settings(row: &Fields, variable: impl Fn(&str) -> Option<String>) -> (Settings, Vec<FieldError>) {
-    let mut fields = row.clone();
-    let mut errors = Vec::new();
-    for (name, field) in VARIABLES {
-        let in_row = row.contains_key(field.as_str()) || field.is_list() && row.contains_key(&format!("{field}@"));
-        let Some(text) = variable(name).filter(|_| !in_row) else { continue };
-        match value(name, field, &text) {
-            Ok(value) => drop(fields.insert(field.to_string(), value)),
-            Err(error) => errors.push(error),
-        }
+/// What of them is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Variables(Vec<(&'static str, SettingField, String)>);
+
+impl Variables {
+    /// Those that `variable` knows.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Variables {
+        let known = VARIABLES.iter().filter_map(|(name, field)| Some((*name, *field, variable(name)?)));
+        Variables(known.collect())
     }
-    let (settings, of_row) = Settings::parse(&fields);
-    errors.extend(of_row);
-    (settings, errors)
+
+    /// Parses the row, with the variables for what it does not say. A variable that cannot be taken is reported by its name.
+    #[must_use]
+    pub fn settings(&self, row: &Fields) -> (Settings, Vec<FieldError>) {
+        let mut fields = row.clone();
+        let mut errors = Vec::new();
+        for (name, field, text) in &self.0 {
+            let in_row = row.contains_key(field.as_str()) || field.is_list() && row.contains_key(&format!("{field}@"));
+            match value(name, *field, text) {
+                _ if in_row => {}
+                Ok(value) => drop(fields.insert(field.to_string(), value)),
+                Err(error) => errors.push(error),
+            }
+        }
+        let (settings, of_row) = Settings::parse(&fields);
+        errors.extend(of_row);
+        (settings, errors)
+    }
 }
 
 /// The variable's value in the setting's terms.
@@ -70,7 +83,7 @@ mod tests {
         let row = row.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let variable =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
-        let (settings, errors) = settings(&row, variable);
+        let (settings, errors) = Variables::read(variable).settings(&row);
         (settings, errors.iter().map(ToString::to_string).collect())
     }
 

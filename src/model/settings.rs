@@ -57,6 +57,8 @@ pub struct Settings {
     pub memory_limit_bytes: u64,
     /// Whether directions that the switch does not confirm are tried.
     pub allow_unprobed: bool,
+    /// Whether the daemon finds out by trying what the switch's tables do not say.
+    pub probe_switch: bool,
     /// ERSPAN parameters.
     pub erspan: Erspan,
     /// `host:port` or URL of the collector; `None` where only the default applies and an `OTEL_*` variable may win.
@@ -94,6 +96,7 @@ impl Settings {
             cpu_limit_percent: row.integer(SettingField::CpuLimit),
             memory_limit_bytes: row.integer::<u64>(SettingField::MemoryLimit) << 20,
             allow_unprobed: row.boolean(SettingField::AllowUnprobed),
+            probe_switch: row.boolean(SettingField::ProbeSwitch),
             erspan: row.erspan(),
             otlp_endpoint: row.given(SettingField::OtlpEndpoint, |reader, text| reader.text(text)),
             otlp_protocol: row

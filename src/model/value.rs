@@ -13,6 +13,7 @@ use super::erspan::GreType;
 use super::filter::PortRange;
 use super::limits::{Kind, Rule};
 use super::schema::{IpClass, Reason};
+use super::source_ports::{SOURCE_PORTS_MAX, SourcePorts};
 
 /// A field that cannot be taken: which, what it said, and what would be accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -150,6 +151,14 @@ impl Reader<'_> {
         PortRange::new(low, high).map_or_else(|| self.refuse(text), Ok)
     }
 
+    /// Names of ports and port channels.
+    ///
+    /// # Errors
+    /// What is no name, too many of them, or a space between.
+    pub fn ports(&self, text: &str) -> Result<SourcePorts, FieldError> {
+        SourcePorts::parse(text).map_or_else(|| self.refuse(text), Ok)
+    }
+
     /// A prefix; host bits are cleared. An address stands for itself alone.
     ///
     /// # Errors
@@ -196,12 +205,12 @@ impl Reader<'_> {
         let well_formed = printable
             && match self.kind {
                 Kind::Text { max_chars } => text.chars().count() <= max_chars,
-                Kind::PortName => is_port_name(text),
                 Kind::Netdev => is_netdev(text),
                 Kind::Path => text.starts_with('/'),
                 Kind::Endpoint => is_endpoint(text),
                 Kind::Listen => text.starts_with('/') || text.parse::<SocketAddr>().is_ok_and(|a| a.ip().is_loopback()),
-                Kind::Integer { .. }
+                Kind::PortNames
+                | Kind::Integer { .. }
                 | Kind::Boolean
                 | Kind::Word { .. }
                 | Kind::IpProtocol
@@ -224,7 +233,9 @@ pub fn items(text: &str) -> impl Iterator<Item = &str> {
 #[must_use]
 pub fn describe(kind: Kind) -> String {
     match kind {
-        Kind::PortName => "the name of a port or port channel, such as Ethernet16".to_owned(),
+        Kind::PortNames => format!(
+            "the name of a port or port channel, such as Ethernet16, or up to {SOURCE_PORTS_MAX} of them with commas and no spaces between"
+        ),
         Kind::Integer { min, max } => format!("an integer from {min} to {max}"),
         Kind::Boolean => "true or false".to_owned(),
         Kind::Word { accepted, .. } => one_of(accepted),
@@ -263,11 +274,6 @@ fn one_of(words: &[&str]) -> String {
         [only] => (*only).to_owned(),
         [first @ .., last] => format!("{} or {last}", first.join(", ")),
     }
-}
-
-/// sonic-types.yang `interface_name`: letters, digits and `-_.`; 1 to 32 characters keep keys short.
-fn is_port_name(text: &str) -> bool {
-    (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 /// Linux `dev_valid_name`: IFNAMSIZ is 16 with the terminating zero; no slash, colon or white space.

@@ -53,6 +53,12 @@ pub struct Capability {
     pub ingress_mirror: Option<bool>,
     /// `PORT_EGRESS_MIRROR_CAPABLE`
     pub egress_mirror: Option<bool>,
+    /// `PORT_INGRESS_SAMPLE_MIRROR_CAPABLE`: written by releases whose MIRROR_SESSION has `sample_rate`, and by no others.
+    pub ingress_sample: Option<bool>,
+    /// `PORT_EGRESS_SAMPLE_MIRROR_CAPABLE`
+    pub egress_sample: Option<bool>,
+    /// `SAMPLEPACKET_TRUNCATION_CAPABLE`
+    pub truncation: Option<bool>,
 }
 
 /// Bytes of kernel memory that one job's maps take on this host.
@@ -75,6 +81,8 @@ pub struct World {
     pub vlan_members: BTreeSet<String>,
     /// Ports with a layer-3 configuration.
     pub routed_ports: BTreeSet<String>,
+    /// Ports whose sampler sFlow has.
+    pub sflow_ports: BTreeSet<String>,
     /// All mirror sessions, ours included.
     pub sessions: BTreeMap<String, Session>,
     /// Names of ours of which STATE_DB has a row.
@@ -90,12 +98,13 @@ pub struct World {
 }
 
 impl World {
-    /// `port` and, if it is a port channel, its members instead: what a session on it really binds.
+    /// The ports, and the members of port channels in their place: what a session on them really binds.
     #[must_use]
-    pub fn expand(&self, port: &str) -> BTreeSet<String> {
-        match self.port_channels.get(port) {
+    pub fn expand<'a>(&self, ports: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+        let members = |port: &'a str| match self.port_channels.get(port) {
             Some(members) => members.clone(),
             None => BTreeSet::from([port.to_owned()]),
-        }
+        };
+        ports.into_iter().flat_map(members).collect()
     }
 }

@@ -5,6 +5,7 @@
 //! - [`subscriber_table`]: follow tables of CONFIG_DB or STATE_DB;
 //! - [`producer_table`], [`consumer_table`]: the queue-like protocol of APPL_DB;
 //! - [`pubsub`]: what both of them listen to;
+//! - [`syslog`]: lines for the system log, and the levels of CONFIG_DB `LOGGER`;
 //! - [`ready`]: wait until the switch has loaded its configuration; [`fields`]: what a field's name and value mean.
 //!
 //! The names are those of sonic-swss-common, the text is not: this is written from the protocol, and tested against a real Redis.
@@ -20,6 +21,7 @@ pub mod producer_table;
 pub mod pubsub;
 pub mod ready;
 pub mod subscriber_table;
+pub mod syslog;
 
 pub use connection::{RedisConnection, connect};
 pub use consumer_table::{ConsumerEvent, ConsumerStateTable};

@@ -11,9 +11,13 @@
 // Helpers panic as tests do.
 #![allow(clippy::unwrap_used)]
 
+mod numbers;
+mod rules;
 mod switch;
 mod tshark;
+mod tunnels;
 mod view;
+mod walk;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -21,13 +25,38 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use std::{env, fs, thread};
 
+use rules::Dissection;
 use switch::{Client, Observed, STATE_FLOWS, Switch};
-use telegen_sonic::lab::frames::{Frames, Skip};
+use telegen_sonic::lab::frames::{Frames, Skip, read_capture};
 use telegen_sonic::lab::profiles::Profile;
+use telegen_sonic::lab::truth::Packet;
 use view::{Difference, View};
 
 /// Where the frames enter: one port per job that may run.
 const PORTS: [&str; 2] = ["Ethernet0", "Ethernet8"];
+
+/// More than rows can say: DSCP, ECN, TTL, fragments, checksums, TCP and ICMP, and what is in tunnels, of each frame by itself. It needs no switch.
+#[test]
+fn every_frame_of_every_capture_is_what_tshark_says() {
+    let Some(folder) = env::var_os("TELEGEN_CAPTURES") else {
+        println!("SKIPPED: every_frame_of_every_capture_is_what_tshark_says: TELEGEN_CAPTURES is not set");
+        return;
+    };
+    let captures = captures_in(Path::new(&folder));
+    assert!(!captures.is_empty(), "there is no capture in {}", folder.display());
+    judge_frames(&captures);
+}
+
+#[test]
+fn every_frame_of_every_profile_is_what_tshark_says() {
+    const SEEDS: u64 = 3;
+    const FRAMES: usize = 2000;
+    let folder = tempfile::tempdir().unwrap();
+    for (profile, seed) in Profile::ALL.iter().flat_map(|profile| (0..SEEDS).map(move |seed| (profile, seed))) {
+        write_capture(&folder.path().join(format!("{profile}-{seed}.pcap")), &profile.frames(seed, FRAMES));
+    }
+    judge_frames(&captures_in(folder.path()));
+}
 
 #[test]
 fn every_capture_is_counted_as_it_was_sent_and_as_tshark_sees_it() {
@@ -92,6 +121,38 @@ fn replay(captures: &[PathBuf]) {
     println!("{count} captures, {frames} frames, {bytes} bytes, {flows} flows; {seconds:.1} s");
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     switch.end();
+}
+
+/// Compares the truth with tshark and panics with all frames of which they do not say the same.
+fn judge_frames(captures: &[PathBuf]) {
+    let (mut failures, mut count) = (Vec::new(), 0);
+    for path in captures {
+        match wrong_frames(path) {
+            Ok((frames, wrong)) => {
+                count += frames;
+                failures.extend(wrong.into_iter().map(|wrong| format!("{}, {wrong}", name_of(path))));
+            }
+            Err(error) => failures.push(format!("{}: {error}", name_of(path))),
+        }
+    }
+    println!("{} captures, {count} frames", captures.len());
+    assert!(failures.is_empty(), "{} of {count} frames:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// How many frames there are, and those that tshark sees otherwise than the truth.
+fn wrong_frames(path: &Path) -> Result<(usize, Vec<String>), String> {
+    let tshark = tshark::Reading::start(path)?;
+    let (frames, _) = read_capture(path).map_err(|error| error.to_string())?;
+    let dissected = tshark.end()?.frames;
+    if dissected.len() != frames.len() {
+        return Err(format!("tshark sees {} frames, and {} can be sent", dissected.len(), frames.len()));
+    }
+    let wrong = (1..).zip(frames.iter()).zip(&dissected).filter_map(|((number, frame), dissection)| {
+        let truth = Dissection::from(&Packet::read(frame));
+        (!truth.agrees_with(dissection))
+            .then(|| format!("frame {number}:\n  truth  {truth:?}\n  tshark {dissection:?}"))
+    });
+    Ok((frames.len(), wrong.collect::<Vec<String>>()))
 }
 
 /// The capture files of a folder, by name.
@@ -160,6 +221,8 @@ fn judge(client: &mut Client<'_>, path: &Path) -> Result<Judged, String> {
         let say = |Difference { what, here, there }| format!("{what}: {witness} {there:?}, the job says {here:?}");
         seen.differences(view).into_iter().map(say).collect()
     };
-    let failures = [against("sent", &View::from(&sent)), against("tshark sees", &dissected.view)].concat();
+    let failures =
+        [against("sent", &View::from(&sent)), against("tshark sees", &View::from(dissected.frames.as_slice()))]
+            .concat();
     Ok(Judged { seen, failures })
 }

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use telegen_sonic::lab::sent::{Count, Sent};
 use telegen_sonic::model::sample::FlowKey;
 
+use crate::rules::Dissection;
+
 /// All that is compared. Classes and flows without a packet are left out.
 #[derive(Debug, Default)]
 pub struct View {
@@ -24,7 +26,7 @@ pub struct Difference {
 
 impl View {
     /// Counts one frame.
-    pub fn add(&mut self, bytes: u64, classes: impl IntoIterator<Item = String>, flow: Option<FlowKey>) {
+    fn add(&mut self, bytes: u64, classes: impl IntoIterator<Item = String>, flow: Option<FlowKey>) {
         count(&mut self.total, bytes);
         for class in classes {
             count(self.classes.entry(class).or_default(), bytes);
@@ -42,6 +44,18 @@ impl View {
         all.extend(pairs(&self.flows, &other.flows, flow_name));
         all.retain(|difference| difference.here != difference.there);
         all
+    }
+}
+
+impl From<&[Dissection]> for View {
+    fn from(frames: &[Dissection]) -> View {
+        let mut view = View::default();
+        for frame in frames {
+            let ip_class = frame.ip_class().map(|class| format!("ip_{class}"));
+            let classes = [Some(format!("eth_{}", frame.class)), ip_class];
+            view.add(frame.bytes as u64, classes.into_iter().flatten(), frame.flow());
+        }
+        view
     }
 }
 

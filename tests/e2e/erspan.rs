@@ -174,3 +174,19 @@ fn without_its_settings_the_method_is_refused_and_the_missing_one_named() {
     );
     switch.assert_clean();
 }
+
+#[test]
+fn gaps_in_the_sequence_numbers_are_copies_lost_on_the_way() {
+    let Some(switch) = switch() else { return };
+    let options =
+        GreOptions { header: Some(Header::TypeIi), drop_every: std::num::NonZeroU32::new(10), ..GreOptions::default() };
+    switch.lab.fault(FaultName::Erspan(options), None).unwrap();
+    switch.run_job("lossy", "Ethernet0", &EVERY_PACKET);
+    // The 1000th copy is lost, too; the one after it shows that.
+    let sent = switch.send("Ethernet0", Profile::Udp64, 1001, 1);
+    assert_eq!((sent.copies.delivered, switch.lab.asic().unwrap().copies_for_collector().lost), (901, 100));
+    switch.stop_job("lossy");
+    let results = switch.results("lossy");
+    assert_eq!((results["packets_delivered"].as_str(), results["copies_lost"].as_str()), ("901", "100"));
+    switch.assert_clean();
+}

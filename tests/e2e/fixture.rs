@@ -248,9 +248,9 @@ impl Switch {
         let map = MapHandle::from_map_id(state.asic.bindings).unwrap();
         let mut found = Vec::new();
         for port in state.ports.ports() {
-            for (side, name) in ["rx", "tx"].into_iter().enumerate() {
+            for (side, name) in ["rx", "tx", "sampled rx", "sampled tx"].into_iter().enumerate() {
                 // As in bpf/lab_asic.bpf.c: port and side to the destination's number plus one, 0 for none, and the tunnel.
-                let key = u32::try_from(port.index() * 2 + side).unwrap().to_ne_bytes();
+                let key = u32::try_from(port.index() * 4 + side).unwrap().to_ne_bytes();
                 let value = map.lookup(&key, MapFlags::ANY).unwrap().unwrap();
                 let destination = u32::from_ne_bytes(value[..4].try_into().unwrap());
                 found.extend((destination > 0).then(|| format!("{port} {name} is copied to port {}", destination - 1)));

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // test code all through; clippy.toml's exception covers only what is inside a #[test]
 
+mod capabilities;
 mod daemon;
 mod doors;
 mod erspan;
@@ -16,5 +17,6 @@ mod foreign;
 mod kernel;
 mod kills;
 mod life;
+mod operations;
 mod outages;
 mod redis_db;

@@ -17,11 +17,11 @@ use super::control_plane::{CONFIG_DB, redis, status};
 use super::mirroring::all_lengths;
 use super::{TestLab, assert_nothing_more, is_root, receive, small, wait_for};
 
-const COLLECTOR: &str = TUNNEL_DEVICES.1;
+pub(super) const COLLECTOR: &str = TUNNEL_DEVICES.1;
 
 /// What a GRE packet says outside of the copy.
 #[derive(Debug, PartialEq, Eq)]
-struct Outer {
+pub(super) struct Outer {
     src: IpAddr,
     dst: IpAddr,
     dscp: u8,
@@ -54,7 +54,7 @@ fn sum(bytes: &[u8]) -> u16 {
 
 /// Takes a packet apart; every length and checksum in it must be right.
 #[track_caller]
-fn unwrap(frame: &[u8], header: Header) -> (Outer, &[u8]) {
+pub(super) fn unwrap(frame: &[u8], header: Header) -> (Outer, &[u8]) {
     assert_eq!((&frame[..6], &frame[6..12]), (COLLECTOR_MAC.as_slice(), SWITCH_MAC.as_slice()));
     let (src, dst, traffic_class, ttl, gre) = match (be16(frame, 12), &frame[14..]) {
         (0x0800, ip) => {
@@ -95,11 +95,11 @@ fn unwrap(frame: &[u8], header: Header) -> (Outer, &[u8]) {
     (outer, &gre[at + skip..])
 }
 
-fn to(addresses: [&str; 2], gre_type: u16, options: GreOptions) -> MirrorTarget {
+pub(super) fn to(addresses: [&str; 2], gre_type: u16, options: GreOptions) -> MirrorTarget {
     let [src, dst] = addresses.map(|address| address.parse().unwrap());
     let (interface, neighbour_mac) = (COLLECTOR.to_owned(), "02:54:45:4c:00:02".to_owned());
     let tunnel = Tunnel { src, dst, gre_type, dscp: 46, ttl: 63, interface, neighbour_mac, options };
-    MirrorTarget { session: "test".to_owned(), destination: CopyDestination::Tunnel(tunnel) }
+    MirrorTarget { session: "test".to_owned(), destination: CopyDestination::Tunnel(tunnel), sampling: None }
 }
 
 /// The tag that stands first in a frame, as an ERSPAN header repeats it: VLAN, COS, En of type II.

@@ -20,7 +20,7 @@ fn remains(state: &LabState) -> Vec<String> {
     }
     let programs = state.asic.programs.iter().filter(|id| Program::fd_from_id(**id).is_ok());
     remains.extend(programs.map(|id| format!("BPF program {id}")));
-    let maps = [state.asic.ports, state.asic.copies, state.asic.bindings];
+    let maps = [state.asic.ports, state.asic.copies, state.asic.bindings, state.asic.samplers, state.asic.tunnels];
     let maps = maps.into_iter().filter(|id| MapHandle::from_map_id(*id).is_ok());
     remains.extend(maps.map(|id| format!("BPF map {id}")));
     remains
@@ -43,7 +43,7 @@ fn down_leaves_no_process_program_map_or_file() {
     let state = lab.state().clone();
     let network = std::fs::read_link(format!("/proc/{}/ns/net", state.process.pid)).unwrap();
     assert!(processes_in(&network).len() >= 2, "the lab and its Redis");
-    assert_eq!(remains(&state).len(), 1 + 3 + 3);
+    assert_eq!(remains(&state).len(), 1 + 5 + 4);
     assert!(!exists("/run/netns/switch") && !exists("/run/netns/asic"));
     lab.end().unwrap();
     assert_eq!(remains(&state), Vec::<String>::new());

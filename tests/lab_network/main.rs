@@ -8,6 +8,7 @@ mod erspan;
 mod forwarding;
 mod lifecycle;
 mod mirroring;
+mod sampling;
 
 use std::fs::File;
 use std::os::fd::OwnedFd;

@@ -14,7 +14,11 @@ use telegen_sonic::lab::sent::Copies;
 use super::{TestLab, assert_nothing_more, is_root, receive, small};
 
 fn to(destination_port: &str) -> MirrorTarget {
-    MirrorTarget { session: "test".to_owned(), destination: CopyDestination::Port(destination_port.to_owned()) }
+    MirrorTarget {
+        session: "test".to_owned(),
+        destination: CopyDestination::Port(destination_port.to_owned()),
+        sampling: None,
+    }
 }
 
 /// Frames of every kind of length, plain, tagged once and twice, with contents that tell them apart. Without the four whose

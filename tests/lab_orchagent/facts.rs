@@ -158,11 +158,16 @@ async fn fact_4_sampled_sessions_are_accepted_and_say_so() {
     assert_eq!(switch.row("other_side").await, sampled("512", "0"));
     assert_eq!(switch.status("second").await.as_deref(), Some("inactive"));
     // Through a sampler, not through the plain binding.
-    assert_eq!(switch.bound(), [""; 0]);
+    let sampled = [
+        "Ethernet0 sampled-rx both>Ethernet4",
+        "Ethernet0 sampled-tx other_side>Ethernet4",
+        "Ethernet8 sampled-rx size>Ethernet4",
+    ];
+    assert_eq!(switch.bound(), sampled);
     switch.session("zero", &format!("{S1} sample_rate=0")).await;
     switch.until_active("zero").await;
     assert_eq!(switch.row("zero").await, active_span());
-    assert_eq!(switch.bound(), ["Ethernet0 rx zero>Ethernet4"]);
+    assert_eq!(switch.bound(), [&["Ethernet0 rx zero>Ethernet4"], &sampled[..]].concat());
     switch.session("nowhere", "type=SPAN dst_port=Ethernet4 sample_rate=256").await;
     switch.settle().await;
     assert_eq!(switch.status("nowhere").await, None);

@@ -7,7 +7,7 @@ use telegen_sonic::lab::switch_db::{PortCounters, write_counters};
 use telegen_sonic::sonic::wait_for_config_db;
 
 use crate::redis_common::{fields, within};
-use crate::switch::{Switch, layout};
+use crate::switch::{Switch, layout, run_command};
 
 const S1: &str = "type=SPAN src_port=Ethernet0 dst_port=Ethernet4 direction=RX";
 const S2: &str = "type=SPAN src_port=Ethernet8 dst_port=Ethernet12 direction=RX";
@@ -223,4 +223,26 @@ async fn counters_are_found_through_the_map_of_port_names() {
     let untouched = counters.hget("COUNTERS:oid:0x1000000000001", "SAI_PORT_STAT_IF_IN_UCAST_PKTS").await.unwrap();
     assert_eq!(untouched.as_deref(), Some("0"));
     assert_eq!(counters.keys("COUNTERS").await.unwrap().len(), layout().ports.len());
+}
+
+#[tokio::test]
+async fn an_erspan_session_is_bound_towards_its_neighbour_unless_nobody_is_known_there() {
+    let switch = Switch::start().await;
+    let neighbour = "HSET NEIGH_TABLE:Ethernet8:10.0.0.5 neigh 02:00:00:00:00:05 family IPv4";
+    run_command(&switch.appl, neighbour).await;
+    let row = "type=ERSPAN src_ip=10.0.0.1 dst_ip=10.0.0.5 src_port=Ethernet0 direction=RX";
+    switch.session("e1", row).await;
+    switch.until_active("e1").await;
+    assert_eq!(switch.bound(), ["Ethernet0 rx e1>10.0.0.5@Ethernet8"]);
+    switch.fault(Fault::Unresolved, Some("e1")).await;
+    switch.until("e1", Some("inactive")).await;
+    assert_eq!(switch.bound(), [""; 0]);
+    // The neighbour is announced again: the fault stays in force, for this session.
+    run_command(&switch.appl, neighbour).await;
+    switch.session("e2", &row.replace("Ethernet0", "Ethernet4")).await;
+    switch.until_active("e2").await;
+    assert_eq!(switch.status("e1").await.as_deref(), Some("inactive"));
+    switch.fault(Fault::Clear, None).await;
+    switch.until_active("e1").await;
+    assert_eq!(switch.bound(), ["Ethernet0 rx e1>10.0.0.5@Ethernet8", "Ethernet4 rx e2>10.0.0.5@Ethernet8"]);
 }

@@ -147,6 +147,8 @@ impl Switch {
         let word = |side| match side {
             PortSide::Rx => "rx",
             PortSide::Tx => "tx",
+            PortSide::SampledRx => "sampled-rx",
+            PortSide::SampledTx => "sampled-tx",
         };
         hardware
             .bound

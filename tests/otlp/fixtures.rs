@@ -168,6 +168,7 @@ pub fn detail(seconds: i64, top: Vec<FlowRow>) -> Detail {
     Detail {
         updated_at: at(seconds),
         sample_rate: 100,
+        mirror_sample_rate: 1,
         flows: Some(flows),
         histograms: vec![
             (HistogramName::PacketSize, packet_size),

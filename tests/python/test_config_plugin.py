@@ -8,6 +8,7 @@ import pytest
 import run_plugin
 from config import validated_config_db_connector as validated
 from conftest import ago
+from generic_config_updater.gu_common import GenericConfigUpdaterError
 
 RUNNING = {"status": "running", "expires_at": "2030-01-01T00:00:00.000Z"}
 
@@ -311,6 +312,61 @@ def test_what_yang_refuses_is_told(switch, monkeypatch):
     assert result.output.endswith("Error: Invalid ConfigDB. Error: netdev is too long\n")
 
 
+def test_what_gcu_finds_changed_by_somebody_else_is_told_as_written(switch, monkeypatch):
+    def doubt(self, *_):
+        raise GenericConfigUpdaterError("there are still some parts not updated")
+
+    monkeypatch.setattr(validated.ValidatedConfigDBConnector, "mod_entry", doubt)
+    result = switch.run("config", "telegen", "global", "--max-jobs", "1")
+    assert result.exit_code == 2
+    assert "Error: Written, but SONiC's validation is not sure of it" in result.output
+    assert result.output.endswith("there are still some parts not updated\n")
+
+
+def test_with_validation_the_first_row_of_a_table_comes_in_one_step(switch, monkeypatch):
+    monkeypatch.setattr(validated.ValidatedConfigDBConnector, "yang_enabled", True)
+    validated.WRITES.clear()
+    assert switch.run("config", "telegen", "global", "--max-jobs", "1").exit_code == 0
+    patch = [{"op": "add", "path": "/TELEGEN", "value": {"global": {"max_jobs": "1"}}}]
+    assert validated.WRITES == [("apply_patch", "TELEGEN", patch)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "operation"),
+    [
+        (
+            ["--max-jobs", "1"],
+            {
+                "op": "add",
+                "path": "/TELEGEN/global",
+                "value": {"max_queue": "3", "erspan_src_ip": ["192.0.2.1", "192.0.2.2"], "max_jobs": "1"},
+            },
+        ),
+        (
+            ["--reset", "max_queue"],
+            {"op": "add", "path": "/TELEGEN/global", "value": {"erspan_src_ip": ["192.0.2.1", "192.0.2.2"]}},
+        ),
+        (["--reset", "max_queue", "--reset", "erspan_src_ip"], {"op": "remove", "path": "/TELEGEN"}),
+    ],
+)
+def test_with_validation_a_change_is_one_operation_and_lists_stay_lists(switch, monkeypatch, arguments, operation):
+    monkeypatch.setattr(validated.ValidatedConfigDBConnector, "yang_enabled", True)
+    switch.config.hset("TELEGEN|global", mapping={"max_queue": "3", "erspan_src_ip@": "192.0.2.1,192.0.2.2"})
+    validated.WRITES.clear()
+    assert switch.run("config", "telegen", "global", *arguments).exit_code == 0
+    assert validated.WRITES == [("apply_patch", "TELEGEN", [operation])]
+
+
+def test_with_validation_a_mirror_port_among_others_is_taken_back_alone(switch, monkeypatch):
+    monkeypatch.setattr(validated.ValidatedConfigDBConnector, "yang_enabled", True)
+    for port in ("Ethernet0", "Ethernet16"):
+        switch.config.hset("TELEGEN_MIRROR_PORT|" + port, "netdev", port)
+    validated.WRITES.clear()
+    assert switch.run("config", "telegen", "mirror-port", "del", "Ethernet0").exit_code == 0
+    operation = {"op": "remove", "path": "/TELEGEN_MIRROR_PORT/Ethernet0"}
+    assert validated.WRITES == [("apply_patch", "TELEGEN_MIRROR_PORT", [operation])]
+
+
 def test_mirror_ports_are_lent_and_taken_back_through_validation(switch):
     validated.WRITES.clear()
     assert switch.run("config", "telegen", "mirror-port", "add", "Ethernet0", "--netdev", "Ethernet0").exit_code == 0
@@ -372,6 +428,7 @@ def test_a_plugin_imports_only_what_a_sonic_host_has(command):
         "config",
         "generic_config_updater",
         "jsonpatch",
+        "jsonpointer",
         "natsort",
         "swsscommon",
         "tabulate",

@@ -348,9 +348,9 @@ def test_flows_are_listed_by_rank(measured):
         """\
         #    Source       Port    Destination    Port    Proto    VLAN    Packets    +/-    Bytes
         ---  -----------  ------  -------------  ------  -------  ------  ---------  -----  -------
-        1    10.0.0.1     1024    10.0.0.9       N/A     6        N/A     50         N/A    N/A
-        2    2001:db8::1  1024    10.0.0.9       N/A     6        N/A     50         N/A    N/A
-        10   10.0.0.3     1024    10.0.0.9       N/A     6        N/A     50         N/A    N/A
+        1    10.0.0.1     1024    10.0.0.9       N/A     tcp      N/A     50         N/A    N/A
+        2    2001:db8::1  1024    10.0.0.9       N/A     tcp      N/A     50         N/A    N/A
+        10   10.0.0.3     1024    10.0.0.9       N/A     tcp      N/A     50         N/A    N/A
         """
     )
     flows = json.loads(measured.run("show", "telegen", "flows", "j10", "-j").output)

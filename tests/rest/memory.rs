@@ -50,6 +50,7 @@ pub fn in_memory(id: &str, flows: u16) -> Report {
     let detail = Detail {
         updated_at: at,
         sample_rate: 1,
+        mirror_sample_rate: 1,
         flows: Some(Flows {
             top,
             below_top: none,

@@ -9,6 +9,7 @@ use super::number::duration;
 use super::table::{Column, table};
 use super::words;
 use crate::io::tables::{DaemonRow, JobRow};
+use crate::model::ability::Ability;
 use crate::model::job::Fields;
 use crate::model::schema::{JobField, StatusField};
 
@@ -127,9 +128,12 @@ pub fn daemon(daemon: &DaemonRow, jobs_known: &[JobRow], now: Timestamp) -> Stri
     } else {
         "no daemon runs\n".to_owned()
     };
-    for (name, value) in daemon.fields.iter().filter(|(name, _)| !SHOWN.contains(&name.as_str())) {
+    let is_judged = |name: &str| daemon.fields.contains_key(&format!("{name}_why"));
+    let is_plain = |name: &str| !SHOWN.contains(&name) && !is_judged(name) && !name.ends_with("_why");
+    for (name, value) in daemon.fields.iter().filter(|(name, _)| is_plain(name)) {
         let _ = writeln!(text, "  {name}: {value}");
     }
+    text.push_str(&abilities(daemon));
     let live: Vec<JobRow> = jobs_known.iter().filter(|job| !job.status.is_final()).cloned().collect();
     if live.is_empty() {
         text.push_str("no job is running\n");
@@ -137,6 +141,24 @@ pub fn daemon(daemon: &DaemonRow, jobs_known: &[JobRow], now: Timestamp) -> Stri
         text.push_str(&jobs(&live, &[], now));
     }
     text
+}
+
+/// What the switch can do, in the words of the daemon's row: `<ability>` and `<ability>_why`.
+fn abilities(daemon: &DaemonRow) -> String {
+    let said = Ability::ALL.iter().filter_map(|ability| {
+        let verdict = match daemon.fields.get(ability.as_str())?.as_str() {
+            "true" => "yes",
+            "false" => "no",
+            other => other,
+        };
+        Some((ability.title(), verdict, daemon.fields.get(&format!("{ability}_why"))?))
+    });
+    let lines: Vec<String> = said.map(|(title, verdict, why)| format!("  {title:<17}  {verdict:<7}  {why}")).collect();
+    if lines.is_empty() {
+        String::new()
+    } else {
+        super::ended(std::iter::once("this switch can:".to_owned()).chain(lines))
+    }
 }
 
 /// How far a job is: `45.0 s of 2 min 0 s`.

@@ -28,6 +28,7 @@ pub fn results(report: &JobReport, glyphs: Glyphs) -> String {
     }
     let Some(row) = &report.results else { return text };
     text.push_str(&filter_line(job, &row.results));
+    text.push_str(&thinning_lines(&row.results, glyphs));
     text.push_str(&copies_line(&row.results));
     text.push_str(&health::health(job, &row.results));
     text.push_str(&protocols(&row.results));
@@ -109,6 +110,30 @@ fn filter_line(job: &JobRow, results: &Results) -> String {
     )
 }
 
+/// A sampled or cut mirror makes the numbers those of copies: that comes before any of them is read.
+fn thinning_lines(results: &Results, glyphs: Glyphs) -> String {
+    let Some(thinning) = results.thinning else { return String::new() };
+    let mut text = String::new();
+    if let Some(estimate) = results.estimate {
+        let bytes = estimate.bytes.map(|count| format!(" ({})", bytes(count))).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "the ASIC copied 1 of {} packets, and all counts are of copies: about {} {}{} packets{bytes} of the port",
+            thousands(u64::from(thinning.sample_rate)),
+            thousands(estimate.packets),
+            glyphs.pick("±", "+/-"),
+            thousands(estimate.packets_err95)
+        );
+    }
+    if let Some(limit) = thinning.truncate {
+        let _ = writeln!(
+            text,
+            "copies are cut to {limit} B: bytes and lengths are of what is left, and headers that end early are not counted as errors"
+        );
+    }
+    text
+}
+
 /// What is known of the copies themselves, where they come encapsulated.
 fn copies_line(results: &Results) -> String {
     let Some(copies) = results.copies else { return String::new() };
@@ -181,16 +206,16 @@ fn flows(flows: &[FlowRow], row: &ResultsRow, glyphs: Glyphs) -> String {
             five_tuple(flow).replace("->", glyphs.pick("→", "->")),
             if flow.vlan == 0 { String::new() } else { flow.vlan.to_string() },
             estimate(flow, glyphs),
-            share(flow.estimated.packets, row.results.total.packets),
+            share(flow.estimated.packets, row.results.packets_of_port()),
             thousands(flow.estimated.bytes),
         ]
     });
     let mut text = format!("\n{}", table(&columns, rows));
-    if row.results.sample_rate > 1 {
+    if row.results.analysis_factor() > 1 {
         let _ = writeln!(
             text,
             "estimates: 1 of {} packets was analysed; {} is half the width of the 95 % interval",
-            thousands(u64::from(row.results.sample_rate)),
+            thousands(row.results.analysis_factor()),
             glyphs.pick("±", "+/-")
         );
     }
@@ -200,7 +225,7 @@ fn flows(flows: &[FlowRow], row: &ResultsRow, glyphs: Glyphs) -> String {
 
 /// How many flows there were: counted as long as all of them found room, estimated afterwards.
 fn flows_line(row: &ResultsRow, glyphs: Glyphs) -> String {
-    let among = if row.results.sample_rate > 1 { " among the analysed packets" } else { "" };
+    let among = if row.results.analysis_factor() > 1 { " among the analysed packets" } else { "" };
     let (Some(seen), Some(evicted)) = (row.flows_seen, row.flows_evicted) else { return String::new() };
     if evicted == 0 {
         return format!("{}{among}\n", counted(seen, "different flow"));

@@ -1,11 +1,12 @@
-//! Everything that support needs of the databases, as one JSON value. Rows of others are left out: of mirror sessions, only ours.
+//! Everything that support needs of the databases, as one JSON value. Rows of others are left out: of mirror sessions, log levels and features,
+//! only ours.
 
 use serde_json::{Map, Value};
 
 use super::JobTables;
 use super::error::TablesError;
 use crate::model::job::{Fields, JobId};
-use crate::model::schema::{appl_db, config_db, state_db};
+use crate::model::schema::{FEATURE_NAME, LOGGER_COMPONENT, appl_db, config_db, state_db};
 use crate::sonic::RedisConnection;
 
 impl JobTables {
@@ -14,9 +15,16 @@ impl JobTables {
     /// # Errors
     /// Redis is away.
     pub async fn dump(&self) -> Result<Value, TablesError> {
-        const CONFIG: [&str; 4] =
-            [config_db::SETTINGS, config_db::JOB, config_db::MIRROR_PORT, config_db::MIRROR_SESSION];
-        const STATE: [&str; 7] = [
+        const CONFIG: [&str; 6] = [
+            config_db::SETTINGS,
+            config_db::JOB,
+            config_db::MIRROR_PORT,
+            config_db::MIRROR_SESSION,
+            config_db::LOGGER,
+            config_db::FEATURE,
+        ];
+        const STATE: [&str; 8] = [
+            state_db::FEATURE,
             state_db::DAEMON,
             state_db::JOB,
             state_db::RESULT,
@@ -40,13 +48,21 @@ impl JobTables {
 async fn dump_tables(connection: &RedisConnection, tables: &[&str]) -> Result<Value, TablesError> {
     let mut dumped = Map::new();
     for table in tables {
-        let is_sessions = *table == config_db::MIRROR_SESSION || *table == state_db::MIRROR_SESSION;
         let rows = connection.rows(table).await?;
-        let ours = rows.into_iter().filter(|(key, _)| !is_sessions || JobId::of_session(key).is_some());
+        let ours = rows.into_iter().filter(|(key, _)| is_ours(table, key));
         let rows: Map<String, Value> = ours.map(|(key, fields)| (key, object(fields))).collect();
         dumped.insert((*table).to_owned(), Value::Object(rows));
     }
     Ok(Value::Object(dumped))
+}
+
+fn is_ours(table: &str, key: &str) -> bool {
+    match table {
+        config_db::MIRROR_SESSION | state_db::MIRROR_SESSION => JobId::of_session(key).is_some(),
+        config_db::LOGGER => key == LOGGER_COMPONENT,
+        config_db::FEATURE => key == FEATURE_NAME,
+        _ => true,
+    }
 }
 
 fn object(fields: Fields) -> Value {

@@ -106,6 +106,10 @@ fn totals(object: &mut Map<String, Value>, row: Option<&ResultsRow>) {
     add("bps", decimal(results.map(|results| results.bits_per_sec)));
     add("port_packets", whole(results.and_then(|results| results.port_packets)));
     add("coverage", decimal(results.and_then(|results| results.coverage)));
+    let thinning = results.and_then(|results| results.thinning);
+    add("mirror_sample_rate", thinning.map_or(Value::Null, |thinning| Value::from(thinning.sample_rate)));
+    add("mirror_truncate", thinning.and_then(|thinning| thinning.truncate).map_or(Value::Null, Value::from));
+    add("estimate", estimate(results));
     let counters = |family| counters(results, family);
     add("protocols", json!({ "ethernet": counters(CounterFamily::Eth), "ip": counters(CounterFamily::Ip) }));
     add("services", counters(CounterFamily::Service));
@@ -124,6 +128,14 @@ fn totals(object: &mut Map<String, Value>, row: Option<&ResultsRow>) {
         "distinct_flows",
         distinct.map_or(Value::Null, |flows| json!({ "estimate": flows.estimate, "err95": flows.err95 })),
     );
+}
+
+/// The port's packets, where a sampled mirror makes the totals those of copies.
+fn estimate(results: Option<&Results>) -> Value {
+    let estimate = results.and_then(|results| results.estimate);
+    estimate.map_or(Value::Null, |estimate| {
+        json!({ "packets": estimate.packets, "bytes": estimate.bytes, "packets_err95": estimate.packets_err95 })
+    })
 }
 
 fn health(results: Option<&Results>) -> Value {
@@ -218,7 +230,7 @@ fn field_value(field: JobField, text: &str) -> Value {
     let item = |item: &str| match rule.kind {
         Kind::Integer { .. } | Kind::PortRange | Kind::IpProtocol => number(item).unwrap_or_else(|| Value::from(item)),
         Kind::Boolean => item.parse::<bool>().map_or_else(|_| Value::from(item), Value::from),
-        Kind::PortName
+        Kind::PortNames
         | Kind::Word { .. }
         | Kind::Prefix
         | Kind::IpAddress

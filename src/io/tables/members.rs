@@ -8,12 +8,14 @@ use crate::model::value::FieldError;
 pub const FILTERS: &str = "filters.";
 
 /// Each member and its field. `expires_at` is no member: it is computed.
-pub const REST_MEMBERS: [(&str, JobField); 18] = [
+pub const REST_MEMBERS: [(&str, JobField); 20] = [
     ("port", JobField::Port),
     ("direction", JobField::Direction),
     ("span_method", JobField::SpanMethod),
     ("duration_sec", JobField::Duration),
     ("sample_rate", JobField::SampleRate),
+    ("mirror_sample_rate", JobField::MirrorSampleRate),
+    ("mirror_truncate", JobField::MirrorTruncate),
     ("vlan", JobField::Vlan),
     ("filters.ip_proto", JobField::IpProto),
     ("filters.l4_sport", JobField::L4Sport),

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::error::RowError;
 use crate::model::job::Fields;
-use crate::model::report::{FlowRow, Results};
+use crate::model::report::{Estimate, FlowRow, Results, Thinning};
 use crate::model::sample::{Counter, Histogram};
 use crate::model::schema::{
     CountFamily, CounterFamily, FlowField, HistogramField, HistogramName, JobField, Reason, ResultField, Status,
@@ -120,6 +120,8 @@ impl ResultsRow {
             coverage: decimal(ResultField::Coverage)?,
             fragments: zero(ResultField::Fragments)?,
             fragments_later: zero(ResultField::FragmentsLater)?,
+            thinning: row.thinning()?,
+            estimate: row.estimate()?,
             segments: row.segments()?,
             copies: row.copies()?,
             ..Results::empty(updated_at)
@@ -321,6 +323,19 @@ impl Row<'_> {
             retransmitted: beside(ResultField::TcpRetransmitted)?,
             out_of_order: beside(ResultField::TcpOutOfOrder)?,
         }))
+    }
+
+    fn thinning(&self) -> Result<Option<Thinning>, RowError> {
+        let sample_rate = self.number(ResultField::MirrorSampleRate.as_str(), "a whole number")?;
+        let truncate = self.number(ResultField::MirrorTruncate.as_str(), "a number of bytes")?;
+        Ok(sample_rate.map(|sample_rate| Thinning { sample_rate, truncate }))
+    }
+
+    fn estimate(&self) -> Result<Option<Estimate>, RowError> {
+        let Some(packets) = self.whole(ResultField::PacketsEst.as_str())? else { return Ok(None) };
+        let bytes = self.whole(ResultField::BytesEst.as_str())?;
+        let packets_err95 = self.whole(ResultField::PacketsErr95.as_str())?.unwrap_or_default();
+        Ok(Some(Estimate { packets, bytes, packets_err95 }))
     }
 
     fn copies(&self) -> Result<Option<Copies>, RowError> {

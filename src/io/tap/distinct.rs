@@ -33,12 +33,12 @@ pub(super) fn flows(registers: &[u8; REGISTERS], table: &FlowTable) -> DistinctF
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
 fn estimate(registers: &[u8; REGISTERS]) -> DistinctFlows {
     let sum: f64 = registers.iter().map(|rank| f64::from(-i32::from(*rank)).exp2()).sum();
-    let empty = registers.iter().filter(|rank| **rank == 0).count();
+    let empty: u32 = registers.iter().map(|rank| u32::from(*rank == 0)).sum();
     let mut estimate = ALPHA * REGISTERS_F * REGISTERS_F / sum;
     let mut sigma = 1.04 / REGISTERS_F.sqrt() * estimate;
     if estimate <= LINEAR_BELOW && empty > 0 {
         // Linear counting (Whang, Vander-Zanden, Taylor 1990).
-        let load = (REGISTERS_F / empty as f64).ln();
+        let load = (REGISTERS_F / f64::from(empty)).ln();
         estimate = REGISTERS_F * load;
         sigma = (REGISTERS_F * (load.exp() - load - 1.0)).sqrt();
     }

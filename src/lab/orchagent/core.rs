@@ -14,18 +14,19 @@
 //! that is why DEL and HSET in one breath work (fact 7). Facts are those of the observed orchagent, by their numbers in
 //! `tests/lab_orchagent.rs`; file names are sonic-swss'.
 //!
-//! What it does not do: sampled sessions reach `active` and copy nothing, an active ERSPAN session does not follow its neighbour to
-//! another MAC address, and a LAG is expanded when its session is made, not again when a member joins.
+//! What it does not do: an active ERSPAN session does not follow its neighbour to another MAC address, and a LAG is expanded when its session is made, not again when a member joins.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::faults::{Faults, Verdict};
-use super::hardware::{CopyDestination, Fault, MirrorTarget, Tunnel};
+use super::hardware::{CopyDestination, MirrorTarget};
 use super::messages::{Change, Input, OrderedFields, Output};
 use super::queue::EventQueue;
-use super::session::{Destination, Erspan, Refusal, SessionSpec, Topology};
+use super::session::{Destination, Refusal, SessionSpec, Topology};
+
+mod outside;
 
 /// From the first `inactive` to `active`: 3-5 ms observed (fact 1).
 pub const ACTIVATION: Duration = Duration::from_millis(4);
@@ -55,12 +56,6 @@ enum Work {
 struct Session {
     spec: SessionSpec,
     active: bool,
-}
-
-impl Session {
-    fn leads_to(&self, address: IpAddr) -> bool {
-        matches!(self.spec.destination, Destination::Erspan(erspan) if erspan.dst == address)
-    }
 }
 
 /// What could not be done and is tried again.
@@ -160,37 +155,6 @@ impl Orchagent {
         let again = self.again.iter().filter(|(session, _)| !self.faults.of(Some(session)).dead);
         let due = self.queue.next_due(&self.faults).into_iter().chain(again.map(|(_, (at, _))| *at)).min()?;
         Some(due.max(settled))
-    }
-
-    fn fault(&mut self, fault: &Fault, session: Option<&str>, now: Instant, out: &mut Vec<Output>) {
-        let unresolved: Vec<String> =
-            self.sessions.keys().filter(|name| self.faults.of(Some(name)).unresolved).cloned().collect();
-        self.faults.apply(fault, session);
-        let concerned = |(name, known): &(&String, &Session)| {
-            let lost = match fault {
-                Fault::Lose => true,
-                Fault::Unresolved => matches!(known.spec.destination, Destination::Erspan(_)),
-                Fault::Reject | Fault::Inactive | Fault::Slow(_) | Fault::Dead | Fault::Erspan(_) | Fault::Clear => {
-                    false
-                }
-            };
-            lost && known.active && session.is_none_or(|wanted| wanted == *name)
-        };
-        let lost: Vec<String> = self.sessions.iter().filter(concerned).map(|(name, _)| name.clone()).collect();
-        for name in &lost {
-            self.deactivate(name, out);
-        }
-        if *fault == Fault::Clear {
-            self.queue.hasten(&self.faults, now);
-            let is_back = |name: &String| match self.sessions.get(name) {
-                Some(Session { spec: SessionSpec { destination: Destination::Erspan(erspan), .. }, active: false }) => {
-                    self.is_resolved(name, erspan.dst)
-                }
-                _ => false,
-            };
-            let back: Vec<String> = unresolved.into_iter().filter(is_back).collect();
-            self.resolved.extend(back);
-        }
     }
 
     /// Does everything that can be done at `now`.
@@ -335,7 +299,6 @@ impl Orchagent {
                 out.push(Output::Log(format!("Failed to activate session {name}: {other} samples the port already")));
                 return;
             }
-            return self.activated(&name, out);
         }
         let destination = match &session.spec.destination {
             Destination::Span { port } => CopyDestination::Port(port.clone()),
@@ -346,7 +309,7 @@ impl Orchagent {
             },
             Destination::SpanToNowhere => return,
         };
-        let target = MirrorTarget { session: name.clone(), destination };
+        let target = MirrorTarget { session: name.clone(), destination, sampling: session.spec.sampling };
         for (port, side) in &session.spec.slots {
             out.push(Output::Bind { port: port.clone(), side: *side, target: target.clone() });
         }
@@ -355,19 +318,6 @@ impl Orchagent {
             0 => self.activated(&name, out),
             awaited => self.work = Some(Work::Binding { session: name, awaited, refused: false }),
         }
-    }
-
-    fn is_resolved(&self, session: &str, address: IpAddr) -> bool {
-        !self.faults.of(Some(session)).unresolved && self.neighbours.contains_key(&address)
-    }
-
-    fn tunnel(&self, session: &str, erspan: &Erspan) -> Option<Tunnel> {
-        let Erspan { src, dst, gre_type, dscp, ttl } = *erspan;
-        let condition = self.faults.of(Some(session));
-        let (interface, mac) = self.neighbours.get(&dst).filter(|_| !condition.unresolved)?;
-        let (interface, neighbour_mac) = (interface.clone(), mac.clone());
-        let options = condition.gre.unwrap_or_default();
-        Some(Tunnel { src, dst, gre_type, dscp, ttl, interface, neighbour_mac, options })
     }
 
     fn sampler_of_any(&self, name: &str, spec: &SessionSpec) -> Option<&str> {
@@ -411,30 +361,9 @@ impl Orchagent {
         let Some(session) = self.sessions.get_mut(name).filter(|session| session.active) else { return };
         session.active = false;
         // Whoever holds the binding now: it is gone (fact 5).
-        if session.spec.sampling.is_none() {
-            unbind(&session.spec, out);
-        }
+        unbind(&session.spec, out);
         let fields = vec![("status".to_owned(), "inactive".to_owned())];
         out.push(Output::WriteState { session: name.to_owned(), fields });
-    }
-
-    fn neighbour(&mut self, address: IpAddr, interface: String, mac: Option<String>, out: &mut Vec<Output>) {
-        let resolved = mac.is_some();
-        match mac {
-            Some(mac) => drop(self.neighbours.insert(address, (interface, mac))),
-            None => drop(self.neighbours.remove(&address)),
-        }
-        let concerned = self.sessions.iter().filter(|(name, session)| {
-            session.leads_to(address) && session.active != resolved && !self.faults.of(Some(name)).unresolved
-        });
-        let names: Vec<String> = concerned.map(|(name, _)| name.clone()).collect();
-        if resolved {
-            self.resolved.extend(names);
-        } else {
-            for name in names {
-                self.deactivate(&name, out);
-            }
-        }
     }
 
     /// A row is gone (`deleteEntry`).

@@ -23,9 +23,13 @@ use crate::sonic::pubsub::{Message, Subscription, keyspace_prefix, table_pattern
 use crate::sonic::{Database, DatabaseConfig, DatabaseConfigError, Error, RedisConnection};
 
 /// CONFIG_DB tables it reads, in the order of the first listing: a session finds its ports and its policer.
-const CONFIG_TABLES: [&str; 5] =
-    [config_db::PORT, config_db::PORTCHANNEL, config_db::PORTCHANNEL_MEMBER, POLICER, config_db::MIRROR_SESSION];
-const POLICER: &str = "POLICER";
+const CONFIG_TABLES: [&str; 5] = [
+    config_db::PORT,
+    config_db::PORTCHANNEL,
+    config_db::PORTCHANNEL_MEMBER,
+    config_db::POLICER,
+    config_db::MIRROR_SESSION,
+];
 /// APPL_DB tables it reads.
 const APPL_TABLES: [&str; 2] = [NEIGHBOUR, appl_db::PORT];
 
@@ -207,7 +211,7 @@ fn config_change(from: &Table, table: &str, key: &str, row: Option<OrderedFields
             let (lag, port) = from.rows.database().split_key(key)?;
             Some(Change::LagMember { lag: lag.to_owned(), port: port.to_owned(), exists })
         }
-        POLICER => Some(Change::Policer { name, exists }),
+        config_db::POLICER => Some(Change::Policer { name, exists }),
         _ => None,
     }
 }

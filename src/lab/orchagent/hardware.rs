@@ -3,15 +3,20 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::session::Sampling;
 use crate::lab::gre::GreOptions;
 
-/// The side of a front-panel port on which copies are taken.
+/// Where on a front-panel port copies are taken, and how. A port has one mirror session for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PortSide {
     /// Frames that enter the switch through the port (SAI `INGRESS_MIRROR_SESSION`).
     Rx,
     /// Frames that leave the switch through the port (SAI `EGRESS_MIRROR_SESSION`).
     Tx,
+    /// Those of the frames that enter which the port's sampler chooses (SAI `INGRESS_SAMPLE_MIRROR_SESSION`).
+    SampledRx,
+    /// Those of the frames that leave which the port's sampler chooses (SAI `EGRESS_SAMPLE_MIRROR_SESSION`).
+    SampledTx,
 }
 
 /// Where the copies of a bound port go.
@@ -21,6 +26,8 @@ pub struct MirrorTarget {
     pub session: String,
     /// Where to, and in what.
     pub destination: CopyDestination,
+    /// Which frames the sampler chooses, and how much of them it leaves; `None` where there is none.
+    pub sampling: Option<Sampling>,
 }
 
 /// Where copies go, and in what.

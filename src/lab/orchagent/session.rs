@@ -210,7 +210,11 @@ impl Draft {
                 })
             }
         };
-        let slots = self.sources.iter().flat_map(|port| self.sides.iter().map(|&side| (port.clone(), side))).collect();
+        let sides: Vec<PortSide> = match sampling {
+            None => self.sides,
+            Some(_) => self.sides.into_iter().map(sampled).collect(),
+        };
+        let slots = self.sources.iter().flat_map(|port| sides.iter().map(|&side| (port.clone(), side))).collect();
         Ok(SessionSpec { destination, slots, sampling })
     }
 }
@@ -235,6 +239,13 @@ fn sides(direction: &str) -> Option<Vec<PortSide>> {
         "TX" => Some(vec![PortSide::Tx]),
         "BOTH" => Some(vec![PortSide::Rx, PortSide::Tx]),
         _ => None,
+    }
+}
+
+fn sampled(side: PortSide) -> PortSide {
+    match side {
+        PortSide::Rx | PortSide::SampledRx => PortSide::SampledRx,
+        PortSide::Tx | PortSide::SampledTx => PortSide::SampledTx,
     }
 }
 

@@ -1,7 +1,10 @@
 //! The mirror session that a job asks orchagent for, as a CONFIG_DB row and as other jobs' admission sees it.
 
+use std::num::NonZeroU32;
+
 use crate::model::erspan::Tunnel;
 use crate::model::job::Direction;
+use crate::model::source_ports::SourcePorts;
 use crate::model::world::Session;
 
 /// The mirror session of a job.
@@ -9,12 +12,16 @@ use crate::model::world::Session;
 pub struct MirrorPlan {
     /// `telegen_<id>`.
     pub session: String,
-    /// The port or port channel whose traffic is copied.
-    pub src_port: String,
+    /// The ports and port channels whose traffic is copied.
+    pub sources: SourcePorts,
     /// Where the copies go.
     pub target: MirrorTarget,
     /// Which of its traffic.
     pub direction: Direction,
+    /// 1 of this many packets is copied; `None`: every one.
+    pub sample_rate: Option<NonZeroU32>,
+    /// Copies are cut to this many bytes; `None`: they stay whole.
+    pub truncate: Option<u16>,
 }
 
 /// Where a session's copies go.
@@ -46,7 +53,9 @@ impl MirrorPlan {
                 ("ttl", tunnel.ttl.to_string()),
             ],
         };
-        fields.extend([("src_port", self.src_port.clone()), ("direction", direction.to_owned())]);
+        fields.extend([("src_port", self.sources.to_string()), ("direction", direction.to_owned())]);
+        fields.extend(self.sample_rate.map(|rate| ("sample_rate", rate.to_string())));
+        fields.extend(self.truncate.map(|bytes| ("truncate_size", bytes.to_string())));
         fields
     }
 
@@ -54,7 +63,7 @@ impl MirrorPlan {
     #[must_use]
     pub fn as_session(&self) -> Session {
         Session {
-            src_ports: vec![self.src_port.clone()],
+            src_ports: self.sources.names().map(str::to_owned).collect(),
             dst_port: self.port().map(str::to_owned),
             outer: self.tunnel().map(|tunnel| tunnel.outer),
             direction: Some(self.direction),

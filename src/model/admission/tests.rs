@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Plan, check_port, plan};
+use super::{Plan, check_ports, plan};
 use crate::model::job::{Direction, Fields, JobId, JobSpec};
 use crate::model::schema::{Reason, Warning};
 use crate::model::settings::Settings;
 use crate::model::world::{Capability, Port, Session, TapCost, World};
 
+mod hardware;
 mod overlaps;
 mod tunnels;
 
@@ -20,7 +21,7 @@ fn world() -> World {
         port_channels: BTreeMap::from([("PortChannel1".to_owned(), names(&["Ethernet40", "Ethernet44"]))]),
         pool: [120, 124].map(|number| (format!("Ethernet{number}"), Some(format!("cpu{number}")))).into(),
         netdevs: names(&["Ethernet0", "PortChannel1", "cpu4", "cpu16", "cpu120", "cpu124"]),
-        capability: Capability { ingress_mirror: Some(true), egress_mirror: Some(true) },
+        capability: Capability { ingress_mirror: Some(true), egress_mirror: Some(true), ..Capability::default() },
         tap_cost: TapCost { summary_bytes: 1 << 20, flows_bytes: 4 << 20 },
         ..World::default()
     }
@@ -110,7 +111,7 @@ fn without_a_session_the_ports_own_netdev_is_tapped_in_the_directions_asked_for(
 fn ports_and_port_channels_with_members_exist_and_nothing_else_does() {
     let mut world = world();
     world.port_channels.insert("PortChannel2".to_owned(), BTreeSet::new());
-    let check = |port: &str| check_port(&spec(&format!("port={port}")), &world).err();
+    let check = |port: &str| check_ports(&spec(&format!("port={port}")), &world).err();
     assert_eq!((check("Ethernet1"), check("PortChannel1")), (None, None));
     for unknown in ["Ethernet", "Ethernet10", "ethernet1", "PortChannel", "Vlan10", "CPU", "PortChannel2"] {
         assert_eq!(check(unknown).map(|refusal| refusal.reason), Some(Reason::UnknownPort), "{unknown}");
@@ -123,7 +124,7 @@ fn ports_and_port_channels_with_members_exist_and_nothing_else_does() {
         check("Ethernet10").expect("refused").message,
         "port: \"Ethernet10\" is neither in PORT nor in PORTCHANNEL of CONFIG_DB; this switch has Ethernet0, Ethernet1, Ethernet4, Ethernet16 and 6 more"
     );
-    let empty = check_port(&spec("port=Ethernet0"), &World::default()).expect_err("refused");
+    let empty = check_ports(&spec("port=Ethernet0"), &World::default()).expect_err("refused");
     assert!(empty.message.ends_with("CONFIG_DB has no ports at all"), "{}", empty.message);
 }
 
@@ -242,7 +243,8 @@ fn a_direction_is_tried_where_the_switch_confirms_it_or_the_user_insists() {
     ];
     let insisting = Settings { allow_unprobed: true, ..Settings::default() };
     for (direction, ingress_mirror, egress_mirror, admitted) in cases {
-        let world = World { capability: Capability { ingress_mirror, egress_mirror }, ..world() };
+        let world =
+            World { capability: Capability { ingress_mirror, egress_mirror, ..Capability::default() }, ..world() };
         let job = format!("port=Ethernet0 direction={direction}");
         let expected = (!admitted).then_some(Reason::MirrorUnsupported);
         assert_eq!(reason(admit(&job, &world)), expected, "{job} {ingress_mirror:?} {egress_mirror:?}");

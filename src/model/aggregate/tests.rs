@@ -8,8 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Aggregator, PortCounters, PortPoll, packets_err95};
 use crate::model::job::{Fields, JobSpec};
+use crate::model::report::Estimate;
 use crate::model::sample::{Counter, Flow, FlowKey, FlowTable, Sample};
-use crate::model::schema::Warning;
+use crate::model::schema::{ErrorKind, HistogramName, Warning};
 use crate::model::settings::Settings;
 use crate::model::traffic::{Copies, DistinctFlows, HealthEvent, Inner, Segments, Service};
 
@@ -195,4 +196,60 @@ fn anonymised_addresses_are_equal_when_the_addresses_are_and_say_nothing_else() 
     assert_eq!(top[0].dst, top[1].dst);
     assert_ne!(top[0].src, top[1].src);
     assert_ne!(top[0].src, rows([2; 16])[0].src, "another key, other hashes");
+}
+
+#[test]
+fn a_sampled_mirrors_factor_enters_every_estimate_and_totals_stay_those_of_copies() {
+    let fields = [("span_method", "erspan"), ("mirror_sample_rate", "50"), ("sample_rate", "4")];
+    let mut aggregator = aggregator(&fields);
+    let table = FlowTable { flows: vec![flow(1, 25, 0)], ..FlowTable::default() };
+    aggregator.sample(Sample { flows: Some(table), segments: Some(Segments::default()), ..sample(0, 100) }, wall(0));
+    let results = aggregator.results().expect("a reading");
+    assert_eq!((results.total.packets, results.thinning.map(|thinning| thinning.sample_rate)), (100, Some(50)));
+    // 1.96 sqrt(100 (1 - 1/50)) 50 = 970.2…
+    let expected = Estimate { packets: 5000, bytes: Some(500_000), packets_err95: 971 };
+    assert_eq!(results.estimate, Some(expected));
+    assert_eq!((results.analysis_factor(), results.packets_of_port()), (200, 5000));
+    assert_eq!(results.segments, None, "a segment that was not copied is not a lost one");
+    let detail = aggregator.latest_detail().expect("a reading");
+    let row = detail.flows.as_ref().expect("flows").top[0].clone();
+    // 1.96 sqrt(25 (1 - 1/200)) 200 = 1955.09…
+    assert_eq!((row.estimated.packets, row.estimated.bytes, row.packets_err95), (5000, 500_000, 1956));
+    assert_eq!((detail.sample_rate, detail.rate_of(HistogramName::PacketSize)), (200, 50));
+    let names: Vec<HistogramName> = detail.histograms.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, [HistogramName::PacketSize], "copies follow each other at another distance than packets");
+}
+
+#[test]
+fn coverage_and_silence_of_a_sampled_mirror_are_measured_by_the_copies_that_it_should_make() {
+    let fields = [("span_method", "erspan"), ("mirror_sample_rate", "50")];
+    let mut covered = aggregator(&fields);
+    covered.sample(sample(0, 0), wall(0));
+    covered.poll(poll("oid:1", 0, 0), Duration::ZERO);
+    covered.sample(sample(1, 90), wall(1));
+    covered.poll(poll("oid:1", 5000, 0), Duration::from_secs(1));
+    assert_eq!(covered.results().and_then(|results| results.coverage), Some(0.9));
+    for (port_packets, expected) in [(4999, None), (5000, Some(Warning::NoCopies))] {
+        let mut silent = aggregator(&fields);
+        silent.sample(sample(0, 0), wall(0));
+        for at in 0..3 {
+            assert_eq!(silent.poll(poll("oid:1", 0, 0), Duration::from_secs(at)), None);
+        }
+        assert_eq!(silent.poll(poll("oid:1", port_packets, 0), Duration::from_secs(6)), expected, "{port_packets}");
+    }
+}
+
+#[test]
+fn of_cut_copies_no_bytes_are_estimated_and_what_the_cut_did_is_no_error() {
+    let fields = [("span_method", "erspan"), ("mirror_sample_rate", "2"), ("mirror_truncate", "128")];
+    let mut aggregator = aggregator(&fields);
+    let mut cut = sample(0, 10);
+    cut.errors = [3; ErrorKind::COUNT];
+    aggregator.sample(cut, wall(0));
+    let results = aggregator.results().expect("a reading");
+    assert_eq!(results.estimate.and_then(|estimate| estimate.bytes), None);
+    assert_eq!(results.thinning.and_then(|thinning| thinning.truncate), Some(128));
+    let counted: Vec<ErrorKind> =
+        ErrorKind::ALL.iter().copied().filter(|kind| results.errors[*kind as usize] > 0).collect();
+    assert_eq!(counted, [ErrorKind::MalformedL4, ErrorKind::TooDeep, ErrorKind::ChecksumIp]);
 }

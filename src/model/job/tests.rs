@@ -21,7 +21,7 @@ fn spec(pairs: &[(&str, &str)]) -> JobSpec {
 #[test]
 fn a_row_with_only_a_port_means_the_contracts_defaults() {
     let spec = spec(&[("port", "Ethernet16"), ("NULL", "NULL")]);
-    assert_eq!(spec.port, "Ethernet16");
+    assert_eq!(spec.ports.as_str(), "Ethernet16");
     assert_eq!((spec.direction, spec.span_method), (Direction::Ingress, SpanMethod::Span));
     assert_eq!((spec.duration, spec.sample_rate.get()), (Duration::from_secs(120), 100));
     assert!(spec.filter.is_empty());
@@ -50,7 +50,7 @@ fn every_mistake_names_field_value_and_what_would_be_accepted() {
             "port",
             "",
             Reason::InvalidField,
-            "port: \"\" is not accepted; give the name of a port or port channel, such as Ethernet16",
+            "port: \"\" is not accepted; give the name of a port or port channel, such as Ethernet16, or up to 16 of them with commas and no spaces between",
         ),
         ("direction", "RX", Reason::InvalidField, "direction: \"RX\" is not accepted; give ingress, egress or both"),
         ("duration", "0", Reason::InvalidField, "duration: \"0\" is not accepted; give an integer from 1 to 86400"),

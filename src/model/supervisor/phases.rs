@@ -48,7 +48,7 @@ impl Supervisor {
             | Phase::Removing { .. } => return,
         };
         let Ok(world) = world else { return };
-        if let Err(refusal) = admission::check_port(&spec, &world) {
+        if let Err(refusal) = admission::check_ports(&spec, &world) {
             return self.publish(key, Ending::rejected(refusal.reason, refusal.message), now);
         }
         if self.must_wait(key, waiting) {

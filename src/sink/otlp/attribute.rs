@@ -50,8 +50,10 @@ pub const SOURCE_PORT: &str = "source.port";
 pub const DESTINATION_PORT: &str = "destination.port";
 /// A flow's outermost VLAN id; absent if untagged.
 pub const VLAN_ID: &str = "telegen.vlan.id";
-/// On every estimate: 1 of this many packets was analysed.
+/// On every estimate: 1 of this many packets of the port was analysed (of all of them, also where the mirror is sampled).
 pub const SAMPLING_RATE: &str = "telegen.sampling.rate";
+/// On every point of a job with a sampled mirror: the ASIC copied 1 of this many packets. What is not an estimate counts copies.
+pub const MIRROR_SAMPLING_RATE: &str = "telegen.mirror.sampling.rate";
 /// A status of the job tables.
 pub const JOB_STATUS: &str = "telegen.job.status";
 /// A reason of the job tables.

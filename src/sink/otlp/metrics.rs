@@ -146,8 +146,9 @@ impl Export {
     fn attributes(&self, own: impl IntoIterator<Item = KeyValue>) -> Vec<KeyValue> {
         let mut attributes = vec![text(attribute::JOB_ID, &self.report.status.key)];
         if let Some(spec) = &self.report.status.spec {
-            attributes.push(text(attribute::PORT_NAME, &spec.port));
+            attributes.push(text(attribute::PORT_NAME, spec.ports.as_str()));
             attributes.extend(attribute::io_direction(spec.direction));
+            attributes.extend(spec.mirror_sample_rate.map(|rate| int(attribute::MIRROR_SAMPLING_RATE, rate.get())));
         }
         attributes.extend(own);
         attributes

@@ -204,7 +204,7 @@ const SAMPLED: u32 = 1;
 fn attributes(job: &JobStatus) -> Vec<KeyValue> {
     let mut attributes = vec![text(attribute::JOB_ID, printable(&job.key))];
     if let Some(spec) = &job.spec {
-        attributes.push(text(attribute::PORT_NAME, &spec.port));
+        attributes.push(text(attribute::PORT_NAME, spec.ports.as_str()));
         attributes.extend(attribute::io_direction(spec.direction));
     }
     attributes.push(text(attribute::JOB_STATUS, job.status.as_str()));
@@ -214,7 +214,7 @@ fn attributes(job: &JobStatus) -> Vec<KeyValue> {
 
 fn subject(job: &JobStatus) -> String {
     match &job.spec {
-        Some(spec) => format!("job {} on {}", printable(&job.key), spec.port),
+        Some(spec) => format!("job {} on {}", printable(&job.key), spec.ports),
         None => format!("job {}", printable(&job.key)),
     }
 }

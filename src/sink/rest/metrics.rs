@@ -56,7 +56,7 @@ fn jobs(text: &mut Text, snapshot: &Snapshot) {
         let status = &report.status;
         let labels = [
             ("job_id", id.as_str()),
-            ("port", status.spec.as_ref().map(|spec| spec.port.as_str()).unwrap_or_default()),
+            ("port", status.spec.as_ref().map(|spec| spec.ports.as_str()).unwrap_or_default()),
             ("direction", status.spec.as_ref().map(|spec| spec.direction.as_str()).unwrap_or_default()),
             ("status", status.status.as_str()),
             ("reason", status.reason.map(Reason::as_str).unwrap_or_default()),
@@ -81,7 +81,7 @@ struct Labelled<'a> {
 impl<'a> Labelled<'a> {
     fn new(id: &'a str, report: &'a Report) -> Labelled<'a> {
         let spec = report.status.spec.as_ref();
-        let port = spec.map(|spec| spec.port.as_str()).unwrap_or_default();
+        let port = spec.map(|spec| spec.ports.as_str()).unwrap_or_default();
         let direction = spec.map(|spec| spec.direction.as_str()).unwrap_or_default();
         Labelled { labels: [("job_id", id), ("port", port), ("direction", direction)], report }
     }
@@ -98,7 +98,13 @@ type Value = fn(&Results) -> Option<f64>;
 
 /// Name, type, help and value of each number that a job has once.
 #[expect(clippy::cast_precision_loss, reason = "Prometheus' numbers are 64-bit floats")]
-const TOTALS: [(&str, &str, &str, Value); 20] = [
+const TOTALS: [(&str, &str, &str, Value); 21] = [
+    (
+        "telegen_job_mirror_sample_rate",
+        "gauge",
+        "The ASIC copies 1 of so many packets; other counters are of copies.",
+        |r| r.thinning.map(|thinning| f64::from(thinning.sample_rate)),
+    ),
     ("telegen_job_delivered_packets_total", "counter", "Packets that reached the tap.", |r| {
         Some(r.delivered.packets as f64)
     }),

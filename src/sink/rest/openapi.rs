@@ -9,7 +9,7 @@ use super::REST_MEMBERS;
 use super::request::JOB_ID;
 use super::routes::{Call, ROUTES, Route};
 use crate::io::tables::members::FILTERS;
-use crate::model::limits::{self, Kind};
+use crate::model::limits::{self, Default, Kind};
 use crate::model::schema::{JobField, Reason, Status, Warning};
 use crate::model::value::{IP_PROTOCOL_NUMBERS, describe};
 
@@ -207,12 +207,19 @@ fn member_schema(field: JobField) -> Value {
         Some(max) => json!({ "type": "array", "maxItems": max, "items": kind_schema(rule.kind) }),
         None => kind_schema(rule.kind),
     };
-    if let Some(default) = limits::job_default(field) {
-        schema["default"] = default
-            .parse::<u64>()
-            .map(Value::from)
-            .or_else(|_| default.parse::<bool>().map(Value::from))
-            .unwrap_or_else(|_| Value::from(default));
+    match rule.default {
+        Default::Value(default) => {
+            schema["default"] = default
+                .parse::<u64>()
+                .map(Value::from)
+                .or_else(|_| default.parse::<bool>().map(Value::from))
+                .unwrap_or_else(|_| Value::from(default));
+        }
+        // Not `default`: a generated client sends that, and would override what the switch's owner has set.
+        Default::Setting(setting) => {
+            schema["description"] = Value::from(format!("Without it, {setting} of TELEGEN|global applies."));
+        }
+        Default::Required | Default::Absent => {}
     }
     schema
 }
@@ -232,7 +239,7 @@ fn kind_schema(kind: Kind) -> Value {
         ] }),
         Kind::Text { max_chars } => json!({ "type": "string", "maxLength": max_chars }),
         Kind::Timestamp => json!({ "type": "string", "format": "date-time" }),
-        Kind::PortName
+        Kind::PortNames
         | Kind::Prefix
         | Kind::IpAddress
         | Kind::Endpoint
@@ -257,9 +264,10 @@ mod tests {
         let properties = &document()["components"]["schemas"]["Job"]["properties"];
         assert_eq!(
             properties["duration_sec"],
-            json!({ "type": "integer", "minimum": 1, "maximum": 86400, "default": 120 })
+            json!({ "type": "integer", "minimum": 1, "maximum": 86400,
+                    "description": "Without it, default_duration of TELEGEN|global applies." })
         );
-        assert_eq!(properties["span_method"], json!({ "type": "string", "enum": ["span", "none"], "default": "span" }));
+        assert_eq!(properties["direction"]["default"], "ingress");
         assert_eq!(properties["anonymize"], json!({ "type": "boolean", "default": false }));
         let filters = &properties["filters"]["properties"];
         let dscp =

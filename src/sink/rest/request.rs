@@ -86,7 +86,7 @@ fn item(kind: Kind, value: &Value) -> Option<String> {
         Kind::Integer { .. } => number(),
         Kind::Boolean => value.as_bool().map(|value| value.to_string()),
         Kind::IpProtocol | Kind::PortRange => number().or_else(string),
-        Kind::PortName
+        Kind::PortNames
         | Kind::Word { .. }
         | Kind::Prefix
         | Kind::IpAddress
@@ -147,6 +147,7 @@ mod tests {
     fn every_member_reaches_its_field() {
         let body = json!({
             "port": "Ethernet16", "direction": "both", "span_method": "none", "duration_sec": 90, "sample_rate": 1, "vlan": 7,
+            "mirror_sample_rate": 64, "mirror_truncate": 128,
             "filters": {
                 "ip_proto": ["tcp", 17], "l4_sport": [53], "l4_dport": ["1024-2048", 443], "src_cidr": "10.0.0.0/8",
                 "dst_cidr": "::/0", "dscp": [46, 0],
@@ -161,6 +162,8 @@ mod tests {
             (JobField::SpanMethod, "none"),
             (JobField::Duration, "90"),
             (JobField::SampleRate, "1"),
+            (JobField::MirrorSampleRate, "64"),
+            (JobField::MirrorTruncate, "128"),
             (JobField::Vlan, "7"),
             (JobField::IpProto, "tcp,17"),
             (JobField::L4Sport, "53"),

@@ -32,7 +32,7 @@ pub fn daemon(snapshot: &Snapshot, now: Timestamp) -> Fields {
         ("heartbeat", rfc3339(now)),
         ("active_jobs", active.count().to_string()),
     ];
-    row.extend(info.capabilities.iter().map(|(name, value)| (*name, value.clone())));
+    row.extend(info.capabilities.iter().map(|(name, value)| (name.as_str(), value.clone())));
     if !info.settings_errors.is_empty() {
         row.push(("settings_errors", info.settings_errors.join("; ")));
     }
@@ -63,6 +63,11 @@ pub fn results(results: &Results, detail: Option<&Detail>) -> Fields {
             ResultField::FragmentsLater => whole(seen(results.fragments_later)),
             ResultField::FlowsSeen => whole(flows.map(|flows| flows.seen)),
             ResultField::FlowsEvicted => whole(flows.map(|flows| flows.evicted)),
+            ResultField::MirrorSampleRate => results.thinning.map(|thinning| thinning.sample_rate.to_string()),
+            ResultField::MirrorTruncate => results.thinning.and_then(|thinning| Some(thinning.truncate?.to_string())),
+            ResultField::PacketsEst => whole(results.estimate.map(|estimate| estimate.packets)),
+            ResultField::BytesEst => whole(results.estimate.and_then(|estimate| estimate.bytes)),
+            ResultField::PacketsErr95 => whole(results.estimate.map(|estimate| estimate.packets_err95)),
             ResultField::UpdatedAt => Some(rfc3339(results.updated_at)),
             ResultField::TcpTracked => whole(segments.map(|segments| segments.tracked)),
             ResultField::TcpUntracked => whole(segments.map(|segments| segments.untracked)),

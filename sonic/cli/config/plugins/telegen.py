@@ -35,11 +35,13 @@ SPAN_METHOD = {"kind": "word", "words": ["span", "erspan", "none"], "reserved": 
 FREE_TEXT = {"kind": "text", "max_chars": 128, "default": None}
 
 JOB_FIELDS = {
-    "port": {"kind": "port-name", "required": True},
+    "port": {"kind": "port-names", "required": True},
     "direction": {"kind": "word", "words": ["ingress", "egress", "both"], "reserved": [], "default": "ingress"},
     "span_method": {**SPAN_METHOD, "default": "setting:span_method"},
     "duration": {**DURATION, "default": "setting:default_duration"},
     "sample_rate": {**SAMPLE_RATE, "default": "setting:default_sample_rate"},
+    "mirror_sample_rate": {"kind": "integer", "min": 2, "max": 8388608, "default": None},
+    "mirror_truncate": {"kind": "integer", "min": 64, "max": 9216, "default": None},
     "vlan": {"kind": "integer", "min": 1, "max": 4094, "default": None},
     "ip_proto": {"kind": "ip-protocol", "max_items": 256, "default": None},
     "l4_sport": {"kind": "port-range", "max_items": 16, "default": None},
@@ -79,6 +81,7 @@ SETTINGS = {
     "cpu_limit": {"kind": "integer", "min": 1, "max": 100, "default": "20"},
     "memory_limit": {"kind": "integer", "min": 1, "max": 1024, "default": "64"},
     "allow_unprobed": {"kind": "boolean", "default": "false"},
+    "probe_switch": {"kind": "boolean", "default": "true"},
     "erspan_src_ip": {"kind": "prefix", "max_items": 16, "default": None},
     "erspan_dst_ip": {"kind": "ip-address", "default": None},
     "erspan_netdev": {"kind": "netdev", "default": None},
@@ -219,11 +222,12 @@ def asics(db, namespace):
 
 
 def asic_of_port(ctx, db, namespace, given):
-    """The ASIC that has the port, and the port's name there. Where there is only one, the daemon judges the name."""
+    """The ASIC that has the ports, and their names there. Where there is only one, the daemon judges the names."""
     candidates = asics(db, namespace)
     for asic in candidates:
         name = port_name(asic, given)
-        if name in asic.cfgdb.get_keys("PORT") or name in asic.cfgdb.get_keys("PORTCHANNEL"):
+        known = {*asic.cfgdb.get_keys("PORT"), *asic.cfgdb.get_keys("PORTCHANNEL")}
+        if known.issuperset(name.split(",")):
             return asic, name
     if len(candidates) > 1:
         ctx.fail("Port {} is on none of {}".format(given, ", ".join(asic.namespace for asic in candidates)))
@@ -339,26 +343,53 @@ def wait_for(seconds, condition):
     return answer
 
 
-def write_validated(asic, ctx, write):
-    """Writes through SONiC's own validation, where the switch asks for it (DEVICE_METADATA yang_config_validation).
+def write_validated(ctx, asic, table, key, row, merge=False):
+    """Makes `row` the row of `key`, or with `merge` sets its fields and keeps the others; None removes the row.
 
-    Only for TELEGEN and TELEGEN_MIRROR_PORT: validation compares all of CONFIG_DB before and after, and would trip over
-    job rows, which the daemon removes when a job ends. Only for the host's CONFIG_DB, too: a validated write always
-    goes there, whichever namespace's connector is wrapped (validated_config_db_connector.py makes a GenericUpdater
-    without a scope).
+    Through SONiC's own validation, where the switch asks for it (DEVICE_METADATA yang_config_validation). Only for
+    TELEGEN and TELEGEN_MIRROR_PORT: validation compares all of CONFIG_DB before and after, and would trip over job
+    rows, which the daemon removes when a job ends. Only for the host's CONFIG_DB, too: a validated write always goes
+    there, whichever namespace's connector is wrapped (validated_config_db_connector.py makes a GenericUpdater without
+    a scope).
     """
     # Imported here: they are `config`'s own modules, and `config telegen start` must not wait for them.
     from config.validated_config_db_connector import ValidatedConfigDBConnector  # noqa: PLC0415
     from generic_config_updater.gu_common import GenericConfigUpdaterError  # noqa: PLC0415
-    from jsonpatch import JsonPatchConflict  # noqa: PLC0415
+    from jsonpatch import JsonPatch, JsonPatchConflict  # noqa: PLC0415
+    from jsonpointer import JsonPointerException  # noqa: PLC0415
 
+    connector = asic.cfgdb if asic.namespace else ValidatedConfigDBConnector(asic.cfgdb)
     try:
-        write(asic.cfgdb if asic.namespace else ValidatedConfigDBConnector(asic.cfgdb))
-    except (ValueError, JsonPatchConflict) as error:
+        if getattr(connector, "yang_enabled", False):
+            connector.apply_patch(JsonPatch(patch_of(asic, table, key, row, merge)), table)
+        elif merge:
+            connector.mod_entry(table, key, row)
+        else:
+            connector.set_entry(table, key, row)
+    except (ValueError, JsonPatchConflict, JsonPointerException) as error:
         ctx.fail("Invalid ConfigDB. Error: {}".format(error))
     except GenericConfigUpdaterError as error:
         # It compares all of CONFIG_DB after the change, and a job that started or ended meanwhile changed it, too.
         ctx.fail("Written, but SONiC's validation is not sure of it; see 'show telegen status'. {}".format(error))
+
+
+def patch_of(asic, table, key, row, merge):
+    """The change as one operation of a JSON patch (RFC 6902).
+
+    The connector's own set_entry and mod_entry make lists to text, and their patch for the first row of a table begins
+    with an empty table, which is dropped again before the row comes (change_applier.py prune_empty_table).
+    """
+    if merge:
+        row = {**asic.cfgdb.get_entry(table, key), **row}
+    rows = set(asic.cfgdb.get_keys(table))
+    path = "/{}/{}".format(table, key)
+    if row:
+        return [
+            {"op": "add", "path": path, "value": row}
+            if rows
+            else {"op": "add", "path": "/" + table, "value": {key: row}}
+        ]
+    return [{"op": "remove", "path": "/" + table if rows == {key} else path}]
 
 
 #
@@ -367,16 +398,16 @@ def write_validated(asic, ctx, write):
 
 
 def port_name(asic, given):
-    """The name of the port behind what the user typed, an alias in alias mode."""
+    """The names of the ports behind what the user typed, aliases in alias mode."""
     if clicommon.get_interface_naming_mode() == "alias":
-        return clicommon.InterfaceAliasConverter(asic).alias_to_name(given)
+        return ",".join(clicommon.InterfaceAliasConverter(asic).alias_to_name(port) for port in given.split(","))
     return given
 
 
 def port_label(asic, name):
-    """The name by which the user knows the port."""
+    """The names by which the user knows the ports."""
     if clicommon.get_interface_naming_mode() == "alias":
-        return clicommon.InterfaceAliasConverter(asic).name_to_alias(name)
+        return ",".join(clicommon.InterfaceAliasConverter(asic).name_to_alias(port) for port in name.split(","))
     return name
 
 
@@ -397,6 +428,8 @@ def TELEGEN():
 @job_option("--span-method", field="span_method", text="How copies reach the CPU")
 @job_option("--duration", field="duration", text="Seconds; the same as DURATION")
 @job_option("--sample-rate", field="sample_rate", text="Analyse 1 packet of N; totals are always exact")
+@job_option("--mirror-sample-rate", field="mirror_sample_rate", text="Let the ASIC copy 1 packet of N; totals are then of copies")
+@job_option("--mirror-truncate", field="mirror_truncate", text="Let the ASIC cut copies to this many bytes")
 @job_option("--vlan", field="vlan", text="Only this VLAN")
 @click.option(
     "--filter",
@@ -416,7 +449,7 @@ def TELEGEN():
 @clicommon.pass_db
 @click.pass_context
 def start(ctx, db, port, seconds, filters, job_id, no_otlp, inner, anonymize, namespace, **options):
-    """Observe PORT for DURATION seconds"""
+    """Observe PORT, or several with commas between, for DURATION seconds"""
     require_root(ctx)
     if seconds is not None and options["duration"] is not None:
         ctx.fail("DURATION and --duration say the same; give one of them")
@@ -575,11 +608,11 @@ def set_global(ctx, db, reset, namespace, **options):
 def change_settings(ctx, asic, given, reset):
     """Sets the fields in `given` and removes those in `reset`; the others stay as they are."""
     if not reset:
-        write_validated(asic, ctx, lambda config: config.mod_entry(SETTINGS_TABLE, SETTINGS_KEY, given))
+        write_validated(ctx, asic, SETTINGS_TABLE, SETTINGS_KEY, given, merge=True)
         return
     row = asic.cfgdb.get_entry(SETTINGS_TABLE, SETTINGS_KEY)
     row = {name: value for name, value in {**row, **given}.items() if name not in reset}
-    write_validated(asic, ctx, lambda config: config.set_entry(SETTINGS_TABLE, SETTINGS_KEY, row or None))
+    write_validated(ctx, asic, SETTINGS_TABLE, SETTINGS_KEY, row or None)
 
 
 @TELEGEN.group(name="mirror-port", cls=clicommon.AbbreviationGroup)
@@ -601,7 +634,7 @@ def add_mirror_port(ctx, db, port, netdev, namespace):
     asic, name = (asics(db, namespace)[0], port) if port == CPU_PORT else asic_of_port(ctx, db, namespace, port)
     if name != CPU_PORT and not clicommon.is_valid_port(asic.cfgdb, name):
         ctx.fail("Port {} does not exist".format(port))
-    write_validated(asic, ctx, lambda config: config.set_entry(MIRROR_PORT, name, {"netdev": netdev}))
+    write_validated(ctx, asic, MIRROR_PORT, name, {"netdev": netdev})
 
 
 @MIRROR_PORTS.command(name="del")
@@ -619,7 +652,7 @@ def del_mirror_port(ctx, db, port, namespace):
     if len(found) > 1:
         ctx.fail("Port {} is on {}; say which with -n".format(port, ", ".join(asic.namespace for asic, _ in found)))
     ((asic, name),) = found
-    write_validated(asic, ctx, lambda config: config.set_entry(MIRROR_PORT, name, None))
+    write_validated(ctx, asic, MIRROR_PORT, name, None)
 
 
 def register(cli):

@@ -24,6 +24,9 @@ FLOW = "TELEGEN_FLOW_TABLE"
 HISTOGRAM = "TELEGEN_HISTOGRAM_TABLE"
 DAEMON = "TELEGEN_DAEMON_TABLE"
 DAEMON_KEY = "localhost"
+# Beside what the switch can do stands why, under the same name and this; the daemon's words for it, and a person's.
+WHY = "_why"
+CAN = {"true": "yes", "false": "no"}
 
 NA = "N/A"
 HEARTBEAT_FRESH_SEC = 15
@@ -34,6 +37,22 @@ JOB_LISTS = ("ip_proto", "l4_sport", "l4_dport", "dscp", "warning")
 HISTOGRAM_LISTS = ("bounds", "counts")
 # Fields of results, flows and histograms that are text although they may look like a number.
 TEXT = ("src", "dst", "ip_proto", "unit", "updated_at", "first_seen", "last_seen")
+
+# The IP protocols that people know by name (IANA protocol-numbers); the tables have the number.
+PROTOCOLS = {
+    "1": "icmp",
+    "2": "igmp",
+    "6": "tcp",
+    "17": "udp",
+    "47": "gre",
+    "50": "esp",
+    "51": "ah",
+    "58": "icmpv6",
+    "89": "ospf",
+    "103": "pim",
+    "112": "vrrp",
+    "132": "sctp",
+}
 
 FLOW_COLUMNS = (
     ("Source", "src"),
@@ -221,9 +240,9 @@ def echo_json(value):
 
 
 def port_label(asic, name):
-    """The port's alias in alias mode, its name otherwise."""
+    """The ports' aliases in alias mode, their names otherwise."""
     if clicommon.get_interface_naming_mode() == "alias":
-        return clicommon.InterfaceAliasConverter(asic).name_to_alias(name)
+        return ",".join(clicommon.InterfaceAliasConverter(asic).name_to_alias(port) for port in name.split(","))
     return name
 
 
@@ -411,6 +430,17 @@ def mix_lines(row):
     return lines
 
 
+def thinning_lines(row):
+    """A sampled or cut mirror makes the numbers those of copies: that comes before any of them is read."""
+    lines = []
+    if "packets_est" in row:
+        form = "Copies: the ASIC copied 1 of {} packets, and all counts are of copies: about {} +/- {} packets of the port"
+        lines.append(form.format(*(count(row, field) for field in ("mirror_sample_rate", "packets_est", "packets_err95"))))
+    if "mirror_truncate" in row:
+        lines.append("Copies: cut to {} bytes: bytes and lengths are of what is left".format(row["mirror_truncate"]))
+    return lines
+
+
 def tunnels_line(status, row):
     """What there is to say of tunnels besides their tables; empty if nothing."""
     if status.get("inner") == "true":
@@ -431,12 +461,17 @@ def protocol_table(counters, total):
 
 
 def histogram_table(histogram):
-    """One line per bucket, with a bar. `counts` has one more item than `bounds`: what is above the last bound."""
+    """One line per bucket, with a bar, from the first to the last that is not empty.
+
+    `counts` has one more item than `bounds`: what is above the last bound.
+    """
     bounds = histogram.get("bounds", [])
     counts = histogram.get("counts", [])
+    filled = [index for index, count in enumerate(counts) if count]
     largest = max(counts, default=0)
     rows = []
-    for index, count in enumerate(counts):
+    for index in range(filled[0], filled[-1] + 1) if filled else range(0):
+        count = counts[index]
         label = "<= {}".format(bounds[index]) if index < len(bounds) else "> {}".format(bounds[-1]) if bounds else "all"
         bar = "#" * (-(-count * HISTOGRAM_BAR_CHARS // largest)) if largest else ""
         rows.append([label, count, bar])
@@ -537,7 +572,7 @@ def results(ctx, db, job_id, as_json, namespace):
         click.echo("No results yet")
         return
     result = results_object(asic, job_id, row)
-    for line in copies_lines(row):
+    for line in [*thinning_lines(row), *copies_lines(row)]:
         click.echo(line)
     echo_part(health_text(status, row))
     summary = [[name, row[name]] for name in row if name in result and name not in ("updated_at", *IN_HEALTH)]
@@ -575,6 +610,8 @@ def flows(ctx, db, job_id, as_json, namespace):
     if as_json:
         echo_json([{"rank": number(rank), **typed(row)} for rank, row in found])
         return
+    for _, row in found:
+        row["ip_proto"] = PROTOCOLS.get(row.get("ip_proto"), row.get("ip_proto", NA))
     body = [[rank] + [row.get(field, NA) for _, field in FLOW_COLUMNS] for rank, row in found]
     header = ["#"] + [title for title, _ in FLOW_COLUMNS]
     echo_table(body, header)
@@ -596,8 +633,14 @@ def status(db, as_json, namespace):
         if asic.namespace:
             click.echo("{}Namespace {}\n".format("" if asic is places[0] else "\n", asic.namespace))
         daemon, settings, mirror_ports = shown["daemon"], shown["settings"], shown["mirror_ports"]
-        echo_table([(name, daemon[name]) for name in ("state", *natsorted(set(daemon) - {"state"}))], ["Daemon", ""])
+        judged = [name for name in natsorted(daemon) if name + WHY in daemon]
+        plain = set(daemon) - {"state", *judged, *(name + WHY for name in judged)}
+        echo_table([(name, daemon[name]) for name in ("state", *natsorted(plain))], ["Daemon", ""])
         click.echo()
+        if judged:
+            rows = [(name, CAN.get(daemon[name], daemon[name]), daemon[name + WHY]) for name in judged]
+            echo_table(rows, ["This switch can", "", "Why"])
+            click.echo()
         values = {name: ",".join(value) if isinstance(value, list) else value for name, value in settings.items()}
         echo_table(natsorted(values.items()), ["Setting", "Value"])
         click.echo()

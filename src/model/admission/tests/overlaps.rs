@@ -7,6 +7,7 @@ use crate::model::admission::{MirrorPlan, MirrorTarget, conflict, intruder};
 use crate::model::job::Direction;
 use crate::model::schema::Reason;
 use crate::model::settings::Settings;
+use crate::model::source_ports::SourcePorts;
 
 #[test]
 fn a_session_conflicts_if_it_shares_a_port_in_a_direction_or_has_our_port_as_its_destination() {
@@ -43,6 +44,10 @@ fn a_session_conflicts_if_it_shares_a_port_in_a_direction_or_has_our_port_as_its
         ("Ethernet40 ingress", "Ethernet1,PortChannel1 BOTH Ethernet4", Some("Ethernet40")),
         ("PortChannel1 ingress", "PortChannel1 RX Ethernet4", Some("Ethernet40")),
         ("PortChannel1 ingress", "PortChannel10 RX Ethernet4", None),
+        // Any port of a job that names several.
+        ("Ethernet1,Ethernet16 ingress", "Ethernet16,Ethernet4 RX Ethernet40", Some("Ethernet16")),
+        ("Ethernet1,PortChannel1 ingress", "Ethernet16 RX Ethernet44", Some("Ethernet44")),
+        ("Ethernet1,Ethernet16 ingress", "Ethernet4 RX Ethernet40", None),
         // Sessions that only ACL rules use, or that go to a collector.
         ("Ethernet1 both", "- - -", None),
         ("Ethernet1 both", "Ethernet1 RX -", Some("Ethernet1")),
@@ -52,7 +57,8 @@ fn a_session_conflicts_if_it_shares_a_port_in_a_direction_or_has_our_port_as_its
         let world = with_session(theirs);
         let direction = Direction::from_word(direction).expect("a direction");
         let expected = shared.map(|port| ("debug".to_owned(), port.to_owned()));
-        assert_eq!(conflict(port, direction, &world.sessions, &world), expected, "{job} beside {theirs}");
+        let ports = SourcePorts::parse(port).expect("names");
+        assert_eq!(conflict(&ports, direction, &world.sessions, &world), expected, "{job} beside {theirs}");
         let refused = reason(admit(&format!("port={port} direction={direction}"), &world));
         assert_eq!(refused, shared.map(|_| Reason::MirrorConflict), "{job} beside {theirs}");
     }
@@ -62,9 +68,11 @@ fn a_session_conflicts_if_it_shares_a_port_in_a_direction_or_has_our_port_as_its
 fn sessions_of_jobs_that_hold_resources_count_before_their_rows_are_seen() {
     let other = MirrorPlan {
         session: "telegen_b".to_owned(),
-        src_port: "Ethernet0".to_owned(),
+        sources: SourcePorts::parse("Ethernet0").expect("a name"),
         target: MirrorTarget::Port("Ethernet120".to_owned()),
         direction: Direction::Ingress,
+        sample_rate: None,
+        truncate: None,
     };
     let taken = BTreeMap::from([(other.session.clone(), other.as_session())]);
     let admit = |job: &str| admit_under(job, &world(), &Settings::default(), &taken, 0);
@@ -96,9 +104,11 @@ fn a_session_of_our_own_name_must_be_gone_from_both_databases() {
 fn an_intruder_takes_our_source_or_sends_to_our_destination() {
     let mirror = MirrorPlan {
         session: "telegen_a".to_owned(),
-        src_port: "Ethernet0".to_owned(),
+        sources: SourcePorts::parse("Ethernet0").expect("a name"),
         target: MirrorTarget::Port("Ethernet120".to_owned()),
         direction: Direction::Ingress,
+        sample_rate: None,
+        truncate: None,
     };
     for (theirs, intrudes) in [
         ("Ethernet0 RX Ethernet4", true),

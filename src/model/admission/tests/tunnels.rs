@@ -7,12 +7,13 @@ use crate::model::admission::{Intruder, MirrorPlan, MirrorTarget, Plan, intruder
 use crate::model::job::{Direction, Fields};
 use crate::model::schema::{Reason, Warning};
 use crate::model::settings::Settings;
+use crate::model::source_ports::SourcePorts;
 use crate::model::world::{Session, World};
 
 const JOB: &str = "port=Ethernet0 span_method=erspan";
 
 /// `erspan_src_ip=10.0.0.1,10.0.0.2 erspan_netdev=gre7`.
-fn settings(text: &str) -> Settings {
+pub(super) fn settings(text: &str) -> Settings {
     let pairs = text.split_whitespace().map(|item| item.split_once('=').expect("name=value"));
     let (settings, errors) = Settings::parse(&pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect());
     assert_eq!(errors, []);
@@ -95,7 +96,8 @@ fn each_job_leases_an_address_of_its_own_and_the_last_is_told_who_has_them() {
         let mut mirror = plan.mirror.expect("a session");
         assert_eq!(mirror.tunnel().expect("a tunnel").outer.src.to_string(), expected);
         // Another job's port, so that only the address is in the way.
-        (mirror.session, mirror.src_port) = (format!("telegen_{id}"), format!("Ethernet{id}"));
+        (mirror.session, mirror.sources) =
+            (format!("telegen_{id}"), SourcePorts::parse(&format!("Ethernet{id}")).expect("a name"));
         taken.insert(mirror.session.clone(), mirror.as_session());
     }
     assert_eq!(

@@ -425,7 +425,7 @@ impl Switch {
                 .map(|port| ((*port).to_owned(), Some((*port).to_owned())))
                 .collect(),
             netdevs: names.iter().map(|name| (*name).to_owned()).collect(),
-            capability: Capability { ingress_mirror: Some(true), egress_mirror: Some(true) },
+            capability: Capability { ingress_mirror: Some(true), egress_mirror: Some(true), ..Capability::default() },
             tap_cost: TapCost { summary_bytes: 1 << 20, flows_bytes: 4 << 20 },
             ..World::default()
         }

@@ -78,7 +78,7 @@ pub(super) fn world() -> World {
         port_channels: BTreeMap::from([("PortChannel1".to_owned(), BTreeSet::from(["Ethernet12".to_owned()]))]),
         pool: ["Ethernet120", "Ethernet124"].map(|port| (port.to_owned(), Some(format!("net{port}")))).into(),
         netdevs: names.iter().flat_map(|name| [(*name).to_owned(), format!("net{name}")]).collect(),
-        capability: Capability { ingress_mirror: Some(true), egress_mirror: Some(true) },
+        capability: Capability { ingress_mirror: Some(true), egress_mirror: Some(true), ..Capability::default() },
         tap_cost: TapCost { summary_bytes: 1 << 20, flows_bytes: 4 << 20 },
         ..World::default()
     }

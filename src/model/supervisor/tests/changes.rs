@@ -99,7 +99,7 @@ fn any_other_change_is_ignored_and_said() {
         (bench.said("a").as_str(), ends(&bench, "a").as_str()),
         ("running +change_ignored", "2024-10-04T00:01:31Z")
     );
-    assert_eq!(bench.status("a").and_then(|status| status.spec).expect("a spec").port, "Ethernet0");
+    assert_eq!(bench.status("a").and_then(|status| status.spec).expect("a spec").ports.as_str(), "Ethernet0");
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn the_first_door_owns_a_name_and_the_second_row_is_removed_and_logged() {
         bench.list();
         let status = bench.status("a").expect("a job");
         assert_eq!((bench.said("a").as_str(), status.source), ("running", first));
-        assert_eq!(status.spec.expect("a spec").port, "Ethernet0");
+        assert_eq!(status.spec.expect("a spec").ports.as_str(), "Ethernet0");
         assert!(bench.rows.contains_key(&(first, "a".to_owned())));
     }
 }
@@ -221,7 +221,7 @@ fn a_row_written_after_the_first_was_deleted_is_a_new_job_once_the_old_one_is_go
     bench.feed(Event::TapClosed { id: super::bench::id("a"), result: Ok(()) });
     assert_eq!(bench.asked(), "ClearResults a, Survey a, SetMirror a, OpenTap a");
     let status = bench.status("a").expect("the new job");
-    assert_eq!((bench.said("a").as_str(), status.spec.expect("a spec").port.as_str()), ("running", "Ethernet4"));
+    assert_eq!((bench.said("a").as_str(), status.spec.expect("a spec").ports.as_str()), ("running", "Ethernet4"));
     assert_eq!(bench.rows.len(), 1, "the new job's row is not deleted with the old job");
     assert!(bench.history.contains(&"a: stopped".to_owned()), "{:?}", bench.history);
 }

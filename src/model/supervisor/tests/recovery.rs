@@ -51,7 +51,7 @@ fn what_was_starting_running_or_stopping_has_failed_and_is_never_resumed() {
             assert_eq!(status.created_at, instant("2024-10-03T23:00:00Z"));
             assert_eq!(status.started_at, Some(instant("2024-10-03T23:00:01Z")));
             assert_eq!(status.ended_at, Some(instant("2024-10-04T00:00:00Z")));
-            assert_eq!(status.spec.expect("what it asked for").port, "Ethernet0");
+            assert_eq!(status.spec.expect("what it asked for").ports.as_str(), "Ethernet0");
         }
     }
 }

@@ -81,6 +81,7 @@ fn snapshot() -> Snapshot {
     let detail = Detail {
         updated_at: "2026-01-31T03:00:02Z".parse().unwrap(),
         sample_rate: 1,
+        mirror_sample_rate: 1,
         flows: Some(flows),
         histograms: vec![(HistogramName::PacketSize, histogram.clone()), (HistogramName::Interarrival, histogram)],
     };

@@ -16,6 +16,13 @@ pub(super) fn results() -> Value {
             "packets_analysed": measured("integer"), "sample_rate": measured("integer"),
             "pps": measured("number"), "bps": measured("number"),
             "port_packets": measured("integer"), "coverage": measured("number"),
+            "mirror_sample_rate": measured("integer"), "mirror_truncate": measured("integer"),
+            "estimate": {
+                "type": ["object", "null"],
+                "description": "The port's packets where the ASIC copies 1 of mirror_sample_rate; all other counters are then of copies. bytes is null \
+                                where the copies are cut. packets_err95 is half the width of the 95 % interval.",
+                "properties": { "packets": { "type": "integer" }, "bytes": measured("integer"), "packets_err95": { "type": "integer" } },
+            },
             "protocols": { "type": "object",
                            "properties": { "ethernet": counters(CounterFamily::Eth), "ip": counters(CounterFamily::Ip) } },
             "services": counters(CounterFamily::Service),
@@ -57,7 +64,7 @@ fn health() -> Value {
             "tcp_flags": counts(CountFamily::TcpFlags),
             "segments": {
                 "type": ["object", "null"],
-                "description": "TCP segments as their flows saw them; null unless sample_rate is 1 and result_detail is flows.",
+                "description": "TCP segments as their flows saw them; null unless sample_rate is 1, result_detail is flows, and the ASIC copies every packet whole.",
                 "properties": {
                     "tracked": { "type": "integer" }, "untracked": { "type": "integer" },
                     "retransmitted": { "type": "integer" }, "out_of_order": { "type": "integer" },

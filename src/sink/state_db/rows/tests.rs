@@ -24,7 +24,13 @@ fn detail() -> Detail {
         evicted: 0,
         distinct: DistinctFlows { estimate: 0, err95: 0 },
     };
-    Detail { updated_at: empty().updated_at, sample_rate: 1, flows: Some(flows), histograms: Vec::new() }
+    Detail {
+        updated_at: empty().updated_at,
+        sample_rate: 1,
+        mirror_sample_rate: 1,
+        flows: Some(flows),
+        histograms: Vec::new(),
+    }
 }
 
 fn row(pairs: &[(&str, &str)]) -> Fields {

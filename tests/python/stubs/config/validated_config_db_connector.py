@@ -10,8 +10,14 @@ WRITES = []
 class ValidatedConfigDBConnector:
     """Wraps a ConfigDBConnector."""
 
+    yang_enabled = False
+
     def __init__(self, config_db_connector):
         self.connector = config_db_connector
+
+    def apply_patch(self, gcu_patch, table):
+        """Only noted."""
+        WRITES.append(("apply_patch", table, gcu_patch.patch))
 
     def set_entry(self, table, key, data):
         WRITES.append(("set_entry", table, key, data))
