@@ -1,7 +1,7 @@
 //! How much a tap is asked for, and what that may cost.
 
 use std::num::NonZeroU32;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use telegen_sonic::io::tap::{DEFAULT_MEMORY, FlowSlots, Hook, Hooks, Program, Switches, TapPlan, possible_cpus};
@@ -137,14 +137,5 @@ impl Subject {
 
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.program.fd(Hook::Ingress).unwrap()
-    }
-
-    pub fn verified_instructions(&self) -> u32 {
-        let mut info = libbpf_sys::bpf_prog_info::default();
-        let mut len = u32::try_from(size_of_val(&info)).unwrap();
-        // SAFETY: info is a bpf_prog_info, and its length is right.
-        let result = unsafe { libbpf_sys::bpf_prog_get_info_by_fd(self.fd().as_raw_fd(), &raw mut info, &raw mut len) };
-        assert_eq!(result, 0);
-        info.verified_insns
     }
 }

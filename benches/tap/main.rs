@@ -21,6 +21,8 @@ mod topk;
 mod bench_programs;
 #[path = "../../tests/common/heavy_flows.rs"]
 mod heavy_flows;
+#[path = "../../tests/common/kernel_info.rs"]
+mod kernel_info;
 #[path = "../../tests/common/packets.rs"]
 mod packets;
 #[path = "../../tests/common/random.rs"]

@@ -2,8 +2,6 @@
 
 use std::fs;
 use std::num::NonZeroU32;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::path::Path;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -13,6 +11,7 @@ use crate::ROUNDS;
 use crate::bench_programs::{BenchPrograms, DRAWS, pin_to};
 use crate::details::{Detail, Subject};
 use crate::frames::{self, Form};
+use crate::kernel_info::{maps_bytes, verified_instructions};
 use crate::measure::{Median, p95};
 use crate::random::Seeded;
 use crate::report::{Goal, Section, judged, numbers, spread, table};
@@ -69,7 +68,7 @@ pub fn loads() -> Section {
         for (form, name) in Form::ALL.into_iter().zip(["plain", "copies", "inner"]) {
             let loads: Vec<Subject> = (0..ROUNDS).map(|_| Subject::load(detail, form)).collect();
             let millis = Median::of(loads.iter().map(|subject| subject.load_millis).collect());
-            let verified = loads[0].verified_instructions();
+            let verified = verified_instructions(loads[0].fd());
             row.push(format!("{} {verified}", spread(&millis)));
             let what = format!("verified, {}, {name}", detail.name());
             goals.push(Goal::at_most(what, f64::from(verified), 100_000.0, "instructions"));
@@ -133,7 +132,7 @@ pub fn memory() -> Section {
     let most = (1..=128).map(job).max().unwrap();
     let program = Program::load(&plan(FlowSlots::within(DEFAULT_MEMORY, possible_cpus().unwrap()).unwrap())).unwrap();
     drop(program.read(true));
-    let before = (maps_kib(&program), rss_kib());
+    let before = (maps_bytes(program.fd(Hook::Ingress).unwrap()) / 1024, rss_kib());
     let (mut random, programs) = (Seeded::new(5), BenchPrograms::load(0));
     let mut highest = before.1;
     let mut flows = vec![0; DRAWS];
@@ -145,7 +144,7 @@ pub fn memory() -> Section {
         drop(program.read(true));
         highest = highest.max(rss_kib());
     }
-    let after = (maps_kib(&program), rss_kib());
+    let after = (maps_bytes(program.fd(Hook::Ingress).unwrap()) / 1024, rss_kib());
     text.add_row(["planned, the most of 1 to 128 CPUs".to_owned(), most.to_string()]);
     text.add_row(["maps here, as the kernel counts them".to_owned(), before.0.to_string()]);
     text.add_row(["the same after 10 M random flows".to_owned(), after.0.to_string()]);
@@ -160,32 +159,6 @@ pub fn memory() -> Section {
         "rss_before_kib": begun, "rss_after_kib": after.1, "rss_highest_kib": highest,
     });
     Section { key: "memory", table: text, json, goals }
-}
-
-/// Of all maps of a program, as the kernel charges them.
-fn maps_kib(program: &Program) -> u64 {
-    let mut ids = [0_u32; 16];
-    let mut info = libbpf_sys::bpf_prog_info {
-        nr_map_ids: u32::try_from(ids.len()).unwrap(),
-        map_ids: ids.as_mut_ptr() as u64,
-        ..Default::default()
-    };
-    let mut len = u32::try_from(size_of_val(&info)).unwrap();
-    let fd = program.fd(Hook::Ingress).unwrap().as_raw_fd();
-    // SAFETY: info is a bpf_prog_info, its length is right, and map_ids is as long as nr_map_ids says.
-    assert_eq!(unsafe { libbpf_sys::bpf_prog_get_info_by_fd(fd, &raw mut info, &raw mut len) }, 0);
-    ids[..info.nr_map_ids as usize].iter().map(|id| map_bytes(*id)).sum::<u64>() / 1024
-}
-
-fn map_bytes(id: u32) -> u64 {
-    // SAFETY: no pointers.
-    let fd = unsafe { libbpf_sys::bpf_map_get_fd_by_id(id) };
-    assert!(fd >= 0, "map {id}");
-    // SAFETY: a new descriptor.
-    let map = unsafe { OwnedFd::from_raw_fd(fd) };
-    let info = fs::read_to_string(Path::new("/proc/self/fdinfo").join(map.as_raw_fd().to_string())).unwrap();
-    let memlock = info.lines().find_map(|line| line.strip_prefix("memlock:")).unwrap();
-    memlock.trim().parse().unwrap()
 }
 
 /// Resident memory of this process.
