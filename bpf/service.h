@@ -65,11 +65,11 @@ function int count_rocev2(struct __sk_buff *skb, place at, struct cpu *cpu)
 	const struct facts *facts = &cpu->facts;
 	__u64 offset = facts->ports_offset + sizeof(struct udphdr), op = ROCEV2_TRUNCATED;
 	struct frame frame = frame_in(skb, at);
-	struct scratch scratch;
 
 	if (ports_of(&frame, facts) >> 16 != bpf_htons(PORT_ROCEV2))
 		return 0; /* an answer to the port, of another protocol */
 	if (offset < ip_end_of(&frame, facts)) {
+		struct scratch scratch;
 		const __u8 *opcode = frame_at(&frame, offset, sizeof(*opcode), &scratch);
 
 		if (opcode)

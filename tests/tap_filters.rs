@@ -3,6 +3,8 @@
 // Helpers panic as tests do.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/kernel_info.rs"]
+mod kernel_info;
 #[path = "common/packets.rs"]
 mod packets;
 #[path = "common/test_run.rs"]
@@ -10,9 +12,10 @@ mod test_run;
 
 use std::num::NonZeroU32;
 
+use kernel_info::{maps_bytes, verified_instructions};
 use packets::{FRAGMENT, ICMP, IPV4, IPV6, Ipv4, Ipv6, SCTP, TCP, UDP, VLAN, ethernet, ipv6_fragment, ports, tcp, udp};
 use proptest::prelude::*;
-use telegen_sonic::io::tap::{FlowSlots, Hooks, Program, TapPlan};
+use telegen_sonic::io::tap::{Encapsulation, FlowSlots, Hook, Hooks, Program, Switches, TapPlan, possible_cpus};
 use telegen_sonic::model::filter::{Dscp, Filter, IpFacts, PacketFacts, PortRange, PortRanges, VlanId};
 use telegen_sonic::model::sample::Counter;
 use test_run::{plan, run};
@@ -22,46 +25,104 @@ fn ranges(ranges: &[(u16, u16)]) -> PortRanges {
     ranges.try_into().unwrap()
 }
 
-/// A name, and what it changes in a plan.
-type PlanOption = (&'static str, fn(&mut TapPlan));
+/// A plan and the switches that no job has.
+#[derive(Clone)]
+struct Options {
+    plan: TapPlan,
+    switches: Switches,
+}
+
+/// A name, and what it changes.
+type TapOption = (&'static str, fn(&mut Options));
 
 /// Every option of a tap, alone.
-fn options() -> Vec<PlanOption> {
+fn options() -> Vec<TapOption> {
     vec![
-        ("vlan", |plan| plan.filter.vlan = VlanId::new(4094)),
-        ("ip_proto", |plan| plan.filter.ip_protos = vec![0, 6, 17, 255]),
-        ("one l4_sport", |plan| plan.filter.l4_sports = ranges(&[(0, 0)])),
-        ("16 l4_sports", |plan| plan.filter.l4_sports = ranges(&[(1, 65535); 16])),
-        ("16 l4_dports", |plan| plan.filter.l4_dports = ranges(&[(1, 65535); 16])),
-        ("src_cidr v4", |plan| plan.filter.src_cidr = "10.0.0.0/8".parse().ok()),
-        ("src_cidr v6", |plan| plan.filter.src_cidr = "2001:db8::/127".parse().ok()),
-        ("dst_cidr v4", |plan| plan.filter.dst_cidr = "0.0.0.0/0".parse().ok()),
-        ("dst_cidr v6", |plan| plan.filter.dst_cidr = "::1/128".parse().ok()),
-        ("dscp", |plan| plan.filter.dscps = (0..64).filter_map(Dscp::new).collect()),
-        ("sample_rate 100", |plan| plan.sample_rate = NonZeroU32::new(100).unwrap()),
-        ("sample_rate 1000000", |plan| plan.sample_rate = NonZeroU32::new(1_000_000).unwrap()),
-        ("no flows", |plan| plan.flows = None),
-        ("4 flows", |plan| plan.flows = FlowSlots::per_cpu(4)),
-        ("egress", |plan| plan.hooks = Hooks::Egress),
-        ("both hooks", |plan| plan.hooks = Hooks::Both),
+        ("vlan", |all| all.plan.filter.vlan = VlanId::new(4094)),
+        ("ip_proto", |all| all.plan.filter.ip_protos = vec![0, 6, 17, 255]),
+        ("one l4_sport", |all| all.plan.filter.l4_sports = ranges(&[(0, 0)])),
+        ("16 l4_sports", |all| all.plan.filter.l4_sports = ranges(&[(1, 65535); 16])),
+        ("16 l4_dports", |all| all.plan.filter.l4_dports = ranges(&[(1, 65535); 16])),
+        ("src_cidr v4", |all| all.plan.filter.src_cidr = "10.0.0.0/8".parse().ok()),
+        ("src_cidr v6", |all| all.plan.filter.src_cidr = "2001:db8::/127".parse().ok()),
+        ("dst_cidr v4", |all| all.plan.filter.dst_cidr = "0.0.0.0/0".parse().ok()),
+        ("dst_cidr v6", |all| all.plan.filter.dst_cidr = "::1/128".parse().ok()),
+        ("dscp", |all| all.plan.filter.dscps = (0..64).filter_map(Dscp::new).collect()),
+        ("sample_rate 100", |all| all.plan.sample_rate = NonZeroU32::new(100).unwrap()),
+        ("sample_rate 1000000", |all| all.plan.sample_rate = NonZeroU32::new(1_000_000).unwrap()),
+        ("no flows", |all| all.plan.flows = None),
+        ("4 flows", |all| all.plan.flows = FlowSlots::per_cpu(4)),
+        ("inner", |all| all.plan.inner = true),
+        ("copies over IPv4", |all| all.plan.encapsulation = copies("192.0.2.1", "192.0.2.2")),
+        ("copies over IPv6", |all| all.plan.encapsulation = copies("2001:db8::1", "2001:db8::2")),
+        ("egress", |all| all.plan.hooks = Hooks::Egress),
+        ("both hooks", |all| all.plan.hooks = Hooks::Both),
+        ("layers only", |all| all.switches.layers_only = true),
+        ("untimed", |all| all.switches.untimed = true),
+        ("without health", |all| all.switches.without_health = true),
+        ("without checksum", |all| all.switches.without_checksum = true),
+        ("without sizes", |all| all.switches.without_sizes = true),
+        ("without services", |all| all.switches.without_services = true),
+        ("bare flows", |all| all.switches.bare_flows = true),
     ]
+}
+
+fn copies(src: &str, dst: &str) -> Option<Encapsulation> {
+    Some(Encapsulation { src: src.parse().ok()?, dst: dst.parse().ok()? })
 }
 
 #[test]
 fn the_verifier_accepts_every_option_every_pair_and_all_together() {
     let options = options();
-    let mut all = plan();
+    let none = Options { plan: TapPlan { flows: FlowSlots::per_cpu(64), ..plan() }, switches: Switches::default() };
+    let mut all = none.clone();
+    let (mut most, mut refused) = ((0, String::new()), Vec::new());
+    let mut load = |options: &Options, name: String| match Program::load_with(&options.plan, options.switches) {
+        Ok(program) => {
+            let verified = most_verified(&program);
+            most = most.clone().max((verified, name));
+        }
+        Err(error) => refused.push(format!("{name}: {error}")),
+    };
+    load(&none, "no option".to_owned());
     for (first, (name, set)) in options.iter().enumerate() {
         set(&mut all);
         for (other_name, other) in &options[first..] {
-            let mut plan = plan();
-            set(&mut plan);
-            other(&mut plan);
-            let loaded = Program::load(&plan);
-            assert!(loaded.is_ok(), "{name} with {other_name}: {:?}", loaded.err());
+            let mut pair = none.clone();
+            set(&mut pair);
+            other(&mut pair);
+            load(&pair, format!("{name} with {other_name}"));
         }
     }
-    Program::load(&TapPlan { flows: FlowSlots::per_cpu(1024), ..all }).unwrap();
+    load(&all, "all together".to_owned());
+    all.plan.flows = FlowSlots::per_cpu(1024);
+    all.plan.sample_rate = NonZeroU32::MIN;
+    all.switches = Switches::default();
+    load(&all, "all that a job can have".to_owned());
+    println!("the most instructions are verified for {}: {}", most.1, most.0);
+    assert!(refused.is_empty(), "{} of them:\n{}", refused.len(), refused.join("\n"));
+}
+
+/// Of the program that takes the verifier longest.
+fn most_verified(program: &Program) -> u32 {
+    let hooks = [Hook::Ingress, Hook::Egress].into_iter();
+    hooks.filter_map(|hook| program.fd(hook)).map(verified_instructions).max().unwrap()
+}
+
+#[test]
+fn the_kernel_takes_no_more_memory_than_planned() {
+    for (cpu_flows, sample_rate) in [(None, 1), (Some(4), 1), (Some(10_000), 1), (Some(10_000), 100)] {
+        let flows = cpu_flows.and_then(FlowSlots::per_cpu);
+        let plan = TapPlan { flows, sample_rate: NonZeroU32::new(sample_rate).unwrap(), ..plan() };
+        let program = Program::load(&plan).unwrap();
+        let (taken, planned) =
+            (maps_bytes(program.fd(Hook::Ingress).unwrap()), plan.memory_bytes(possible_cpus().unwrap()));
+        // No more, and not so much less that jobs are refused without need.
+        assert!(
+            (planned - 32 * 1024..=planned).contains(&taken),
+            "{cpu_flows:?}, 1:{sample_rate}: {taken} of {planned}"
+        );
+    }
 }
 
 /// A packet and what a filter has to know of it.

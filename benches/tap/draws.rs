@@ -1,7 +1,10 @@
-//! Which flow each packet is of.
+//! How packets are spread over flows.
 
-/// As many as bpf/bench.bpf.c has room for.
-pub const COUNT: usize = 1 << 20;
+use crate::bench_programs::DRAWS;
+use crate::random::{Seeded, Zipf};
+
+/// In 10.0.0.0/8.
+const NET: u32 = 10 << 24;
 
 /// How packets are spread over flows.
 #[derive(Clone, Copy)]
@@ -26,39 +29,16 @@ impl Mix {
         }
     }
 
-    /// Flow numbers from 0 on; the same on every run.
+    /// An address for each packet; the same on every run.
     pub fn draw(self) -> Vec<u32> {
-        let mut seeded = Seeded(0x7e1e_6e11);
+        let mut random = Seeded::new(1);
         match self {
-            Mix::One => vec![0; COUNT],
-            Mix::Uniform(flows) => {
-                let flow = |random: u32| u32::try_from((u64::from(random) * u64::from(flows)) >> 32).unwrap();
-                (0..COUNT).map(|_| flow(seeded.next())).collect()
-            }
+            Mix::One => vec![NET; DRAWS],
+            Mix::Uniform(flows) => (0..DRAWS).map(|_| NET | random.below(flows)).collect(),
             Mix::Zipf => {
-                let mut sum = 0.0;
-                let bounds: Vec<f64> = (1..=1_000_000_u32)
-                    .map(|rank| {
-                        sum += f64::from(rank).powf(-1.1);
-                        sum
-                    })
-                    .collect();
-                let place = |random: u32| f64::from(random) / 2_f64.powi(32) * sum;
-                let flow = |place: f64| bounds.partition_point(|bound| *bound <= place);
-                (0..COUNT).map(|_| u32::try_from(flow(place(seeded.next()))).unwrap()).collect()
+                let zipf = Zipf::new(1_000_000);
+                (0..DRAWS).map(|_| NET | zipf.draw(&mut random)).collect()
             }
         }
-    }
-}
-
-/// xorshift64* (Vigna 2016).
-struct Seeded(u64);
-
-impl Seeded {
-    fn next(&mut self) -> u32 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        u32::try_from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32).unwrap()
     }
 }

@@ -1,108 +1,124 @@
-//! The figures as a table for people and as JSON for programs.
+//! The figures as tables for people and as JSON for programs.
 
 use std::fs;
 
-use comfy_table::{Table as TextTable, presets};
-use serde_json::{Value, json};
+use comfy_table::{Table, presets};
+use serde_json::{Map, Value, json};
 
 use crate::measure::Median;
-use crate::subjects::Detail;
 
-/// What the verifier said of one configuration.
-pub struct Load {
-    pub detail: Detail,
-    pub millis: Median,
-    pub verified: u32,
+/// One part of the report.
+pub struct Section {
+    /// Its name in the JSON.
+    pub key: &'static str,
+    pub table: Table,
+    pub json: Value,
+    pub goals: Vec<Goal>,
 }
 
-/// One figure beside its goal, in nanoseconds over the empty program.
-pub struct Cell {
-    pub added: Median,
-    pub goal: Option<f64>,
+/// A goal of the product beside its figure.
+pub struct Goal {
+    pub what: String,
+    pub figure: f64,
+    pub bound: Bound,
+    pub unit: &'static str,
 }
 
-/// Rows of cells, one per column.
-pub struct Table {
-    pub title: &'static str,
-    pub columns: Vec<String>,
-    /// What the empty program takes, harness and all.
-    pub empty: Vec<Median>,
-    pub rows: Vec<(&'static str, Vec<Cell>)>,
+#[derive(Clone, Copy)]
+pub enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
 }
 
-/// For people: `median (least..most) goal`.
-pub fn text(loads: &[Load], tables: &[Table]) -> String {
-    let mut parts = vec![machine()];
-    for table in tables {
-        let mut text = TextTable::new();
-        text.load_preset(presets::ASCII_MARKDOWN);
-        text.set_header([&[table.title.to_owned()], &table.columns[..]].concat());
-        let empty = table.empty.iter().map(spread);
-        text.add_row(["empty program, absolute".to_owned()].into_iter().chain(empty));
-        for (name, cells) in &table.rows {
-            text.add_row([(*name).to_owned()].into_iter().chain(cells.iter().map(cell)));
+impl Goal {
+    pub fn at_most(what: impl Into<String>, figure: f64, most: f64, unit: &'static str) -> Goal {
+        Goal { what: what.into(), figure, bound: Bound::AtMost(most), unit }
+    }
+
+    pub fn at_least(what: impl Into<String>, figure: f64, least: f64, unit: &'static str) -> Goal {
+        Goal { what: what.into(), figure, bound: Bound::AtLeast(least), unit }
+    }
+
+    pub fn is_met(&self) -> bool {
+        match self.bound {
+            Bound::AtMost(most) => self.figure <= most,
+            Bound::AtLeast(least) => self.figure >= least,
         }
-        parts.push(text.to_string());
     }
-    let mut text = TextTable::new();
-    text.load_preset(presets::ASCII_MARKDOWN);
-    text.set_header(["loading", "ms (goal 80)", "verified instructions (goal 100000)"]);
-    for load in loads {
-        text.add_row([load.detail.name().to_owned(), spread(&load.millis), load.verified.to_string()]);
-    }
-    parts.push(text.to_string());
-    parts.join("\n\n")
 }
 
-fn spread(median: &Median) -> String {
+/// A table with its header, of which nothing else is set.
+pub fn table(header: impl IntoIterator<Item = impl Into<String>>) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::ASCII_MARKDOWN);
+    table.set_header(header.into_iter().map(Into::into).collect::<Vec<String>>());
+    table
+}
+
+/// `median (least..most)`
+pub fn spread(median: &Median) -> String {
     format!("{:.1} ({:.1}..{:.1})", median.middle, median.least, median.most)
 }
 
-fn cell(cell: &Cell) -> String {
-    let figure = spread(&cell.added);
-    match cell.goal {
-        Some(goal) if cell.added.middle <= goal => format!("{figure} <= {goal}"),
+/// The same, and whether it is at most what it should be.
+pub fn judged(median: &Median, goal: Option<f64>) -> String {
+    let figure = spread(median);
+    match goal {
+        Some(goal) if median.middle <= goal => format!("{figure} <= {goal}"),
         Some(goal) => format!("{figure} MISSES {goal}"),
         None => figure,
     }
 }
 
-/// For programs: nanoseconds and milliseconds as numbers.
-pub fn json(loads: &[Load], tables: &[Table]) -> Value {
-    json!({
-        "machine": machine(),
-        "loads": loads.iter().map(|load| json!({
-            "detail": load.detail.name(),
-            "ms": numbers(&load.millis),
-            "verified_instructions": load.verified,
-        })).collect::<Vec<_>>(),
-        "added_ns": tables.iter().flat_map(|table| table.rows.iter().flat_map(move |(name, cells)| {
-            cells.iter().zip(&table.columns).map(move |(cell, column)| json!({
-                "table": table.title,
-                "detail": name,
-                "packets": column,
-                "ns": numbers(&cell.added),
-                "goal": cell.goal,
-            }))
-        })).collect::<Vec<_>>(),
-        "empty_ns": tables.iter().flat_map(|table| {
-            table.empty.iter().zip(&table.columns).map(move |(empty, column)| json!({
-                "table": table.title,
-                "packets": column,
-                "ns": numbers(empty),
-            }))
-        }).collect::<Vec<_>>(),
-    })
+pub fn numbers(median: &Median) -> Value {
+    json!({ "median": median.middle, "least": median.least, "most": median.most })
 }
 
-fn numbers(median: &Median) -> Value {
-    json!({ "median": median.middle, "least": median.least, "most": median.most })
+/// For people.
+pub fn text(sections: &[Section]) -> String {
+    let tables = sections.iter().map(|section| section.table.to_string());
+    [machine()].into_iter().chain(tables).chain([goals_table(sections)]).collect::<Vec<_>>().join("\n\n")
+}
+
+fn goals_table(sections: &[Section]) -> String {
+    let mut table = table(["goal", "at", "figure", ""]);
+    for goal in goals(sections) {
+        let (sign, bound) = match goal.bound {
+            Bound::AtMost(most) => ("<=", most),
+            Bound::AtLeast(least) => (">=", least),
+        };
+        let (bound, figure) = (format!("{sign} {bound} {}", goal.unit), format!("{:.1} {}", goal.figure, goal.unit));
+        table.add_row([goal.what.clone(), bound, figure, if goal.is_met() { "met" } else { "MISSED" }.to_owned()]);
+    }
+    let (all, met) = (goals(sections).count(), goals(sections).filter(|goal| goal.is_met()).count());
+    format!("{table}\n\n{met} of {all} goals are met")
+}
+
+fn goals(sections: &[Section]) -> impl Iterator<Item = &Goal> {
+    sections.iter().flat_map(|section| &section.goals)
+}
+
+/// For programs: every section under its key, and all goals.
+pub fn json(sections: &[Section]) -> Value {
+    let mut all = Map::new();
+    all.insert("machine".to_owned(), machine().into());
+    all.extend(sections.iter().map(|section| (section.key.to_owned(), section.json.clone())));
+    let goals = goals(sections).map(|goal| {
+        let (name, bound) = match goal.bound {
+            Bound::AtMost(most) => ("at_most", most),
+            Bound::AtLeast(least) => ("at_least", least),
+        };
+        json!({ "goal": goal.what, name: bound, "figure": goal.figure, "unit": goal.unit, "met": goal.is_met() })
+    });
+    all.insert("goals".to_owned(), goals.collect());
+    all.into()
 }
 
 /// The CPU and the kernel.
 fn machine() -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unnamed CPU");
+    let count = cpus.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{}, Linux {}", model.trim_start_matches([' ', '\t', ':']), kernel.trim())
+    format!("{count} x {}, Linux {}", model.trim_start_matches([' ', '\t', ':']), kernel.trim())
 }

@@ -129,8 +129,11 @@ impl FlowSlots {
     }
 }
 
+/// What the kernel takes whatever the plan: the knobs, and a page for itself with each of the four maps.
+const FIXED_BYTES: u64 = (size_of::<types::rodata>() as u64).next_multiple_of(PAGE) + 4 * PAGE;
+
 fn totals_bytes(cpus: NonZeroU32) -> u64 {
-    (u64::from(cpus.get()) * size_of::<types::cpu>() as u64).next_multiple_of(PAGE)
+    FIXED_BYTES + (u64::from(cpus.get()) * size_of::<types::cpu>() as u64).next_multiple_of(PAGE)
 }
 
 /// A set of flows, and the same flows' TCP segments.

@@ -136,7 +136,7 @@ impl Program {
         let table = self.flows.as_ref().filter(|_| flows);
         let taken_at_ns = monotonic_ns();
         // Flows first: what arrives meanwhile is missing in them rather than in the totals.
-        let flows = table.map(|table| reader::flows(table, self.opened_ns));
+        let flows = table.map(|table| reader::flows(table, self.cpus.len::<types::cpu>(), self.opened_ns));
         reader::sample(&self.cpus, taken_at_ns, flows, self.scope)
     }
 }

@@ -1,6 +1,5 @@
 //! From the maps' memory to a [`Sample`]: sums the CPUs and the marginals of the cells.
 
-use std::collections::HashMap;
 use std::hint;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -226,32 +225,77 @@ impl Numbering {
 }
 
 /// The table of all CPUs; a flow that several CPUs saw is one flow. The counters besides it come with [`sample`].
-pub(super) fn flows(table: &MappedArray, opened_ns: u64) -> FlowTable {
-    let mut flows: HashMap<FlowKey, Flow> = HashMap::new();
-    for index in 0..table.len::<types::flow_set>() {
-        for flow in set_flows(table.element::<types::flow_set>(index), opened_ns) {
-            flows
-                .entry(flow.key)
-                .and_modify(|known| {
-                    known.packets += flow.packets;
-                    known.bytes += flow.bytes;
-                    known.base += flow.base;
-                    known.first_seen_ns = known.first_seen_ns.min(flow.first_seen_ns);
-                    known.last_seen_ns = known.last_seen_ns.max(flow.last_seen_ns);
-                })
-                .or_insert(flow);
+///
+/// The place of a flow is the same in each CPU's part of the table: it only follows from the hash, whose keys all CPUs share.
+/// So a flow can only be in the sets of one number, and a few tags decide what a map of all flows would have to.
+pub(super) fn flows(table: &MappedArray, cpus: usize, opened_ns: u64) -> FlowTable {
+    let sets_per_cpu = table.len::<types::flow_set>() / cpus;
+    let mut flows = Vec::new();
+    let mut known = SameSets::new(cpus * WAYS);
+    for number in 0..sets_per_cpu {
+        known.clear();
+        for cpu in 0..cpus {
+            let set = table.element::<types::flow_set>(cpu * sets_per_cpu + number);
+            // Most sets of most jobs are empty: see that without copying.
+            if set[..WAYS].iter().any(|rank| rank.load(Ordering::Relaxed) != 0) {
+                add_set(&mut flows, &mut known, &steady(set), opened_ns);
+            }
         }
     }
-    FlowTable { seen: flows.len() as u64, flows: flows.into_values().collect(), ..FlowTable::default() }
+    FlowTable { seen: flows.len() as u64, flows, ..FlowTable::default() }
 }
 
-fn set_flows(set: &[AtomicU64], opened_ns: u64) -> Vec<Flow> {
-    // Most sets of most jobs are empty: see that without copying.
-    if set[..WAYS].iter().all(|rank| rank.load(Ordering::Relaxed) == 0) {
-        return Vec::new();
+fn add_set(flows: &mut Vec<Flow>, known: &mut SameSets, set: &types::flow_set, opened_ns: u64) {
+    for (way, tag) in set.tag.into_iter().enumerate() {
+        let Some(flow) = flow(set, way, opened_ns) else { continue };
+        match known.find_or_note(tag, flows.len(), |index| flows[index].key == flow.key) {
+            Some(index) => add_flow(&mut flows[index], &flow),
+            None => flows.push(flow),
+        }
     }
-    let set = steady(set);
-    (0..WAYS).filter_map(|way| flow(&set, way, opened_ns)).collect()
+}
+
+fn add_flow(sum: &mut Flow, flow: &Flow) {
+    sum.packets += flow.packets;
+    sum.bytes += flow.bytes;
+    sum.base += flow.base;
+    sum.first_seen_ns = sum.first_seen_ns.min(flow.first_seen_ns);
+    sum.last_seen_ns = sum.last_seen_ns.max(flow.last_seen_ns);
+}
+
+/// Where the flows of all CPUs' sets of one number are among the flows read, by tag: a hash table with linear probing that is emptied for
+/// each number, and is small enough to stay in the fastest cache on machines with few CPUs.
+struct SameSets {
+    /// A tag and an index; tag 0, which no flow has, is a free place.
+    places: Vec<(u32, usize)>,
+}
+
+impl SameSets {
+    /// At most this many flows are noted; at least half of the places stay free, so that a search ends.
+    fn new(flows: usize) -> SameSets {
+        SameSets { places: vec![(0, 0); (2 * flows).next_power_of_two()] }
+    }
+
+    fn clear(&mut self) {
+        self.places.fill((0, 0));
+    }
+
+    /// The index that was noted for this flow; if there is none, `index` is noted.
+    fn find_or_note(&mut self, tag: u32, index: usize, is_it: impl Fn(usize) -> bool) -> Option<usize> {
+        let mask = self.places.len() - 1;
+        // The lowest bit of every tag is 1 (bpf/flow.h).
+        let mut place = (tag >> 1) as usize & mask;
+        loop {
+            match self.places[place] {
+                (0, _) => {
+                    self.places[place] = (tag, index);
+                    return None;
+                }
+                (other, known) if other == tag && is_it(known) => return Some(known),
+                _ => place = (place + 1) & mask,
+            }
+        }
+    }
 }
 
 /// A copy in which every way is one flow: its version is even and the same before and after the copy (bpf/types.h says
