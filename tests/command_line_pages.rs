@@ -40,7 +40,8 @@ fn page(name: &str, command: Command) -> (PathBuf, String) {
 }
 
 fn completions() -> BTreeMap<PathBuf, String> {
-    let made = [(Shell::Bash, "telegen-sonic.bash"), (Shell::Zsh, "_telegen-sonic"), (Shell::Fish, "telegen-sonic.fish")];
+    let made =
+        [(Shell::Bash, "telegen-sonic.bash"), (Shell::Zsh, "_telegen-sonic"), (Shell::Fish, "telegen-sonic.fish")];
     let made = made.map(|(shell, file)| {
         let mut text = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), NAME, &mut text);
@@ -62,7 +63,8 @@ fn assert_committed(folder: &str, wanted: &BTreeMap<PathBuf, String>) {
         let path = entry.unwrap().path();
         committed.insert(path.strip_prefix(root).unwrap().to_owned(), fs::read_to_string(&path).unwrap());
     }
-    let differing: Vec<_> = wanted.iter().filter(|(path, text)| committed.get(*path) != Some(*text)).map(|(path, _)| path).collect();
+    let differing: Vec<_> =
+        wanted.iter().filter(|(path, text)| committed.get(*path) != Some(*text)).map(|(path, _)| path).collect();
     let unknown: Vec<_> = committed.keys().filter(|path| !wanted.contains_key(*path)).collect();
     assert!(
         differing.is_empty() && unknown.is_empty(),
