@@ -2,7 +2,7 @@
 
 PYTHON_SOURCES := sonic tests scripts
 SHELL_SCRIPTS = $(wildcard scripts/*.sh scripts/kernels/*.sh sonic/host/*.sh sonic/buildimage/*.sh) \
-	$(addprefix debian/telegen-sonic.,postinst prerm postrm) .ci/run
+	$(addprefix debian/telegen-sonic.,postinst prerm postrm) sonic/debug-dump/telegen .ci/run
 BPF_SOURCES = $(wildcard bpf/*.c bpf/*.h)
 VENV := target/venv/bin
 
