@@ -1,15 +1,17 @@
 # Every target first makes sure that what it needs is there (scripts/setup.sh, scripts/bench_peers.sh); nothing else uses the network.
 
 PYTHON_SOURCES := sonic tests scripts
-SHELL_SCRIPTS = $(wildcard scripts/*.sh scripts/kernels/*.sh) .ci/run
+SHELL_SCRIPTS = $(wildcard scripts/*.sh scripts/kernels/*.sh sonic/host/*.sh sonic/buildimage/*.sh) \
+	$(addprefix debian/telegen-sonic.,postinst prerm postrm) sonic/debug-dump/telegen .ci/run
 BPF_SOURCES = $(wildcard bpf/*.c bpf/*.h)
 VENV := target/venv/bin
 
 .PHONY: help setup build demo test test-kernels test-sonic-cli test-automation bench bench-peers check clean measure
+.PHONY: pages deb test-deb test-capabilities image test-manifest cross-arm64
 .DEFAULT_GOAL := help
 
 help: ## show this
-	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: ## install all that build, demo, test and check need
 	@scripts/setup.sh all
@@ -77,3 +79,35 @@ measure: ## latency, idle cost and size of the release build on a virtual switch
 	@scripts/setup.sh test
 	cargo build --release
 	$(VENV)/python -B scripts/measure.py
+
+pages: ## write man pages and shell completions anew, after a change of the command line
+	@scripts/setup.sh build
+	TELEGEN_BLESS=1 cargo test --quiet --test command_line_pages
+
+deb: ## build the Debian package into target/deb, and show it to lintian
+	@scripts/setup.sh deb
+	@scripts/deb.sh
+
+test-deb: deb ## install, use, upgrade and purge the package under systemd, on a virtual switch (as root)
+	@scripts/setup.sh vm
+	cargo build --bin telegen-lab
+	@python3 -B scripts/test_deb.py target/deb/telegen-sonic_*_$$(dpkg --print-architecture).deb target/debug/telegen-lab
+
+test-capabilities: ## run the end-to-end suite with a daemon that has the unit's capabilities only (as root)
+	@scripts/setup.sh test
+	@scripts/test_capabilities.sh
+
+image: deb ## build the application-extension image, if there is a docker
+	@scripts/image.sh
+
+test-manifest: ## show the manifest to sonic-package-manager; SONIC_UTILITIES=DIR is a checkout of sonic-utilities
+	@scripts/setup.sh test
+	$(VENV)/python -B -m pytest -q -rs tests/python/test_app_extension.py
+
+cross-arm64: ## cross-compile for arm64, run that under qemu-user, and package it
+	@scripts/setup.sh deb
+	@scripts/setup.sh cross
+	scripts/cross.sh arm64 build --release --locked --bin telegen-sonic
+	cargo build --bin telegen-lab
+	@scripts/test_arm64.sh target/aarch64-unknown-linux-gnu/release/telegen-sonic target/debug/telegen-lab
+	@scripts/deb.sh arm64

@@ -14,19 +14,26 @@ const CLANG_ARGS: [&str; 5] = ["-mcpu=v3", "-Wall", "-Wextra", "-Werror", "-Ibpf
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     println!("cargo:rerun-if-changed=bpf");
-    // Debian keeps asm/types.h in a directory per architecture, where clang's bpf target does not look.
-    let machine = env::consts::ARCH;
-    let asm_headers = format!("-I/usr/include/{machine}-linux-gnu");
+    let asm_headers = asm_headers();
     for source in bpf_sources() {
         let name = source.file_name().and_then(|name| name.to_str()).expect("BPF file names are ASCII");
         let skeleton = out.join(name.replace(".bpf.c", ".skel.rs"));
         SkeletonBuilder::new()
             .source(&source)
-            .clang_args(CLANG_ARGS.iter().copied().chain([asm_headers.as_str()]))
+            .clang_args(CLANG_ARGS.iter().copied().chain(asm_headers.as_deref()))
             .build_and_generate(&skeleton)
             .unwrap_or_else(|error| panic!("{}: {error:#}", source.display()));
     }
     stamp();
+}
+
+/// Debian keeps `asm/types.h` in a directory per architecture, where clang's bpf target does not look: the architecture's own
+/// directory, or the one of its cross compiler. Elsewhere the headers are where every compiler looks.
+fn asm_headers() -> Option<String> {
+    let machine = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH");
+    let places = [format!("/usr/include/{machine}-linux-gnu"), format!("/usr/{machine}-linux-gnu/include")];
+    let place = places.into_iter().find(|place| Path::new(place).join("asm/types.h").exists());
+    place.map(|place| format!("-I{place}"))
 }
 
 fn bpf_sources() -> Vec<PathBuf> {

@@ -54,9 +54,12 @@ static __always_inline bool filter_ip(const struct frame *frame, const struct fa
 	if (!facts->ip_offset)
 		return false;
 	if (config.filter.any_proto) {
+		__u64 proto = facts->proto;
+
 		if (!proto_known(facts))
 			return false;
-		if (!(config.filter.protos[facts->proto >> 6] >> (facts->proto & 63) & 1))
+		keep_below(proto, 0xff);
+		if (!(config.filter.protos[proto >> 6] >> (proto & 63) & 1))
 			return false;
 	}
 	if (config.filter.any_dscp && !(config.filter.dscps >> (tos_of(frame, facts) >> 2) & 1))

@@ -201,8 +201,8 @@ static __always_inline long finish_checksum(struct __sk_buff *skb, const struct 
 	return store16(skb, tunnel->checksum_at, bpf_htons(folded(sum)));
 }
 
-/* Cuts the frame, whose tags have been taken out, so that it has so many octets with them. The kernel
- * refuses where its transport header begins behind that.
+/* Cuts the frame, whose tags have been taken out, so that it has so many octets with them. The
+ * kernel refuses where its transport header begins behind that.
  */
 static __always_inline long cut(struct __sk_buff *skb, __u32 octets, __u32 tag_octets)
 {

@@ -182,23 +182,56 @@ static __always_inline bool count_if_asked(struct cpu *cpu, const struct frame *
 	return true;
 }
 
-/* The packet of cpu->packet, and cpu->inner_packet if tunnels are asked for. */
-function bool count_layers(struct __sk_buff *skb, place at, struct cpu *cpu)
+/* What is known of the packet of cpu->packet, and of cpu->inner_packet if tunnels are asked for. */
+static __always_inline struct observed what_layers_say(struct __sk_buff *skb, place at,
+						       struct cpu *cpu)
 {
 	struct frame frame = frame_in(skb, at);
 	struct observed seen = {.errors = cpu->packet.errors};
 
-	seen.outer = seen.shown = facts_of(&cpu->packet);
-	seen.weight = weigh_gso(&frame, &cpu->packet);
-	if (config.inner && cpu->inner_packet.ip_offset)
-		seen.shown = facts_of(&cpu->inner_packet);
-	if (config.inner && cpu->inner_packet.l4_payload)
-		seen.weight = weigh_gso(&frame, &cpu->inner_packet);
+	/* Through the map, so that the verifier sees one packet and not all kinds of them. */
+	cpu->facts = facts_of(&cpu->packet);
+	cpu->weight = weigh_gso(&frame, &cpu->packet);
+	forget();
+	seen.outer = seen.shown = cpu->facts;
+	if (!config.inner) {
+		seen.weight = cpu->weight;
+		return seen;
+	}
+	if (cpu->inner_packet.l4_payload)
+		cpu->weight = weigh_gso(&frame, &cpu->inner_packet);
+	if (cpu->inner_packet.ip_offset)
+		cpu->facts = facts_of(&cpu->inner_packet);
+	forget();
+	seen.shown = cpu->facts;
+	seen.weight = cpu->weight;
+	return seen;
+}
+
+function bool count_layers(struct __sk_buff *skb, place at, struct cpu *cpu)
+{
+	struct observed seen = what_layers_say(skb, at, cpu);
+	struct frame frame = frame_in(skb, at);
+
 	return count_if_asked(cpu, &frame, &seen);
+}
+
+/*
+ * The same frame, of which the verifier does not know that it begins where the buffer does: else it
+ * keeps in mind how far each way through the layers has looked, and follows them all to the end.
+ */
+static __always_inline place somewhere(struct __sk_buff *skb, place at, struct cpu *cpu)
+{
+	cpu->place = at ? at : skb->len;
+	forget();
+	return cpu->place;
 }
 
 static __always_inline bool observe_layers(struct __sk_buff *skb, place at, struct cpu *cpu)
 {
+	at = somewhere(skb, at, cpu);
+	if (!at)
+		return false; /* an empty buffer, of which there are none */
 	parse_layers(skb, at, &cpu->packet);
 	if (config.inner)
 		look_inside(skb, at, &cpu->packet, &cpu->inner_packet);

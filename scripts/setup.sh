@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes sure that everything is there to build, run, test or check the project, and installs what is missing.
 #
-#   scripts/setup.sh [build|demo|test|check|kernels|sonic-cli|automation|all]     default: all, which is build to check
+#   scripts/setup.sh [build|demo|test|check|kernels|sonic-cli|automation|deb|vm|cross|all]     default: all, which is build to check
 #
 # What is missing comes from apt (Debian 12 or later, Ubuntu; as root), from PyPI into target/venv*, and from crates.io
 # into target/tools. If nothing is missing it uses no network, no root and no apt. It starts and enables no service.
@@ -54,6 +54,18 @@ kernels ip iproute2
 kernels tc iproute2
 kernels python3 python3
 kernels /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
+deb dpkg-buildpackage dpkg-dev
+deb dh debhelper
+deb fakeroot fakeroot
+deb lintian lintian
+vm systemd-nspawn systemd-container
+vm mmdebstrap mmdebstrap
+vm python3 python3
+cross aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+cross /usr/aarch64-linux-gnu/include/stdio.h libc6-dev-arm64-cross
+cross qemu-aarch64 qemu-user|qemu-user-static
+cross dpkg-deb dpkg
+cross /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
 '
 
 fail() {
@@ -73,10 +85,13 @@ steps_of() {
 	test) echo build demo test ;;
 	check) echo build check ;;
 	kernels) echo build kernels ;;
+	deb) echo build deb ;;
+	vm) echo build demo deb vm ;;
+	cross) echo build demo cross ;;
 	sonic-cli) echo build demo sonic-cli ;;
 	automation) echo build demo automation ;;
 	all) echo build demo test check ;;
-	*) fail "unknown goal '$1': give build, demo, test, check, kernels, sonic-cli, automation or all" ;;
+	*) fail "unknown goal '$1': give build, demo, test, check, kernels, sonic-cli, automation, deb, vm, cross or all" ;;
 	esac
 }
 

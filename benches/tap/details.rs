@@ -57,15 +57,15 @@ impl Detail {
 
     /// In nanoseconds over the empty program, for this kind of frame.
     pub fn goal(self, frame: &str) -> Option<f64> {
+        let is_common = !matches!(frame, frames::QINQ | frames::EXTENSIONS);
         match (self, frame) {
             (_, frames::VXLAN_INSIDE) => None,
             (Detail::Totals, frames::QINQ) => Some(6.0),
             (Detail::Totals, frames::EXTENSIONS) => Some(10.0),
             (Detail::Totals, _) => Some(5.0),
-            (Detail::Health | Detail::Sizes | Detail::Checksum, frames::QINQ | frames::EXTENSIONS) => None,
-            (Detail::Health, _) => Some(7.0),
-            (Detail::Sizes, _) => Some(8.0),
-            (Detail::Checksum, _) => Some(10.0),
+            (Detail::Health, _) => is_common.then_some(7.0),
+            (Detail::Sizes, _) => is_common.then_some(8.0),
+            (Detail::Checksum, _) => is_common.then_some(10.0),
             (Detail::Sampled, _) => Some(8.0),
             _ => None,
         }

@@ -136,7 +136,7 @@ struct SourceArgs {
     /// Replay a pcap or pcapng file.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
-    /// Make traffic up: mixed, udp64, tcp512, ipv6, vlan, jumbo, flood or malformed.
+    /// Make traffic up: mixed, udp64, tcp512, ipv6, vlan, jumbo, flood, malformed, tunnels, rocev2, tcp-health or health.
     #[arg(long, value_name = "NAME", value_parser = parse_profile)]
     profile: Option<Profile>,
 }

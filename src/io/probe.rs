@@ -30,15 +30,16 @@ pub async fn trials(databases: &DatabaseConfig, world: &World, settings: &Settin
     if let Some(known) = fs::read_to_string(&note).ok().and_then(|text| read_note(&text)) {
         return known;
     }
+    let probe = match Probe::open(databases).await {
+        Ok(probe) => probe,
+        Err(error) => return Trials::none(&format!("Redis did not answer: {error}")),
+    };
     if let Some(why) = objection(world, settings) {
         return Trials::none(&why);
     }
-    let Some(port) = free_port(world) else {
-        return Trials::none("no port of TELEGEN_MIRROR_PORT is free to try with");
-    };
-    match Probe::open(databases).await {
-        Ok(probe) => probe.run(&port, &note).await,
-        Err(error) => Trials::none(&format!("Redis did not answer: {error}")),
+    match free_port(world) {
+        Some(port) => probe.run(&port, &note).await,
+        None => Trials::none("no port of TELEGEN_MIRROR_PORT is free to try with"),
     }
 }
 
@@ -67,6 +68,8 @@ impl Probe {
         let (config, state) = (connect(databases, "CONFIG_DB").await?, connect(databases, "STATE_DB").await?);
         let session = config.database().key(config_db::MIRROR_SESSION, &name);
         let policer = config.database().key(config_db::POLICER, &name);
+        // Of a daemon that was killed in between; its session is for the sweep.
+        config.del(&policer).await?;
         Ok(Probe { config, state, name, session, policer })
     }
 

@@ -199,6 +199,8 @@ pub struct Inner {
 /// A segment occupies sequence numbers if it has payload, SYN or FIN; others say nothing here. One that begins below the highest
 /// number its flow has reached is *out of order* if it begins in the flow's latest gap, and else *retransmitted*; a probe of one byte right
 /// below that number is a keep-alive and neither. So a flow with two gaps open at once has the filling of the older one counted as retransmitted.
+/// A segment is as long as its IP header says, even where a mirror cut it off. One that begins in the gap leaves of it what is behind
+/// the segment or, if that is nothing, what is before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segments {
     /// TCP packets whose flow was in the table, so that the next three are exact.

@@ -22,10 +22,13 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts a daemon on the switch; what it says goes to `log`. It is not ready yet.
+    /// Starts a daemon on the switch; what it says goes to `log`. It is not ready yet. The words of `TELEGEN_DAEMON_WRAPPER` are put
+    /// before the command: a program that takes away rights and then becomes the daemon (`make test-capabilities`).
     pub fn spawn(lab: &Lab, arguments: &[&str], log: &Path) -> Daemon {
         let file = File::options().create(true).append(true).open(log).unwrap();
-        let mut command = lab.run_command(&[&[BINARY, "daemon"], arguments].concat());
+        let wrapper = std::env::var("TELEGEN_DAEMON_WRAPPER").unwrap_or_default();
+        let wrapper: Vec<&str> = wrapper.split_whitespace().collect();
+        let mut command = lab.run_command(&[&wrapper, &[BINARY, "daemon"][..], arguments].concat());
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         Daemon { child: command.spawn().unwrap(), log: log.to_owned() }
     }

@@ -169,7 +169,7 @@ fn assert_exact(profile: Profile, count: u64) {
 
 #[test]
 fn mixed_traffic_is_counted_exactly() {
-    assert_exact(Profile::Mixed, 5000);
+    assert_exact(Profile::Mixed, 1500);
 }
 
 #[test]
@@ -184,12 +184,12 @@ fn a_tcp_stream_is_counted_exactly() {
 
 #[test]
 fn ipv6_with_extension_headers_is_counted_exactly() {
-    assert_exact(Profile::Ipv6, 3000);
+    assert_exact(Profile::Ipv6, 2000);
 }
 
 #[test]
 fn vlan_tags_are_counted_exactly() {
-    assert_exact(Profile::Vlan, 2000);
+    assert_exact(Profile::Vlan, 500);
 }
 
 #[test]
@@ -199,13 +199,54 @@ fn jumbo_frames_are_counted_exactly() {
 
 #[test]
 fn a_flood_of_flows_is_counted_exactly() {
-    // Flows fall into sets of four by a hash with random keys: with these few a set overflows once in 20,000 runs.
+    // Flows fall into sets of four by a hash with random keys: with these few (and with the up to 700 flows of the tests
+    // above) a set overflows once in some thousand runs.
     assert_exact(Profile::Flood, 500);
 }
 
 #[test]
 fn malformed_packets_are_counted_exactly() {
-    assert_exact(Profile::Malformed, 2000);
+    assert_exact(Profile::Malformed, 1000);
+}
+
+#[test]
+fn rocev2_is_counted_exactly() {
+    assert_exact(Profile::Rocev2, 2000);
+}
+
+#[test]
+fn resets_zero_windows_and_repeated_segments_are_counted_exactly() {
+    assert_exact(Profile::TcpHealth, 2000);
+}
+
+#[test]
+fn icmp_errors_bad_checksums_runts_and_marks_are_counted_exactly() {
+    assert_exact(Profile::Health, 1000);
+}
+
+#[test]
+fn a_job_that_looks_into_tunnels_counts_exactly_what_is_in_them() {
+    let Some(switch) = switch() else { return };
+    switch.run_job("inner", "Ethernet0", &[("sample_rate", "1"), ("inner", "true")]);
+    let sent = switch.send("Ethernet0", Profile::Tunnels, 1000, 7);
+    switch.stop_job("inner");
+    let results = switch.results("inner");
+    let inner = sent.inner.as_ref().unwrap();
+    let mut expected = Row::new();
+    let mut add = |name: String, count: &Count| {
+        expected.insert(format!("{name}_packets"), count.packets.to_string());
+        expected.insert(format!("{name}_bytes"), count.bytes.to_string());
+    };
+    inner.tunnels.iter().for_each(|(name, count)| add(format!("tunnel_{name}"), count));
+    inner.ip.iter().for_each(|(name, count)| add(format!("inner_{name}"), count));
+    add("inner_non_ip".to_owned(), &inner.non_ip);
+    let is_inner = |name: &str| name.starts_with("tunnel_") || name.starts_with("inner_");
+    let said: Row = results.clone().into_iter().filter(|(name, _)| is_inner(name)).collect();
+    assert_eq!(said, expected);
+    assert_eq!(totals(results), totals_of(&[&sent]), "the outer headers are counted as ever");
+    let seen = Sent { flows: inner.flows.clone(), ..sent.clone() };
+    assert_eq!(flows_by_rest(&switch, "inner"), flows_of(&seen));
+    switch.assert_clean();
 }
 
 #[test]

@@ -131,6 +131,15 @@ def test_every_variable_becomes_its_field(ansible, lab):
     assert row["ip_proto@"].split(",")[0] in ("tcp", "6")
 
 
+def test_several_ports_and_what_the_asic_leaves_out_become_their_fields(ansible, lab):
+    ports, thinned = "Ethernet0,Ethernet4", {"telegen_mirror_sample_rate": 64, "telegen_mirror_truncate": 128}
+    code, _, output = ansible.role("start", telegen_id="a4", telegen_port=ports, **thinned)
+    # By SPAN no ASIC samples, so the job is refused; its row says what was asked for all the same.
+    assert code != 0 and "mirror_unsupported" in str(output)
+    row = lab.row(6, "TELEGEN_JOB_TABLE|a4")
+    assert (row["port"], row["mirror_sample_rate"], row["mirror_truncate"]) == (ports, "64", "128")
+
+
 def test_a_refusal_fails_the_task_with_its_reason(ansible):
     code, counts, output = ansible.role("start", telegen_id="a3", telegen_port="Ethernet3")
     assert (code, counts["failed"]) == (2, 1)

@@ -1,6 +1,7 @@
 //! What the metrics of a job say, exactly.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
@@ -200,6 +201,32 @@ fn histograms_keep_the_jobs_own_buckets_and_an_empty_one_is_left_out() {
     assert_eq!(point.bucket_counts, [2, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     let said: Vec<f64> = bounds.iter().map(|bound| f64::from(u32::try_from(*bound).unwrap())).collect();
     assert_eq!(point.explicit_bounds, said);
+}
+
+#[test]
+fn every_point_of_a_sampled_mirror_says_its_rate_and_every_estimate_the_whole_of_it() {
+    let job = [("port", "Ethernet16"), ("span_method", "erspan"), ("mirror_sample_rate", "50")];
+    let mut report = running("a1").spec(&job).totals(3, 10).detail(8, vec![flow("10.0.0.1", 1_000, 500)]);
+    let mut detail = Detail::clone(report.detail.as_ref().unwrap());
+    (detail.sample_rate, detail.mirror_sample_rate) = (5_000, 50);
+    report.detail = Some(Arc::new(detail));
+    let sent = requests(&mut Cursor::default(), &default_snapshot(report));
+    let rate = |metric: &Metric| -> Vec<String> {
+        let attributes: Vec<String> = match metric.data.as_ref().unwrap() {
+            Data::Sum(sum) => sum.data_points.iter().map(|point| words(&point.attributes)).collect(),
+            Data::Histogram(histogram) => histogram.data_points.iter().map(|point| words(&point.attributes)).collect(),
+            Data::Gauge(gauge) => gauge.data_points.iter().map(|point| words(&point.attributes)).collect(),
+            Data::ExponentialHistogram(_) | Data::Summary(_) => panic!("{metric:?}"),
+        };
+        assert!(attributes.iter().all(|words| words.contains("telegen.mirror.sampling.rate=50")), "{attributes:?}");
+        let rate =
+            |words: &str| words.split(' ').find(|word| word.starts_with("telegen.sampling.rate")).map(str::to_owned);
+        attributes.iter().map(|words| rate(words).unwrap_or_default()).collect()
+    };
+    let of = |name: &str| metrics(&sent).into_iter().find(|metric| metric.name == name).map(rate);
+    assert_eq!(of("network.packets"), Some(vec![String::new(); 3]), "counts of copies are no estimate");
+    assert_eq!(of("flow.packets"), Some(vec!["telegen.sampling.rate=5000".to_owned()]));
+    assert_eq!(of("network.packet.size"), Some(vec!["telegen.sampling.rate=50".to_owned()]));
 }
 
 #[test]

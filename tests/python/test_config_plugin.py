@@ -40,21 +40,23 @@ def test_start_writes_the_whole_row_in_one_event_and_says_that_the_job_runs(swit
 def test_every_option_becomes_its_field_and_lists_carry_an_at_sign(switch, monkeypatch):
     monkeypatch.setenv("SUDO_USER", "admin")
     options = (
-        "--direction both --span-method none --duration 10 --sample-rate 7 --vlan 100 --detail summary --id j-2 "
+        "--direction both --span-method none --duration 10 --sample-rate 7 --mirror-sample-rate 64 --mirror-truncate 128 --vlan 100 --detail summary --id j-2 "
         "--no-otlp --inner --anonymize --filter ip_proto=tcp,17 --filter l4_sport=80 --filter l4_sport=1000-2000 "
         "--filter l4_dport=443 --filter src_cidr=10.0.0.0/8 --filter dst_cidr=2001:db8::/32 --filter dscp=46,0"
     )
     with switch.daemon(always(RUNNING)):
         arguments = [*options.split(), "--description", "a b"]
-        assert switch.run("config", "telegen", "start", "Ethernet0", *arguments).exit_code == 0
+        assert switch.run("config", "telegen", "start", "Ethernet0,Ethernet16", *arguments).exit_code == 0
     row = switch.jobs()["j-2"]
     del row["expires_at"]
     assert row == {
-        "port": "Ethernet0",
+        "port": "Ethernet0,Ethernet16",
         "direction": "both",
         "span_method": "none",
         "duration": "10",
         "sample_rate": "7",
+        "mirror_sample_rate": "64",
+        "mirror_truncate": "128",
         "vlan": "100",
         "ip_proto@": "tcp,17",
         "l4_sport@": "80,1000-2000",

@@ -379,6 +379,37 @@ def test_status_shows_the_daemon_its_settings_and_the_mirror_ports(switch):
     assert "Ethernet0      Ethernet0" in lines
 
 
+def test_status_says_what_the_switch_can_and_why_not(switch):
+    row = {
+        "version": "0.1.0",
+        "span": "true",
+        "span_why": "a place",
+        "span_to_cpu": "false",
+        "span_to_cpu_why": "refused",
+    }
+    switch.state.hset("TELEGEN_DAEMON_TABLE|localhost", mapping={**row, "erspan": "unknown", "erspan_why": "not tried"})
+    lines = switch.run("show", "telegen", "status").output.splitlines()
+    begin = lines.index("This switch can             Why")
+    assert [" ".join(line.split()) for line in lines[begin + 2 : begin + 5]] == [
+        "erspan unknown not tried",
+        "span yes a place",
+        "span_to_cpu no refused",
+    ]
+    assert not any(line.startswith("span") for line in lines[:begin])
+
+
+def test_a_sampled_mirror_is_said_before_its_numbers(switch):
+    switch.state.hset("TELEGEN_JOB_TABLE|thin", mapping={"status": "done", "port": "Ethernet0,Ethernet16"})
+    row = {"packets_total": "100", "mirror_sample_rate": "50", "packets_est": "5000", "packets_err95": "971"}
+    switch.state.hset("TELEGEN_RESULT_TABLE|thin", mapping={**row, "mirror_truncate": "128", "sample_rate": "1"})
+    lines = switch.run("show", "telegen", "results", "thin").output.splitlines()
+    assert lines[:3] == [
+        "Job thin on Ethernet0,Ethernet16: done",
+        "Copies: the ASIC copied 1 of 50 packets, and all counts are of copies: about 5000 +/- 971 packets of the port",
+        "Copies: cut to 128 bytes: bytes and lengths are of what is left",
+    ]
+
+
 def test_status_says_that_the_daemon_does_not_run(switch):
     status = json.loads(switch.run("show", "telegen", "status", "--json").output)
     assert status["daemon"]["state"] == "not running (no heartbeat)"

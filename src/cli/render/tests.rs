@@ -8,6 +8,7 @@ use super::{Glyphs, drained, harmless, jobs, results, started, watch_frame, watc
 use crate::io::tables::{Drained, HistogramRow, JobReport, JobRow, ResultsRow};
 use crate::model::job::Fields;
 use crate::model::report::FlowRow;
+use crate::model::report::{Estimate, Thinning};
 use crate::model::sample::Counter;
 use crate::model::schema::{HistogramName, Status};
 
@@ -276,4 +277,23 @@ fn the_locale_says_which_characters_there_are() {
     assert_eq!(Glyphs::of_locale("C.utf8"), Glyphs::Unicode);
     assert_eq!(Glyphs::of_locale("C"), Glyphs::Ascii);
     assert_eq!(Glyphs::of_locale(""), Glyphs::Ascii);
+}
+
+#[test]
+fn a_sampled_and_cut_mirror_is_explained_before_its_numbers_are_read() {
+    let mut thin = report();
+    if let Some(row) = &mut thin.results {
+        row.results.thinning = Some(Thinning { sample_rate: 50, truncate: Some(128) });
+        row.results.estimate = Some(Estimate { packets: 61_728_350, bytes: None, packets_err95: 108_000 });
+    }
+    let text = results(&thin, Glyphs::Ascii);
+    let said = "the ASIC copied 1 of 50 packets, and all counts are of copies: about 61,728,350 +/-108,000 packets of the port\n\
+                copies are cut to 128 B: bytes and lengths are of what is left, and headers that end early are not counted as errors\n";
+    assert!(text.contains(said), "{text}");
+    let before = text.find(said).unwrap();
+    assert!(
+        before < text.find("HEALTH").unwrap() && text.contains("estimates: 1 of 5,000 packets was analysed"),
+        "{text}"
+    );
+    assert!(!results(&report(), Glyphs::Ascii).contains("the ASIC"));
 }

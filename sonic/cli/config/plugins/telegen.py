@@ -428,7 +428,11 @@ def TELEGEN():
 @job_option("--span-method", field="span_method", text="How copies reach the CPU")
 @job_option("--duration", field="duration", text="Seconds; the same as DURATION")
 @job_option("--sample-rate", field="sample_rate", text="Analyse 1 packet of N; totals are always exact")
-@job_option("--mirror-sample-rate", field="mirror_sample_rate", text="Let the ASIC copy 1 packet of N; totals are then of copies")
+@job_option(
+    "--mirror-sample-rate",
+    field="mirror_sample_rate",
+    text="Let the ASIC copy 1 packet of N; totals are then of copies",
+)
 @job_option("--mirror-truncate", field="mirror_truncate", text="Let the ASIC cut copies to this many bytes")
 @job_option("--vlan", field="vlan", text="Only this VLAN")
 @click.option(

@@ -434,8 +434,12 @@ def thinning_lines(row):
     """A sampled or cut mirror makes the numbers those of copies: that comes before any of them is read."""
     lines = []
     if "packets_est" in row:
-        form = "Copies: the ASIC copied 1 of {} packets, and all counts are of copies: about {} +/- {} packets of the port"
-        lines.append(form.format(*(count(row, field) for field in ("mirror_sample_rate", "packets_est", "packets_err95"))))
+        form = (
+            "Copies: the ASIC copied 1 of {} packets, and all counts are of copies: about {} +/- {} packets of the port"
+        )
+        lines.append(
+            form.format(*(count(row, field) for field in ("mirror_sample_rate", "packets_est", "packets_err95")))
+        )
     if "mirror_truncate" in row:
         lines.append("Copies: cut to {} bytes: bytes and lengths are of what is left".format(row["mirror_truncate"]))
     return lines

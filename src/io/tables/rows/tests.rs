@@ -1,6 +1,7 @@
 //! Rows as a daemon wrote them, and rows that something else spoilt.
 
 use super::*;
+use crate::model::report::{Estimate, Thinning};
 use crate::model::schema::EthClass;
 
 fn fields(pairs: &[(&str, &str)]) -> Fields {
@@ -101,4 +102,27 @@ fn copies_are_known_by_what_could_not_be_read_and_their_loss_may_not_be() {
     assert_eq!(copies(&[("copies_unreadable", "0")]), Some(Copies { lost: None, unreadable: 0 }));
     let both = [("copies_unreadable", "1"), ("copies_lost", "0")];
     assert_eq!(copies(&both), Some(Copies { lost: Some(0), unreadable: 1 }));
+}
+
+#[test]
+fn a_sampled_mirror_is_known_by_its_rate_and_what_it_means_for_the_port() {
+    let row = |pairs: &[(&str, &str)]| {
+        let mut row = fields(pairs);
+        row.extend(fields(&[("updated_at", "2026-01-31T03:00:00Z"), ("packets_total", "100"), ("sample_rate", "4")]));
+        ResultsRow::parse("a", &row).unwrap().results
+    };
+    let plain = row(&[]);
+    assert_eq!(
+        (plain.thinning, plain.estimate, plain.analysis_factor(), plain.packets_of_port()),
+        (None, None, 4, 100)
+    );
+    let thin = row(&[
+        ("mirror_sample_rate", "50"),
+        ("mirror_truncate", "128"),
+        ("packets_est", "5000"),
+        ("packets_err95", "971"),
+    ]);
+    assert_eq!(thin.thinning, Some(Thinning { sample_rate: 50, truncate: Some(128) }));
+    assert_eq!(thin.estimate, Some(Estimate { packets: 5_000, bytes: None, packets_err95: 971 }));
+    assert_eq!((thin.analysis_factor(), thin.packets_of_port()), (200, 5_000));
 }

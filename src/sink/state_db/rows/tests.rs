@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use super::{histogram_row, results};
 use crate::io::tables::{HistogramRow, ResultsRow};
 use crate::model::job::Fields;
-use crate::model::report::{Detail, Flows, Results};
+use crate::model::report::{Detail, Estimate, Flows, Results, Thinning};
 use crate::model::sample::{Counter, Histogram};
 use crate::model::schema::{CountFamily, CounterFamily, ErrorKind, EthClass, HistogramName, IpClass};
 use crate::model::traffic::{Copies, DistinctFlows, HealthEvent, Inner, Segments, Service, Tunnel};
@@ -49,6 +49,23 @@ const NOTHING: [(&str, &str); 10] = [
     ("updated_at", "2026-01-31T03:00:02.000Z"),
     ("window_sec", "0.000"),
 ];
+
+#[test]
+fn a_sampled_and_cut_mirror_says_so_and_only_a_whole_copy_has_bytes_to_estimate() {
+    let total = Counter { packets: 100, bytes: 9_000 };
+    let mut thin = Results { total, ..empty() };
+    thin.thinning = Some(Thinning { sample_rate: 50, truncate: None });
+    thin.estimate = Some(Estimate { packets: 5_000, bytes: Some(450_000), packets_err95: 971 });
+    let said = |results: &Results| -> Vec<String> {
+        let row = super::results(results, None);
+        let fields = ["mirror_sample_rate", "mirror_truncate", "packets_est", "bytes_est", "packets_err95"];
+        fields.iter().map(|field| row.get(*field).cloned().unwrap_or_default()).collect()
+    };
+    assert_eq!(said(&thin), ["50", "", "5000", "450000", "971"]);
+    thin.thinning = Some(Thinning { sample_rate: 1, truncate: Some(128) });
+    thin.estimate = None;
+    assert_eq!(said(&thin), ["1", "128", "", "", ""]);
+}
 
 #[test]
 fn nothing_counted_is_a_short_row() {

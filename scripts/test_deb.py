@@ -1,0 +1,496 @@
+#!/usr/bin/env python3
+"""Installs the package on a Debian machine that is a virtual switch, under a real systemd, and looks at what it does.
+
+    scripts/test_deb.py PACKAGE.deb LAB      LAB: the telegen-lab program
+
+The machine is a systemd-nspawn container in the network namespace of a telegen-lab switch, with the switch's Redis: its
+netdevs are the switch's ports. Steps depend on each other and are named as they run; the first that fails ends the test
+with exit code 1. Where a machine cannot run here it says SKIPPED with the reason and ends with 0. As root. Files are
+below target/test-deb.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WORK = ROOT / "target" / "test-deb"
+# The Debian that the machine is made of, with what the package depends on: the switch's network leads nowhere.
+SUITE = "bookworm"
+PACKAGES = "systemd,systemd-sysv,dbus,adduser,libelf1,zlib1g,redis-tools,curl,procps,iproute2"
+BOOT_SEC = 120
+WAIT_SEC = 30
+CAPABILITIES = {"cap_bpf": 39, "cap_net_admin": 12, "cap_perfmon": 38}
+# SONiC's folders for extensions; main.py tells them from somebody else's.
+SONIC = "/usr/local/lib/python3.11/dist-packages"
+LINKS = [
+    f"{SONIC}/config/plugins/telegen.py",
+    f"{SONIC}/show/plugins/telegen.py",
+    f"{SONIC}/clear/plugins/telegen.py",
+    "/usr/local/yang-models/sonic-telegen.yang",
+    "/usr/local/bin/debug-dump/telegen",
+]
+
+
+class FailedError(Exception):
+    """What should be and is not."""
+
+
+def expect(condition, message):
+    if not condition:
+        raise FailedError(message)
+
+
+def wait_for(what, condition, seconds=WAIT_SEC):
+    """What `condition` returns once that is true."""
+    end = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        expect(time.monotonic() < end, f"not within {seconds} s: {what}")
+        time.sleep(0.05)
+
+
+class Lab:
+    """A virtual switch."""
+
+    def __init__(self, program, directory):
+        self.program, self.dir = program, directory
+        self.call("up", "--ports", "8", "--detach")
+
+    def call(self, verb, *words):
+        command = [self.program, verb, "--dir", str(self.dir), *words]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    def send(self, port, count, profile="mixed"):
+        """Puts frames on a port's wire; what was sent."""
+        return json.loads(self.call("send", "--port", port, "--profile", profile, "--count", str(count), "--seed", "7"))
+
+    def run_command(self, *words):
+        return [self.program, "run", "--dir", str(self.dir), "--", *words]
+
+    def redis(self, number, *words):
+        out = subprocess.run(
+            self.run_command("redis-cli", "-n", str(number), *words), check=True, stdout=subprocess.PIPE, text=True
+        )
+        return out.stdout.strip()
+
+    def down(self):
+        self.call("down")
+
+
+class Machine:
+    """A booted Debian."""
+
+    def __init__(self, lab, root, log):
+        name = f"telegen-{os.getpid()}"
+        nspawn = [
+            "systemd-nspawn",
+            "--directory",
+            str(root),
+            "--machine",
+            name,
+            "--boot",
+            "--register=no",
+            "--keep-unit",
+        ]
+        # The kernel is the host's. What BPF needs of the container, the unit then takes away again.
+        nspawn += ["--capability=all", "--system-call-filter=bpf", "--console=pipe", "--bind=/run/redis"]
+        self.log = log
+        self.process = subprocess.Popen(
+            lab.run_command(*nspawn), stdin=subprocess.DEVNULL, stdout=log.open("wb"), stderr=subprocess.STDOUT
+        )
+        self.leader = None
+        self.leader = wait_for("the container's first process", self._first_process)
+        wait_for("systemd is up", self._is_up, BOOT_SEC)
+
+    def _first_process(self):
+        expect(self.process.poll() is None, f"systemd-nspawn ended: {self.log.read_text()[-500:]}")
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+        return next((int(child) for child in children if Path(f"/proc/{child}/comm").read_text() == "systemd\n"), None)
+
+    def _is_up(self):
+        expect(self.process.poll() is None, f"systemd-nspawn ended: {self.log.read_text()[-500:]}")
+        return self.run("systemctl", "is-system-running", check=False).stdout.strip() in ("running", "degraded")
+
+    def run(self, *words, check=True):
+        """Runs a command in the machine."""
+        command = [
+            "nsenter",
+            "--target",
+            str(self.leader),
+            "--all",
+            "--",
+            "env",
+            "-i",
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+            "DEBIAN_FRONTEND=noninteractive",
+            "LC_ALL=C.UTF-8",
+            *words,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if check:
+            expect(done.returncode == 0, f"{' '.join(words)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def says(self, *words):
+        return self.run(*words).stdout.strip()
+
+    def exists(self, path):
+        return self.run("test", "-e", path, check=False).returncode == 0
+
+    def files(self):
+        """All files but those of the kernel, of this boot, and what every use of apt leaves."""
+        found = self.says(
+            "find",
+            "/",
+            "-xdev",
+            "-not",
+            "-path",
+            "/var/lib/dpkg/*",
+            "-not",
+            "-path",
+            "/var/log/*",
+            "-not",
+            "-path",
+            "/var/cache/*",
+            "-not",
+            "-path",
+            "/var/lib/apt/*",
+            "-not",
+            "-path",
+            "/var/lib/systemd/*",
+        )
+        return set(found.splitlines())
+
+    def units_left(self):
+        return self.says("find", "/etc/systemd", "/run/systemd", "/var/lib/systemd", "-name", "*telegen*").splitlines()
+
+    def daemon_pid(self):
+        return int(self.says("systemctl", "show", "--value", "--property=MainPID", "telegen-sonic"))
+
+    def down(self):
+        if self.process.poll() is None:
+            if self.leader:
+                self.run("systemctl", "poweroff", check=False)
+            else:
+                self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(30)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+class Test:
+    """The steps."""
+
+    def __init__(self, lab, machine, package, upgrade):
+        self.lab, self.machine, self.package, self.upgrade = lab, machine, package, upgrade
+        self.before = set()
+
+    def prepare(self):
+        """The machine becomes a SONiC host: its groups, its folders for extensions."""
+        run = self.machine.run
+        run("groupadd", "--system", "--force", "redis")
+        run("chgrp", "redis", "/run/redis/redis.sock")
+        run("chmod", "0760", "/run/redis/redis.sock")
+        for command in ("config", "show", "clear"):
+            run("mkdir", "-p", f"{SONIC}/{command}/plugins")
+            run("touch", f"{SONIC}/{command}/main.py")
+        run("mkdir", "-p", "/usr/local/yang-models", "/usr/local/bin/debug-dump")
+        self.before = self.machine.files()
+
+    def install(self, package):
+        self.machine.run("cp", f"/packages/{package}", f"/root/{package}")
+        self.machine.run("apt-get", "install", "--yes", "--no-install-recommends", f"/root/{package}")
+        self.machine.run("rm", f"/root/{package}")
+
+    def is_ready(self):
+        return self.machine.run("telegen-sonic", "status", check=False).returncode == 0
+
+    def the_package_installs_and_its_daemon_starts(self):
+        self.install(self.package)
+        wait_for("the daemon is there", self.is_ready)
+        expect(self.machine.says("systemctl", "is-active", "telegen-sonic") == "active", "the unit is not active")
+        expect(self.machine.says("systemctl", "is-enabled", "telegen-sonic") == "enabled", "the unit is not enabled")
+
+    def sonic_finds_plugins_yang_and_dump(self):
+        for link in LINKS:
+            expect(self.machine.exists(link), f"{link} is missing")
+        dump = json.loads(self.machine.says("/usr/local/bin/debug-dump/telegen"))
+        expect("databases" in dump, f"the dump has {list(dump)}")
+
+    def the_daemon_has_three_capabilities_and_no_more(self):
+        status = self.machine.says("cat", f"/proc/{self.machine.daemon_pid()}/status")
+        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        wanted = sum(1 << number for number in CAPABILITIES.values())
+        for kind in ("CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            expect(int(fields[kind], 16) == wanted, f"{kind} is {fields[kind]}, not {wanted:016x}")
+        expect(fields["NoNewPrivs"].strip() == "1", "NoNewPrivs is off")
+        expect(fields["Seccomp"].strip() == "2", "there is no system call filter")
+        expect(fields["Uid"].split()[0] != "0", "the daemon is root")
+
+    def job(self, name, start, port="Ethernet0", count=3000, exact=True, stop=None):
+        """Starts a job, sends through its port, stops it; its results must be what was sent."""
+        start(name)
+        wait_for(f"job {name} runs", lambda: self.status_of(name)["status"] == "running")
+        sent = self.lab.send(port, count)
+        if stop:
+            stop(name)
+        else:
+            self.machine.run("telegen-sonic", "stop", name)
+        wait_for(f"job {name} is over", lambda: self.status_of(name)["status"] in ("stopped", "done"))
+        results = json.loads(self.machine.says("telegen-sonic", "results", name, "--json"))
+        if exact:
+            expect(
+                results["packets_total"] == sent["packets"],
+                f"{name}: {results['packets_total']} of {sent['packets']} packets",
+            )
+        return results
+
+    def status_of(self, name):
+        done = self.machine.run("telegen-sonic", "status", name, "--json", check=False)
+        status = json.loads(done.stdout) if done.returncode == 0 else {"status": "unknown"}
+        expect(status["status"] not in ("failed", "rejected", "expired"), f"{name}: {status}")
+        return status
+
+    def a_job_starts_through_each_door(self):
+        run = self.machine.run
+        rest = ["curl", "--silent", "--fail-with-body", "--unix-socket", "/run/telegen/rest.sock"]
+        url = "http://localhost/v1/monitor/jobs"
+
+        def by_rest(name):
+            body = json.dumps({"job_id": name, "port": "Ethernet0", "sample_rate": 1})
+            run(*rest, "-H", "Content-Type: application/json", "-d", body, url)
+
+        def by_redis(name):
+            run(
+                "redis-cli",
+                "-s",
+                "/run/redis/redis.sock",
+                "-n",
+                "4",
+                "HSET",
+                f"TELEGEN_JOB|{name}",
+                "port",
+                "Ethernet0",
+            )
+
+        def by_appl_db(name):
+            # ProducerStateTable's protocol.
+            redis = ["redis-cli", "-s", "/run/redis/redis.sock", "-n", "0"]
+            run(*redis, "HSET", f"_TELEGEN_JOB_TABLE:{name}", "port", "Ethernet0")
+            run(*redis, "SADD", "TELEGEN_JOB_TABLE_KEY_SET", name)
+            run(*redis, "PUBLISH", "TELEGEN_JOB_TABLE_CHANNEL@0", "G")
+
+        self.job("by-cli", lambda name: run("telegen-sonic", "start", "Ethernet0", "--id", name))
+        self.job("by-rest", by_rest, stop=lambda name: run(*rest, "-X", "DELETE", f"{url}/{name}"))
+        self.job("by-redis", by_redis)
+        self.job("by-appl-db", by_appl_db)
+
+    def every_kind_of_job_runs_in_the_sandbox(self):
+        kinds = [
+            ("summary", ["--detail", "summary"], True),
+            ("every-packet", ["--sample-rate", "1"], True),
+            ("both", ["--direction", "both"], True),
+            ("erspan", ["--span-method", "erspan", "--sample-rate", "1"], True),
+            ("inner", ["--inner", "--sample-rate", "1"], True),
+            ("anonymous", ["--anonymize", "--sample-rate", "1"], True),
+            (
+                "filtered",
+                ["--filter", "ip_proto=tcp", "--filter", "l4_dport=1-1024", "--filter", "src_cidr=10.0.0.0/8"],
+                False,
+            ),
+            ("none", ["--span-method", "none"], False),
+        ]
+        known = self.machine.says("telegen-sonic", "start", "--help")
+        for name, options, exact in kinds:
+            # A word of a later version than the package's.
+            if all(word in known for word in options if word.startswith("--")):
+                self.job(
+                    name,
+                    lambda name, options=options: self.machine.run(
+                        "telegen-sonic", "start", "Ethernet0", "--id", name, *options
+                    ),
+                    exact=exact,
+                )
+
+    def taps_attach_by_clsact_too(self):
+        self.set_environment("TELEGEN_ATTACH=clsact")
+        self.job("by-clsact", lambda name: self.machine.run("telegen-sonic", "start", "Ethernet0", "--id", name))
+        filters = self.machine.says(
+            "sh", "-c", "for d in $(ls /sys/class/net); do tc qdisc show dev $d clsact; done 2>/dev/null"
+        )
+        expect(filters == "", f"qdiscs are left: {filters}")
+        self.set_environment("#TELEGEN_ATTACH=auto")
+
+    def set_environment(self, line):
+        self.machine.run("sh", "-c", f"echo '{line}' >/etc/default/telegen-sonic")
+        self.machine.run("systemctl", "restart", "telegen-sonic")
+        wait_for("the daemon is there", self.is_ready)
+
+    def a_daemon_that_dies_comes_back_and_cleans_up(self):
+        # The unit has SONiC's limit of three starts in twenty minutes, and those before this one were ours.
+        self.machine.run("systemctl", "reset-failed", "telegen-sonic")
+        first = self.machine.daemon_pid()
+        self.machine.run("telegen-sonic", "start", "Ethernet0", "--id", "killed")
+        wait_for("the job runs", lambda: self.status_of("killed")["status"] == "running")
+        self.machine.run("systemctl", "kill", "--signal=KILL", "telegen-sonic")
+        wait_for("another daemon", lambda: self.machine.daemon_pid() not in (0, first))
+        wait_for(
+            "the job has failed",
+            lambda: self.lab.redis(6, "HGET", "TELEGEN_JOB_TABLE|killed", "reason") == "daemon_restarted",
+        )
+        wait_for("no session is left", lambda: not self.lab.redis(4, "KEYS", "MIRROR_SESSION|telegen_*"))
+
+    def an_upgrade_ends_jobs_and_keeps_what_the_operator_changed(self):
+        self.machine.run("sh", "-c", "echo '# mine' >>/etc/default/telegen-sonic")
+        self.machine.run("telegen-sonic", "start", "Ethernet0", "--id", "upgraded")
+        first = self.machine.daemon_pid()
+        self.install(self.upgrade)
+        wait_for("the daemon is there", self.is_ready)
+        expect(self.machine.daemon_pid() != first, "the daemon was not restarted")
+        ended = json.loads(self.machine.says("telegen-sonic", "status", "upgraded", "--json"))
+        expect((ended["status"], ended["reason"]) == ("stopped", "daemon_stopped"), f"the job ended as {ended}")
+        expect("# mine" in self.machine.says("cat", "/etc/default/telegen-sonic"), "the conffile was replaced")
+        self.job("after-upgrade", lambda name: self.machine.run("telegen-sonic", "start", "Ethernet0", "--id", name))
+
+    def removal_drains_and_purge_leaves_nothing(self):
+        self.lab.redis(4, "HSET", "TELEGEN|global", "max_queue", "1")
+        self.machine.run("telegen-sonic", "start", "Ethernet0", "--id", "drained")
+        self.machine.run("apt-get", "remove", "--yes", "telegen-sonic")
+        expect(not self.lab.redis(4, "KEYS", "MIRROR_SESSION|telegen_*"), "a mirror session is left after removal")
+        expect(not self.lab.redis(4, "KEYS", "TELEGEN_JOB|*"), "a job is left after removal")
+        expect(not self.lab.redis(6, "KEYS", "TELEGEN_*"), "STATE_DB has rows after removal")
+        expect(self.lab.redis(4, "HGET", "TELEGEN|global", "max_queue") == "1", "removal took the settings")
+        for link in LINKS:
+            expect(self.machine.run("test", "-L", link, check=False).returncode != 0, f"{link} is left")
+        self.machine.run("apt-get", "purge", "--yes", "telegen-sonic")
+        for number in (0, 4, 6):
+            left = self.lab.redis(number, "KEYS", "*[Tt][Ee][Ll][Ee][Gg][Ee][Nn]*")
+            expect(not left, f"database {number} has {left}")
+        expect(self.machine.run("getent", "passwd", "telegen-sonic", check=False).returncode != 0, "the user is left")
+        expect(self.machine.run("getent", "group", "telegen-sonic", check=False).returncode != 0, "the group is left")
+        expect("telegen" not in self.machine.says("getent", "group", "redis"), "the user is still in group redis")
+        # adduser and systemd keep a copy of what they changed.
+        left = {
+            path for path in self.machine.files() - self.before if not path.endswith("-") and "__pycache__" not in path
+        }
+        left |= {path for path in self.machine.units_left()}
+        expect(not left, f"files are left: {sorted(left)}")
+        expect(not self.machine.exists("/run/telegen"), "/run/telegen is left")
+        status = self.machine.run("dpkg-query", "--show", "telegen-sonic", check=False)
+        expect(status.returncode != 0, "dpkg still knows the package")
+
+    def run(self):
+        self.prepare()
+        for step in (
+            self.the_package_installs_and_its_daemon_starts,
+            self.sonic_finds_plugins_yang_and_dump,
+            self.the_daemon_has_three_capabilities_and_no_more,
+            self.a_job_starts_through_each_door,
+            self.every_kind_of_job_runs_in_the_sandbox,
+            self.taps_attach_by_clsact_too,
+            self.a_daemon_that_dies_comes_back_and_cleans_up,
+            self.an_upgrade_ends_jobs_and_keeps_what_the_operator_changed,
+            self.removal_drains_and_purge_leaves_nothing,
+        ):
+            begin = time.monotonic()
+            try:
+                step()
+            except FailedError:
+                print(f"test {step.__name__} ... FAILED", flush=True)
+                raise
+            print(f"test {step.__name__} ... ok ({time.monotonic() - begin:.1f} s)", flush=True)
+
+
+def skip(reason):
+    print(f"SKIPPED: test-deb: {reason}")
+    sys.exit(0)
+
+
+def base_system():
+    """An archive of a Debian with systemd, made once."""
+    archive = WORK / f"{SUITE}.tar"
+    stamp = WORK / f"{SUITE}.packages"
+    if not (archive.exists() and stamp.exists() and stamp.read_text() == PACKAGES):
+        print(f"test_deb: making a Debian {SUITE}", flush=True)
+        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(archive)]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode != 0:
+            archive.unlink(missing_ok=True)
+            skip(f"no Debian {SUITE} can be had: {done.stderr.strip().splitlines()[-1:]}")
+        stamp.write_text(PACKAGES)
+    return archive
+
+
+def next_version(package, directory):
+    """The same package with a later version: what an upgrade installs."""
+    tree = directory / "upgrade"
+    subprocess.run(["dpkg-deb", "--raw-extract", str(package), str(tree)], check=True)
+    control = tree / "DEBIAN" / "control"
+    lines = control.read_text(encoding="utf-8").splitlines()
+    control.write_text(
+        "".join(f"{line}+upgrade\n" if line.startswith("Version:") else f"{line}\n" for line in lines), encoding="utf-8"
+    )
+    later = directory / "upgrade.deb"
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "--build", str(tree), str(later)], check=True, stdout=subprocess.DEVNULL
+    )
+    return later
+
+
+def main():
+    package, lab_program = Path(sys.argv[1]), str(Path(sys.argv[2]).resolve())
+    if os.geteuid() != 0:
+        skip("the machine and the virtual switch need root")
+    for program in ("systemd-nspawn", "mmdebstrap", "nsenter"):
+        if not shutil.which(program):
+            skip(f"{program} is missing (scripts/setup.sh vm)")
+    # So that the finally of what was made is run.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    WORK.mkdir(parents=True, exist_ok=True)
+    archive = base_system()
+    with tempfile.TemporaryDirectory(dir=WORK) as directory:
+        home = Path(directory)
+        root = home / "root"
+        root.mkdir()
+        subprocess.run(["tar", "-x", "-C", str(root), "-f", str(archive)], check=True)
+        packages = root / "packages"
+        packages.mkdir()
+        shutil.copy(package, packages / "first.deb")
+        shutil.copy(next_version(package, home), packages / "second.deb")
+        with contextlib.ExitStack() as stack:
+            # A unix socket's path has room for 107 bytes.
+            lab = Lab(lab_program, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tgdeb-"))) / "lab")
+            stack.callback(lab.down)
+            log = WORK / "nspawn.log"
+            try:
+                machine = Machine(lab, root, log)
+            except FailedError as failure:
+                skip(f"systemd does not boot in a container here: {failure}")
+            stack.callback(machine.down)
+            try:
+                Test(lab, machine, "first.deb", "second.deb").run()
+            except FailedError as failure:
+                print(f"test_deb: {failure}", file=sys.stderr)
+                print(
+                    machine.run("journalctl", "--no-pager", "--unit=telegen-sonic", "--lines=40", check=False).stdout,
+                    file=sys.stderr,
+                )
+                sys.exit(1)
+    print("test_deb: all passed")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+# The container telegen, installed by sonic-package-manager while the image is built: INCLUDE_TELEGEN = y in rules/config.user.
+#
+# Everything that the service is (dependencies, volumes, plugins) stands in the manifest, which is the project's own: it is
+# dockers/docker-telegen/manifest.part.json.j2, and is laid over what rules/functions makes of the variables here.
+
+DOCKER_TELEGEN_STEM = docker-telegen
+DOCKER_TELEGEN = $(DOCKER_TELEGEN_STEM).gz
+DOCKER_TELEGEN_DBG = $(DOCKER_TELEGEN_STEM)-$(DBG_IMAGE_MARK).gz
+
+$(DOCKER_TELEGEN)_PATH = $(DOCKERS_PATH)/$(DOCKER_TELEGEN_STEM)
+
+$(DOCKER_TELEGEN)_DEPENDS += $(TELEGEN)
+$(DOCKER_TELEGEN)_DBG_DEPENDS = $($(DOCKER_CONFIG_ENGINE_TRIXIE)_DBG_DEPENDS)
+$(DOCKER_TELEGEN)_DBG_IMAGE_PACKAGES = $($(DOCKER_CONFIG_ENGINE_TRIXIE)_DBG_IMAGE_PACKAGES)
+
+$(DOCKER_TELEGEN)_LOAD_DOCKERS += $(DOCKER_CONFIG_ENGINE_TRIXIE)
+
+$(DOCKER_TELEGEN)_VERSION = $(TELEGEN_VERSION)
+$(DOCKER_TELEGEN)_PACKAGE_NAME = telegen
+$(DOCKER_TELEGEN)_CONTAINER_NAME = telegen
+$(DOCKER_TELEGEN)_CONTAINER_PRIVILEGED = true
+
+SONIC_DOCKER_IMAGES += $(DOCKER_TELEGEN)
+SONIC_TRIXIE_DOCKERS += $(DOCKER_TELEGEN)
+SONIC_DOCKER_DBG_IMAGES += $(DOCKER_TELEGEN_DBG)
+SONIC_TRIXIE_DBG_DOCKERS += $(DOCKER_TELEGEN_DBG)
+
+ifeq ($(INCLUDE_TELEGEN), y)
+ifeq ($(INSTALL_DEBUG_TOOLS), y)
+SONIC_PACKAGES_LOCAL += $(DOCKER_TELEGEN_DBG)
+else
+SONIC_PACKAGES_LOCAL += $(DOCKER_TELEGEN)
+endif
+endif
