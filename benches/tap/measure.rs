@@ -1,5 +1,8 @@
 //! Time per packet, and medians of it.
 
+// Each benchmark uses a part of it.
+#![allow(dead_code)]
+
 use std::os::fd::BorrowedFd;
 
 use crate::bench_programs::{self, BenchPrograms};

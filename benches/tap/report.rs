@@ -1,5 +1,8 @@
 //! The figures as tables for people and as JSON for programs.
 
+// Each benchmark uses a part of it.
+#![allow(dead_code)]
+
 use std::fs;
 
 use comfy_table::{Table, presets};
@@ -115,7 +118,7 @@ pub fn json(sections: &[Section]) -> Value {
 }
 
 /// The CPU and the kernel.
-fn machine() -> String {
+pub fn machine() -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unnamed CPU");
     let count = cpus.lines().filter(|line| line.starts_with("processor")).count();

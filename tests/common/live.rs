@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::bench_programs::send_live;
@@ -32,9 +33,11 @@ pub fn turn_gro_on(netdev: &str) {
     assert_eq!(result, 0, "GRO of {netdev}: {}", std::io::Error::last_os_error());
 }
 
-/// A netdev of this thread's namespace that live frames come to, on the CPU that the thread is pinned to: that one sends and receives.
+/// A netdev that live frames come to, on the CPU that this thread is pinned to: that one sends and receives.
 pub struct Road {
     netdev: String,
+    /// Where the netdevs of its namespace are counted.
+    netdevs: PathBuf,
     /// The kernel's thread that takes over when receiving takes long.
     ksoftirqd: Option<u32>,
 }
@@ -48,20 +51,34 @@ pub struct Passage {
 }
 
 impl Road {
-    /// To a netdev with GRO.
+    /// To a netdev with GRO, in this thread's namespace.
     pub fn new(netdev: &str, cpu: usize) -> Road {
+        Self::on(netdev, cpu, "/proc/thread-self/net/dev".into())
+    }
+
+    /// The same in the namespace of another process.
+    pub fn of(netdev: &str, cpu: usize, pid: i32) -> Road {
+        Self::on(netdev, cpu, format!("/proc/{pid}/net/dev").into())
+    }
+
+    fn on(netdev: &str, cpu: usize, netdevs: PathBuf) -> Road {
         let name = format!("ksoftirqd/{cpu}");
         let is_it = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name);
         let pids = fs::read_dir("/proc").unwrap();
         let ksoftirqd = pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).find(is_it);
-        Road { netdev: netdev.to_owned(), ksoftirqd }
+        Road { netdev: netdev.to_owned(), netdevs, ksoftirqd }
     }
 
-    /// Sends frames, and waits until they are there or cannot come any more.
+    /// Sends frames at once, and waits until they are there or cannot come any more.
     pub fn send(&self, sender: BorrowedFd<'_>, frame: &[u8], count: usize) -> Passage {
+        self.watch(count, || send_live(sender, frame, count))
+    }
+
+    /// The same for frames that this work sends.
+    pub fn watch(&self, count: usize, work: impl FnOnce()) -> Passage {
         let received = self.received();
         let before = thread_cpu_ns() + self.ksoftirqd_ns();
-        send_live(sender, frame, count);
+        work();
         let mut cpu_ns = thread_cpu_ns() + self.ksoftirqd_ns() - before;
         let deadline = Instant::now() + Duration::from_millis(500);
         while self.received() < received + count as u64 && Instant::now() < deadline {
@@ -73,7 +90,7 @@ impl Road {
     }
 
     fn received(&self) -> u64 {
-        let netdevs = fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+        let netdevs = fs::read_to_string(&self.netdevs).unwrap();
         let is_ours =
             |line: &&str| line.trim_start().strip_prefix(&self.netdev).is_some_and(|rest| rest.starts_with(':'));
         let line = netdevs.lines().find(is_ours).unwrap();

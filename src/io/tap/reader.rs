@@ -230,7 +230,8 @@ impl Numbering {
 /// So a flow can only be in the sets of one number, and a few tags decide what a map of all flows would have to.
 pub(super) fn flows(table: &MappedArray, cpus: usize, opened_ns: u64) -> FlowTable {
     let sets_per_cpu = table.len::<types::flow_set>() / cpus;
-    let mut flows = Vec::new();
+    // Room for all at once: growing would copy a full table several times, and pages that nobody writes to cost nothing.
+    let mut flows = Vec::with_capacity(sets_per_cpu * cpus * WAYS);
     let mut known = SameSets::new(cpus * WAYS);
     for number in 0..sets_per_cpu {
         known.clear();
