@@ -34,6 +34,8 @@ pub enum Collector {
 pub struct Used {
     pub cpu_seconds: f64,
     pub packets: u64,
+    /// The most resident memory of all its processes.
+    pub memory_kib: u64,
 }
 
 impl Collector {
@@ -93,7 +95,7 @@ impl Running {
     /// Waits until all that it received is accounted for, ends it, and says what it took.
     pub fn finish(mut self, switch: &Switch) -> Used {
         let packets = match self.collector {
-            Collector::None => return Used { cpu_seconds: 0.0, packets: 0 },
+            Collector::None => return Used { cpu_seconds: 0.0, packets: 0, memory_kib: 0 },
             Collector::Telegen(_) => {
                 switch.ask(&[&switch.binary("telegen-sonic"), "stop", "bench"]);
                 let packets =
@@ -114,9 +116,10 @@ impl Running {
                 0
             }
         };
+        let memory_kib = of_group(self.children[0].id(), peak_kib_of);
         let used = self.end();
         let packets = if self.collector == Collector::Pmacctd { pmacct_packets(switch) } else { packets };
-        Used { cpu_seconds: used, packets }
+        Used { cpu_seconds: used, packets, memory_kib }
     }
 
     /// Half a second without work.
@@ -235,8 +238,19 @@ fn pmacct_packets(switch: &Switch) -> u64 {
 
 /// CPU time of all processes of a group, in nanoseconds.
 fn cpu_ns_of_group(group: u32) -> u64 {
+    of_group(group, cpu_ns_of)
+}
+
+/// The sum of something over all processes of a group.
+fn of_group(group: u32, of: impl Fn(&Path) -> Option<u64>) -> u64 {
     let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
-    processes.filter(|process| group_of(process) == Some(group)).filter_map(|process| cpu_ns_of(&process)).sum()
+    processes.filter(|process| group_of(process) == Some(group)).filter_map(|process| of(&process)).sum()
+}
+
+fn peak_kib_of(process: &Path) -> Option<u64> {
+    let status = fs::read_to_string(process.join("status")).ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    peak.trim().trim_end_matches(" kB").parse().ok()
 }
 
 fn group_of(process: &Path) -> Option<u32> {

@@ -69,6 +69,8 @@ struct Samples {
     way: Vec<f64>,
     /// Percent of the frames.
     seen: Vec<f64>,
+    /// The most resident memory, MiB.
+    memory: Vec<f64>,
 }
 
 fn main() {
@@ -106,6 +108,7 @@ fn measure(switch: &Switch) -> ByPace {
                 let millions = float(pace.frames) / 1e6;
                 samples.processes.push(used.cpu_seconds / millions);
                 samples.way.push(way / 1e9 / millions);
+                samples.memory.push(float(used.memory_kib) / 1024.0);
                 samples.seen.push(float(used.packets) / float(pace.frames) * 100.0);
             }
         }
@@ -128,7 +131,8 @@ fn send(programs: &BenchPrograms, road: &Road, pace: Pace) -> f64 {
 }
 
 fn report(samples: &ByPace) -> (String, Value) {
-    let header = ["CPU seconds per million packets", "processes", "receive path", "together", "packets seen"];
+    let header =
+        ["CPU seconds per million packets", "processes", "receive path", "together", "packets seen", "memory, MiB"];
     let mut text = report::table(header);
     let mut json = json!({});
     for (pace, rows) in samples {
@@ -137,11 +141,12 @@ fn report(samples: &ByPace) -> (String, Value) {
             let added = |round: usize| samples.way[round] - base.unwrap()[round];
             let together = |round: usize| samples.processes[round] + added(round);
             let rounds = || 0..samples.way.len();
-            let [processes, way, together, seen] = [
+            let [processes, way, together, seen, memory] = [
                 samples.processes.clone(),
                 rounds().map(added).collect(),
                 rounds().map(together).collect(),
                 samples.seen.clone(),
+                samples.memory.clone(),
             ]
             .map(Median::of);
             let seconds = |median: &Median| format!("{:.3} ({:.3}..{:.3})", median.middle, median.least, median.most);
@@ -151,12 +156,14 @@ fn report(samples: &ByPace) -> (String, Value) {
                 seconds(&way),
                 seconds(&together),
                 format!("{:.1} % ({:.1}..{:.1})", seen.middle, seen.least, seen.most),
+                report::spread(&memory),
             ]);
             json[pace.name][collector.name()] = json!({
                 "processes_s": report::numbers(&processes),
                 "receive_path_s": report::numbers(&way),
                 "together_s": report::numbers(&together),
                 "seen_percent": report::numbers(&seen),
+                "memory_mib": report::numbers(&memory),
             });
         }
     }

@@ -90,7 +90,9 @@ fn goals_table(sections: &[Section]) -> String {
             Bound::AtMost(most) => ("<=", most),
             Bound::AtLeast(least) => (">=", least),
         };
-        let (bound, figure) = (format!("{sign} {bound} {}", goal.unit), format!("{:.1} {}", goal.figure, goal.unit));
+        let number = |figure: f64| if figure.fract() == 0.0 { format!("{figure}") } else { format!("{figure:.1}") };
+        let [bound, figure] = [bound, goal.figure].map(|figure| format!("{} {}", number(figure), goal.unit));
+        let bound = format!("{sign} {bound}");
         table.add_row([goal.what.clone(), bound, figure, if goal.is_met() { "met" } else { "MISSED" }.to_owned()]);
     }
     let (all, met) = (goals(sections).count(), goals(sections).filter(|goal| goal.is_met()).count());

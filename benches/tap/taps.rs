@@ -62,22 +62,25 @@ fn lives(attach: Attach, detail: Detail) -> [Vec<f64>; 3] {
 
 /// How long the verifier takes for each configuration, and over how many instructions.
 pub fn loads() -> Section {
-    let mut text = table(["loading: ms and verified instructions", "plain frames", "mirror copies", "inner=true"]);
-    let (mut goals, mut json) = (Vec::new(), json!({}));
+    const FORMS: [&str; 3] = ["plain frames", "mirror copies", "inner=true"];
+    let mut text = table(["loading: ms and verified instructions"].into_iter().chain(FORMS));
+    let (mut most, mut json) = ([0; FORMS.len()], json!({}));
     for detail in Detail::ALL {
         let mut row = vec![detail.name().to_owned()];
-        for (form, name) in Form::ALL.into_iter().zip(["plain", "copies", "inner"]) {
+        for ((form, name), most) in Form::ALL.into_iter().zip(FORMS).zip(&mut most) {
             let loads: Vec<Subject> = (0..ROUNDS).map(|_| Subject::load(detail, form)).collect();
             let millis = Median::of(loads.iter().map(|subject| subject.load_millis).collect());
             let verified = verified_instructions(loads[0].fd());
-            row.push(format!("{} {verified}", spread(&millis)));
-            let what = format!("verified, {}, {name}", detail.name());
-            goals.push(Goal::at_most(what, f64::from(verified), 100_000.0, "instructions"));
+            row.push(format!("{}; {verified}", spread(&millis)));
+            *most = verified.max(*most);
             json[detail.name()][name] = json!({ "ms": numbers(&millis), "verified_instructions": verified });
         }
         text.add_row(row);
     }
-    Section { key: "loads", table: text, json, goals }
+    let goal = |(name, most): (&str, u32)| {
+        Goal::at_most(format!("verified instructions, {name}, the most"), f64::from(most), 100_000.0, "")
+    };
+    Section { key: "loads", table: text, json, goals: FORMS.into_iter().zip(most).map(goal).collect() }
 }
 
 /// Reading full tables.
