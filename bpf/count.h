@@ -11,7 +11,9 @@
 /* One packet: the frame's bytes, with a tag that is in vlan_tci. */
 static __always_inline struct weight weigh(const struct frame *frame)
 {
-	__u64 len = frame->len + (frame_tagged(frame) ? sizeof(struct vlan_tag) : 0);
+	/* vlan_present is 0 or 1: no branch for that. */
+	__u64 len =
+		frame->len + (frame->base ? 0 : frame->skb->vlan_present) * sizeof(struct vlan_tag);
 
 	return (struct weight){1, len, len};
 }
@@ -38,6 +40,16 @@ static __always_inline struct weight weigh_gso(const struct frame *frame,
 	if (segments <= 1)
 		return one;
 	return (struct weight){segments, one.bytes + (segments - 1) * header, header + payload};
+}
+
+/*
+ * How far ahead the next packet is of those of which 1 of rate is chosen: uniform in 1..2N-1, of
+ * mean N. So there is a random number per chosen packet instead of one per packet. User space draws
+ * the first distance such that no packet is likelier than another.
+ */
+static __always_inline __u32 draw_distance(__u32 rate)
+{
+	return 1 + ((__u64)bpf_get_prandom_u32() * (2 * rate - 1) >> 32);
 }
 
 static __always_inline void counter_add(struct counter *counter, const struct weight *weight)

@@ -112,7 +112,7 @@ static __always_inline bool find_outer(const struct frame *frame, struct outer *
 	struct scratch scratch;
 	const __be16 *proto = frame_at(frame, offset, sizeof(*proto), &scratch);
 
-	if (proto && is_vlan(bpf_ntohs(*proto))) {
+	if (proto && is_vlan(*proto)) {
 		offset += sizeof(struct vlan_tag);
 		proto = frame_at(frame, offset, sizeof(*proto), &scratch);
 	}
@@ -185,7 +185,6 @@ static __always_inline struct copy unwrap(const struct frame *frame)
 	copy.kind = COPY_UNREADABLE;
 	/* Behind it is padding. */
 	packet.len = outer.end;
-	packet.bounded = true;
 	gre = frame_at(&packet, outer.gre_offset, sizeof(*gre), &scratch);
 	if (outer.fragment || outer.end > frame->len || !gre || !gre_readable(gre))
 		return copy;

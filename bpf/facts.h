@@ -31,43 +31,70 @@ static __always_inline __u64 cell_of(const struct packet *packet)
 	return CELL_IP | ipv6 | packet->ip_class;
 }
 
-/* What the parsers of the layers found. */
-static __always_inline struct facts facts_of(const struct packet *packet)
+/* The index of the packet's cell, with CELL_ZERO_WINDOW. */
+static __always_inline __u64 cell_in(facts facts)
 {
-	return (struct facts){
-		.cell = cell_of(packet),
-		.ip_offset = packet->ip_offset,
-		.ports_offset = packet->ports_offset,
-		.icmp_offset = packet->icmp_offset,
-		.proto = packet->proto,
-	};
+	return facts & (CELL_ZERO_WINDOW | (CELLS - 1));
 }
 
-static __always_inline __u8 ip_version_of(const struct facts *facts)
+/* Offsets, 0 where there is none: of the fixed IP header, if it can be believed; of ports; of an
+ * ICMP header. Headers are in the frame as far as their offsets say. */
+static __always_inline __u64 ip_offset_of(facts facts)
 {
-	if (!facts->ip_offset)
+	return facts >> FACTS_IP_SHIFT & 0xffff;
+}
+
+static __always_inline __u64 ports_offset_of(facts facts)
+{
+	return facts & FACTS_PORTS ? facts >> FACTS_L4_SHIFT : 0;
+}
+
+static __always_inline __u64 icmp_offset_of(facts facts)
+{
+	return facts & FACTS_ICMP ? facts >> FACTS_L4_SHIFT : 0;
+}
+
+/* Behind the extension headers, or the last that could be read. */
+static __always_inline __u8 proto_of(facts facts)
+{
+	return facts >> FACTS_PROTO_SHIFT;
+}
+
+/* What the parsers of the layers found. */
+static __always_inline facts facts_of(const struct packet *packet)
+{
+	__u64 l4 = packet->ports_offset | packet->icmp_offset; /* no packet has both */
+
+	return cell_of(packet) | (__u64)packet->proto << FACTS_PROTO_SHIFT |
+	       (packet->ports_offset ? FACTS_PORTS : 0) | (packet->icmp_offset ? FACTS_ICMP : 0) |
+	       (packet->ip_offset & 0xffff) << FACTS_IP_SHIFT | l4 << FACTS_L4_SHIFT;
+}
+
+static __always_inline __u8 ip_version_of(facts facts)
+{
+	if (!ip_offset_of(facts))
 		return 0;
-	return facts->cell & CELL_IPV6 ? 6 : 4;
+	return facts & CELL_IPV6 ? 6 : 4;
 }
 
 /* Whether it is TCP, not a fragment, with its fixed header in the frame. */
-static __always_inline bool is_whole_tcp(const struct facts *facts)
+static __always_inline bool is_whole_tcp(facts facts)
 {
-	return (facts->cell & CELL_KIND) == CELL_TCP;
+	return (facts & CELL_KIND) == CELL_TCP;
 }
 
-static __always_inline bool is_class(const struct facts *facts, enum ip_class class)
+static __always_inline bool is_class(facts facts, enum ip_class class)
 {
-	return (facts->cell & CELL_IP) && (facts->cell & CELL_IP_CLASS) == class;
+	return (facts & CELL_IP) && (facts & CELL_IP_CLASS) == class;
 }
 
-static __always_inline bool proto_known(const struct facts *facts)
+static __always_inline bool proto_known(facts facts)
 {
-	return facts->ip_offset && (is_whole_tcp(facts) || !is_class(facts, IP_TRUNCATED));
+	return ip_offset_of(facts) && (is_whole_tcp(facts) || !is_class(facts, IP_TRUNCATED));
 }
 
 /* The id of the outermost tag. */
-static __always_inline int outer_vlan(const struct frame *frame)
+static __always_inline int outer_vlan(const struct frame *frame, facts facts)
 {
 	struct {
 		__be16 proto;
@@ -77,17 +104,19 @@ static __always_inline int outer_vlan(const struct frame *frame)
 
 	if (frame_tagged(frame))
 		return frame->skb->vlan_tci & 0xfff;
+	if (ip_offset_of(facts) == sizeof(struct ethhdr))
+		return UNTAGGED;
 	at = frame_at(frame, offsetof(struct ethhdr, h_proto), sizeof(*at), &scratch);
-	if (!at || !is_vlan(bpf_ntohs(at->proto)))
+	if (!at || !is_vlan(at->proto))
 		return UNTAGGED;
 	return bpf_ntohs(at->tag.tci) & 0xfff;
 }
 
 /* Both ports as they lie in the packet, the source's first, of a packet with a ports_offset. */
-static __always_inline __u32 ports_of(const struct frame *frame, const struct facts *facts)
+static __always_inline __u32 ports_of(const struct frame *frame, facts facts)
 {
 	struct scratch scratch;
-	const __u32 *at = frame_at(frame, facts->ports_offset, sizeof(*at), &scratch);
+	const __u32 *at = frame_at(frame, ports_offset_of(facts), sizeof(*at), &scratch);
 
 	return at ? *at : 0;
 }
@@ -104,10 +133,10 @@ union ip_head {
 };
 
 /* Of a packet with an IP version. */
-static __always_inline const union ip_head *
-ip_head_of(const struct frame *frame, const struct facts *facts, struct scratch *scratch)
+static __always_inline const union ip_head *ip_head_of(const struct frame *frame, facts facts,
+						       struct scratch *scratch)
 {
-	return frame_at(frame, facts->ip_offset, sizeof(union ip_head), scratch);
+	return frame_at(frame, ip_offset_of(facts), sizeof(union ip_head), scratch);
 }
 
 /* DSCP and, in the lowest two bits, ECN (RFC 2474, 3; RFC 3168, 5). */
@@ -117,7 +146,7 @@ static __always_inline __u8 tos_in(const union ip_head *ip, bool v4)
 }
 
 /* The same, of a packet with an IP version. */
-static __always_inline __u8 tos_of(const struct frame *frame, const struct facts *facts)
+static __always_inline __u8 tos_of(const struct frame *frame, facts facts)
 {
 	struct scratch scratch;
 	const union ip_head *ip = ip_head_of(frame, facts, &scratch);
@@ -126,17 +155,17 @@ static __always_inline __u8 tos_of(const struct frame *frame, const struct facts
 }
 
 /* Where the IP packet says that it ends: maybe behind the frame. Of a packet with an IP version. */
-static __always_inline __u64 ip_end_of(const struct frame *frame, const struct facts *facts)
+static __always_inline __u64 ip_end_of(const struct frame *frame, facts facts)
 {
 	bool v4 = ip_version_of(facts) == 4;
-	__u64 offset = facts->ip_offset + (v4 ? 2 : 4);
+	__u64 offset = ip_offset_of(facts) + (v4 ? 2 : 4);
 	struct scratch scratch;
 	const __be16 *at = frame_at(frame, offset, sizeof(*at), &scratch);
 
 	/* 0: TSO of more than 64 KiB, or a jumbogram. */
 	if (!at || !*at)
 		return frame->len;
-	return facts->ip_offset + bpf_ntohs(*at) + (v4 ? 0 : sizeof(struct ipv6hdr));
+	return ip_offset_of(facts) + bpf_ntohs(*at) + (v4 ? 0 : sizeof(struct ipv6hdr));
 }
 
 /*
@@ -151,15 +180,15 @@ struct addresses {
 #define IP4_MAPPED bpf_htonl(0xffff)
 
 /* Of a packet with an IP version. */
-static __always_inline struct addresses addresses_of(const struct frame *frame,
-						     const struct facts *facts)
+static __always_inline struct addresses addresses_of(const struct frame *frame, facts facts)
 {
 	struct addresses all = {};
 	struct scratch scratch;
 
 	if (ip_version_of(facts) == 4) {
-		const __u32 *at = frame_at(frame, facts->ip_offset + offsetof(struct iphdr, saddr),
-					   2 * sizeof(*at), &scratch);
+		const __u32 *at =
+			frame_at(frame, ip_offset_of(facts) + offsetof(struct iphdr, saddr),
+				 2 * sizeof(*at), &scratch);
 
 		all.src[1] = all.dst[1] = IP4_MAPPED;
 		if (at) {
@@ -168,7 +197,7 @@ static __always_inline struct addresses addresses_of(const struct frame *frame,
 		}
 	} else {
 		const __u64 *at =
-			frame_at(frame, facts->ip_offset + offsetof(struct ipv6hdr, saddr),
+			frame_at(frame, ip_offset_of(facts) + offsetof(struct ipv6hdr, saddr),
 				 sizeof(all), &scratch);
 
 		if (at)

@@ -15,7 +15,7 @@ static __always_inline bool in_cidr(const volatile struct cidr *cidr, __u8 versi
 	       (address[1] & cidr->mask[1]) == cidr->net[1];
 }
 
-static __always_inline bool filter_addresses(const struct frame *frame, const struct facts *facts)
+static __always_inline bool filter_addresses(const struct frame *frame, facts facts)
 {
 	struct addresses addresses = addresses_of(frame, facts);
 	__u8 version = ip_version_of(facts);
@@ -35,11 +35,11 @@ static __always_inline bool in_ranges(const volatile struct port_range *ranges, 
 	return false;
 }
 
-static __always_inline bool filter_ports(const struct frame *frame, const struct facts *facts)
+static __always_inline bool filter_ports(const struct frame *frame, facts facts)
 {
 	__u32 ports;
 
-	if (!facts->ports_offset)
+	if (!ports_offset_of(facts))
 		return false;
 	ports = ports_of(frame, facts);
 	if (config.filter.sport_count &&
@@ -49,12 +49,12 @@ static __always_inline bool filter_ports(const struct frame *frame, const struct
 	       in_ranges(config.filter.dports, config.filter.dport_count, bpf_ntohs(ports >> 16));
 }
 
-static __always_inline bool filter_ip(const struct frame *frame, const struct facts *facts)
+static __always_inline bool filter_ip(const struct frame *frame, facts facts)
 {
-	if (!facts->ip_offset)
+	if (!ip_offset_of(facts))
 		return false;
 	if (config.filter.any_proto) {
-		__u64 proto = facts->proto;
+		__u64 proto = proto_of(facts);
 
 		if (!proto_known(facts))
 			return false;
@@ -71,9 +71,9 @@ static __always_inline bool filter_ip(const struct frame *frame, const struct fa
 	return true;
 }
 
-static __always_inline bool filter_passes(const struct frame *frame, const struct facts *facts)
+static __always_inline bool filter_passes(const struct frame *frame, facts facts)
 {
-	if (config.filter.vlan && outer_vlan(frame) != config.filter.vlan)
+	if (config.filter.vlan && outer_vlan(frame, facts) != config.filter.vlan)
 		return false;
 	return !config.filter.any_ip || filter_ip(frame, facts);
 }

@@ -19,11 +19,6 @@
 #include "maps.h"
 #include "segment.h"
 
-/* struct flow_key, in registers. */
-struct flow_words {
-	__u64 words[FLOW_WORDS];
-};
-
 /* The two ports are swapped into host order at once: the key has the source's first, as the packet.
  */
 static __always_inline __u64 last_word(__u32 ports, int vlan, __u8 proto, __u8 version)
@@ -34,37 +29,43 @@ static __always_inline __u64 last_word(__u32 ports, int vlan, __u8 proto, __u8 v
 	       (__u64)version << 56;
 }
 
-static __always_inline struct flow_words flow_of(const struct frame *frame,
-						 const struct facts *facts)
+/*
+ * A pair of 32-bit words under the hash keys from `key` on. The sum of such products is
+ * Multilinear-HM (Lemire, Kaser, "Strongly universal string hashing is fast", 2014): its upper 32
+ * bits are strongly universal under random keys, so that nobody can aim flows at one set.
+ */
+static __always_inline __u64 hash_pair(int key, __u32 one, __u32 other)
 {
-	struct addresses addresses = addresses_of(frame, facts);
-	__u32 ports = facts->ports_offset ? ports_of(frame, facts) : 0;
-
-	return (struct flow_words){
-		{addresses.src[0], addresses.src[1], addresses.dst[0], addresses.dst[1],
-		 last_word(ports, outer_vlan(frame), facts->proto, ip_version_of(facts))}};
+	return (config.hash_keys[key] + one) * (config.hash_keys[key + 1] + other);
 }
 
-/* The key's words that differ between flows of IPv4: the others are 0. */
-#define FLOW_WORDS_V4 ((1 << 1) | (1 << 3) | (1 << 4))
-#define FLOW_WORDS_V6 0x1f
+static __always_inline __u64 hash_word(int word, __u64 value)
+{
+	return hash_pair(2 * word, value, value >> 32);
+}
 
 /*
- * Multilinear-HM (Lemire, Kaser, "Strongly universal string hashing is fast", 2014) over the halves
- * of those of the key's words that are in the mask: the upper 32 bits are strongly universal under
- * random keys, so that nobody can aim flows at one set. Flows of different masks differ in the last
- * word, which is in both.
+ * Writes a packet's struct flow_key to words, and returns its hash. Of IPv4 the two addresses are
+ * all that differs in the first four words; flows of different versions differ in the last, which
+ * is hashed alike.
  */
-static __always_inline __u64 flow_hash(const struct flow_words *flow, __u32 mask)
+static __always_inline __u64 flow_of(const struct frame *frame, facts facts, __u64 *words)
 {
-	__u64 hash = config.hash_keys[2 * FLOW_WORDS];
+	struct addresses addresses = addresses_of(frame, facts);
+	__u32 ports = ports_offset_of(facts) ? ports_of(frame, facts) : 0;
+	__u64 last =
+		last_word(ports, outer_vlan(frame, facts), proto_of(facts), ip_version_of(facts));
+	__u64 hash = config.hash_keys[2 * FLOW_WORDS] + hash_word(FLOW_WORDS - 1, last);
 
-#pragma unroll
-	for (__u32 i = 0; i < FLOW_WORDS; i++)
-		if (mask & 1 << i)
-			hash += (config.hash_keys[2 * i] + (__u32)flow->words[i]) *
-				(config.hash_keys[2 * i + 1] + (flow->words[i] >> 32));
-	return hash;
+	words[0] = addresses.src[0];
+	words[1] = addresses.src[1];
+	words[2] = addresses.dst[0];
+	words[3] = addresses.dst[1];
+	words[4] = last;
+	if (facts & CELL_IPV6)
+		return hash + hash_word(0, addresses.src[0]) + hash_word(1, addresses.src[1]) +
+		       hash_word(2, addresses.dst[0]) + hash_word(3, addresses.dst[1]);
+	return hash + hash_pair(0, addresses.src[1] >> 32, addresses.dst[1] >> 32);
 }
 
 /*
@@ -79,22 +80,27 @@ static __always_inline __u32 scatter(__u32 hash)
 	return hash ^ hash >> 16;
 }
 
-static __always_inline bool flow_equal(const struct flow *flow, const struct flow_words *other)
+static __always_inline bool flow_equal(const struct flow *flow, const __u64 *words)
 {
-	const __u64 *words = (const __u64 *)&flow->key;
+	const __u64 *key = (const __u64 *)&flow->key;
 	__u64 difference = 0;
 
 #pragma unroll
 	for (__u32 i = 0; i < FLOW_WORDS; i++)
-		difference |= words[i] ^ other->words[i];
+		difference |= key[i] ^ words[i];
 	return !difference;
 }
 
+/* To be copied as words. */
+struct flow_words {
+	__u64 words[FLOW_WORDS];
+};
+
 /* Gives way to a flow that begins with this packet. The order of the stores is the reader's, see
  * struct flow_set. */
-static __always_inline void flow_admit(struct flow_set *set, __u64 way,
-				       const struct flow_words *words, __u32 tag, __u64 base,
-				       const struct weight *weight, __u32 tick)
+static __always_inline void flow_admit(struct flow_set *set, __u64 way, const __u64 *words,
+				       __u32 tag, __u64 base, const struct weight *weight,
+				       __u32 tick)
 {
 	struct flow *flow;
 
@@ -102,7 +108,7 @@ static __always_inline void flow_admit(struct flow_set *set, __u64 way,
 	flow = &set->flows[way];
 	set->version[way]++;
 	asm volatile("" ::: "memory");
-	*(struct flow_words *)&flow->key = *words;
+	*(struct flow_words *)&flow->key = *(const struct flow_words *)words;
 	flow->bytes = weight->bytes;
 	flow->base = base;
 	flow->first = tick;
@@ -116,22 +122,55 @@ static __always_inline void flow_admit(struct flow_set *set, __u64 way,
 /* No way: the flow is not in its set. */
 #define NO_WAY FLOW_WAYS
 
-/* The flow's way, counted. */
-static __always_inline __u64 flow_hit(struct flow_set *set, const struct flow_words *words,
-				      __u32 tag, const struct weight *weight, __u32 tick)
+/* 1 if the two are equal, else 0, and no branch for it. */
+static __always_inline __u64 is_same(__u32 one, __u32 other)
+{
+	__u64 difference = one ^ other;
+
+	asm volatile("" : "+r"(difference)); /* the compiler would see through it, and branch */
+	return (difference - 1) >> 63;
+}
+
+/* The way of the flow of cpu->flow_words by trying them all, for two flows of one set with one tag.
+ */
+function __u64 flow_search(struct cpu *cpu, struct flow_set *set, __u32 tag)
 {
 #pragma unroll
-	for (int way = 0; way < FLOW_WAYS; way++) {
-		struct flow *flow = &set->flows[way];
-
-		if (set->tag[way] != tag || !flow_equal(flow, words))
-			continue;
-		set->rank[way] += weight->packets;
-		flow->bytes += weight->bytes;
-		flow->last = tick;
-		return way;
-	}
+	for (int way = 0; way < FLOW_WAYS; way++)
+		if (set->tag[way] == tag && flow_equal(&set->flows[way], cpu->flow_words))
+			return way;
 	return NO_WAY;
+}
+
+/*
+ * The flow's way. It is computed from the tags: which of four a flow has is what no branch
+ * predictor can know.
+ */
+static __always_inline __u64 flow_find(struct cpu *cpu, struct flow_set *set, __u32 tag)
+{
+	__u64 second = is_same(set->tag[1], tag), third = is_same(set->tag[2], tag),
+	      fourth = is_same(set->tag[3], tag);
+	__u64 way = second | third << 1 | fourth << 1 | fourth;
+
+	keep_below(way, FLOW_WAYS - 1);
+	if (set->tag[way] != tag)
+		return NO_WAY;
+	if (flow_equal(&set->flows[way], cpu->flow_words))
+		return way;
+	return flow_search(cpu, set, tag);
+}
+
+/* One more packet of the flow in this way. */
+static __always_inline void flow_hit(struct flow_set *set, __u64 way, const struct weight *weight,
+				     __u32 tick)
+{
+	struct flow *flow;
+
+	keep_below(way, FLOW_WAYS - 1);
+	flow = &set->flows[way];
+	set->rank[way] += weight->packets;
+	flow->bytes += weight->bytes;
+	flow->last = tick;
 }
 
 /* True with probability packets / (rank + packets). */
@@ -145,8 +184,7 @@ static __always_inline bool flow_wins(__u64 rank, __u64 packets)
 }
 
 /* The way that the flow got, if it got one. */
-static __always_inline __u64 flow_miss(struct cpu *cpu, struct flow_set *set,
-				       const struct flow_words *words, __u32 tag,
+static __always_inline __u64 flow_miss(struct cpu *cpu, struct flow_set *set, __u32 tag,
 				       const struct weight *weight, __u32 tick)
 {
 	__u64 smallest = set->rank[0], way = 0;
@@ -161,7 +199,7 @@ static __always_inline __u64 flow_miss(struct cpu *cpu, struct flow_set *set,
 	}
 	/* A free way has rank 0, and no other has. */
 	if (!smallest) {
-		flow_admit(set, way, words, tag, 0, weight, tick);
+		flow_admit(set, way, cpu->flow_words, tag, 0, weight, tick);
 		return way;
 	}
 	if (!flow_wins(smallest, weight->packets)) {
@@ -173,14 +211,14 @@ static __always_inline __u64 flow_miss(struct cpu *cpu, struct flow_set *set,
 	cpu->other.packets += smallest - leaving->base;
 	cpu->other.bytes += leaving->bytes;
 	cpu->evicted++;
-	flow_admit(set, way, words, tag, smallest, weight, tick);
+	flow_admit(set, way, cpu->flow_words, tag, smallest, weight, tick);
 	return way;
 }
 
 /* The TCP packet of cpu->facts and cpu->weight, whose flow is in this way; fresh: since this
  * packet. */
 static __always_inline void follow(struct __sk_buff *skb, place at, struct cpu *cpu, __u32 index,
-				   __u64 way, bool fresh)
+				   __u64 way, bool fresh, bool linear)
 {
 	struct segment_set *set = bpf_map_lookup_elem(&telegen_segments, &index);
 	struct frame frame = frame_in(skb, at);
@@ -190,12 +228,13 @@ static __always_inline void follow(struct __sk_buff *skb, place at, struct cpu *
 		cpu->segments.untracked += cpu->weight.packets;
 		return;
 	}
+	frame.linear = linear;
 	keep_below(way, FLOW_WAYS - 1);
 	known = &set->ways[way];
 	if (fresh)
 		known->started = 0;
 	cpu->segments.tracked += cpu->weight.packets;
-	count_segment(&cpu->segments, known, &frame, &cpu->facts);
+	count_segment(&cpu->segments, known, &frame, cpu->facts);
 }
 
 /*
@@ -215,38 +254,34 @@ static __always_inline __u32 tick_of(struct cpu *cpu)
 	return cpu->tick;
 }
 
-/* The flow of cpu->facts, into cpu->flow_words. */
-static __always_inline void note_flow(struct __sk_buff *skb, place at, struct cpu *cpu)
+/* The flow of cpu->facts, into cpu->flow_words; its hash. */
+static __always_inline __u64 note_flow(struct __sk_buff *skb, place at, struct cpu *cpu,
+				       bool linear)
 {
-	struct facts facts = cpu->facts;
 	struct frame frame = frame_in(skb, at);
-	struct flow_words flow = flow_of(&frame, &facts);
 
-	*(struct flow_words *)cpu->flow_words = flow;
+	frame.linear = linear;
+	return flow_of(&frame, cpu->facts, cpu->flow_words);
 }
 
 /*
  * The packet of cpu->facts and cpu->weight, in its flow. What is known of it goes through memory,
  * so that the verifier sees one way through this and not one for each kind of packet.
  */
-static __always_inline void count_flow(struct __sk_buff *skb, place at, struct cpu *cpu)
+static __always_inline void count_flow(struct __sk_buff *skb, place at, struct cpu *cpu,
+				       bool linear)
 {
 	const struct weight *weight = &cpu->weight;
-	struct flow_words words;
 	struct flow_set *set;
 	__u32 index, tag, mixed, tick;
 	__u64 hash, way;
 	bool fresh;
 
-	if (!cpu->facts.ip_offset) {
+	if (!ip_offset_of(cpu->facts)) {
 		counter_add(&cpu->non_ip, weight);
 		return;
 	}
-	note_flow(skb, at, cpu);
-	forget();
-	words = *(const struct flow_words *)cpu->flow_words;
-	hash = ip_version_of(&cpu->facts) == 4 ? flow_hash(&words, FLOW_WORDS_V4)
-					       : flow_hash(&words, FLOW_WORDS_V6);
+	hash = note_flow(skb, at, cpu, linear);
 	tag = hash >> 8 | 1; /* the index takes the highest bits; 0 is a free way's */
 	mixed = scatter(hash >> 32);
 	index = bpf_get_smp_processor_id() * config.sets_per_cpu +
@@ -257,15 +292,17 @@ static __always_inline void count_flow(struct __sk_buff *skb, place at, struct c
 		return;
 	}
 	tick = tick_of(cpu);
-	way = flow_hit(set, &words, tag, weight, tick);
+	way = flow_find(cpu, set, tag);
 	fresh = way == NO_WAY;
 	if (fresh) {
-		way = flow_miss(cpu, set, &words, tag, weight, tick);
+		way = flow_miss(cpu, set, tag, weight, tick);
 		if (config.distinct)
 			count_distinct(cpu, mixed);
+	} else {
+		flow_hit(set, way, weight, tick);
 	}
-	if (config.segments && is_whole_tcp(&cpu->facts))
-		follow(skb, at, cpu, index, way, fresh);
+	if (config.segments && is_whole_tcp(cpu->facts))
+		follow(skb, at, cpu, index, way, fresh, linear);
 }
 
 #endif

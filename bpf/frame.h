@@ -15,10 +15,10 @@ struct frame {
 	struct __sk_buff *skb;
 	const char *data;
 	const char *data_end;
-	__u64 base;   /* where it begins in skb; not 0: behind a mirror's encapsulation */
-	__u64 len;    /* of the bytes; a VLAN tag in vlan_tci is not among them */
-	bool bounded; /* the buffer goes on behind the frame */
-	bool linear;  /* what is asked for is known to lie in front of data_end */
+	__u64 base;  /* where it begins in skb; not 0: behind a mirror's encapsulation */
+	__u64 len;   /* of the bytes; a VLAN tag in vlan_tci is not among them. The buffer may go on
+		      */
+	bool linear; /* what is asked for is known to lie in the frame and in front of data_end */
 };
 
 /* Room for the largest piece that is read at once: the fixed IPv6 header. */
@@ -52,7 +52,7 @@ typedef __u64 place;
 
 static __always_inline place place_of(const struct frame *frame)
 {
-	return frame->bounded ? frame->base << 32 | (__u32)frame->len : 0;
+	return frame->base << 32 | (__u32)frame->len;
 }
 
 /*
@@ -72,7 +72,6 @@ static __always_inline struct frame frame_in(struct __sk_buff *skb, place at)
 	frame.data += base;
 	frame.base = base;
 	frame.len = (__u32)at;
-	frame.bounded = true;
 	return frame;
 }
 
@@ -100,6 +99,18 @@ static __always_inline bool frame_tagged(const struct frame *frame)
 	return !frame->base && frame->skb->vlan_present;
 }
 
+/* len bytes at offset, if they are in the frame and in front of data_end; else NULL. */
+static __always_inline const void *frame_near(const struct frame *frame, __u64 offset, __u32 len)
+{
+	const char *at;
+
+	keep_below(offset, FRAME_MAX_OFFSET);
+	at = frame->data + offset;
+	if (at + len > frame->data_end)
+		return NULL;
+	return frame->linear || offset + len <= frame->len ? at : NULL;
+}
+
 /*
  * len bytes at offset: a pointer into the packet or, where it is not linear, to a copy in scratch.
  * NULL exactly if the frame ends before them. A second call invalidates what the first returned.
@@ -107,15 +118,12 @@ static __always_inline bool frame_tagged(const struct frame *frame)
 static __always_inline const void *frame_at(const struct frame *frame, __u64 offset, __u32 len,
 					    struct scratch *scratch)
 {
-	const char *at;
+	const void *at = frame_near(frame, offset, len);
 
-	keep_below(offset, FRAME_MAX_OFFSET);
-	if (frame->bounded && offset + len > frame->len)
-		return NULL;
-	at = frame->data + offset;
-	if (at + len <= frame->data_end)
+	if (at)
 		return at;
-	if (frame->linear || frame_load(frame, offset, scratch, len))
+	keep_below(offset, FRAME_MAX_OFFSET);
+	if (frame->linear || offset + len > frame->len || frame_load(frame, offset, scratch, len))
 		return NULL;
 	return scratch;
 }

@@ -67,11 +67,11 @@ static __always_inline enum health_event icmp6_event(__u8 type)
 	}
 }
 
-static __always_inline void count_icmp(struct cpu *cpu, const struct frame *frame,
-				       const struct facts *facts, const struct weight *weight)
+static __always_inline void count_icmp(struct cpu *cpu, const struct frame *frame, facts facts,
+				       const struct weight *weight)
 {
 	struct scratch scratch;
-	const __u8 *at = frame_at(frame, facts->icmp_offset, 2, &scratch);
+	const __u8 *at = frame_at(frame, icmp_offset_of(facts), 2, &scratch);
 	enum health_event event;
 
 	if (!at)
@@ -95,16 +95,14 @@ static __always_inline void count_ttl(struct cpu *cpu, __u8 ttl, const struct we
 		health_add(cpu, HEALTH_TTL_0, weight);
 }
 
-static __always_inline void count_window(struct cpu *cpu, const struct facts *facts,
-					 const struct weight *weight)
+static __always_inline void count_window(struct cpu *cpu, facts facts, const struct weight *weight)
 {
-	if ((facts->cell & CELL_ZERO_WINDOW) && !(facts->cell & TCP_FIN_SYN_RST))
+	if ((facts & CELL_ZERO_WINDOW) && !(facts & TCP_FIN_SYN_RST))
 		health_add(cpu, HEALTH_TCP_ZERO_WINDOW, weight);
 }
 
-static __always_inline void count_health(struct cpu *cpu, const struct frame *frame,
-					 const struct facts *facts, const union ip_head *ip,
-					 const struct weight *weight)
+static __always_inline void count_health(struct cpu *cpu, const struct frame *frame, facts facts,
+					 const union ip_head *ip, const struct weight *weight)
 {
 	count_cast(cpu, frame, weight);
 	if (!ip)
@@ -118,7 +116,7 @@ static __always_inline void count_health(struct cpu *cpu, const struct frame *fr
 	}
 	if (is_whole_tcp(facts))
 		count_window(cpu, facts, weight);
-	else if (facts->icmp_offset)
+	else if (icmp_offset_of(facts))
 		count_icmp(cpu, frame, facts, weight);
 }
 

@@ -65,8 +65,7 @@ static __always_inline void count_gap(struct cpu *cpu)
 	cpu->gap_sum += now;
 	cpu->gap_counts[bucket_of(config.gap_bounds, GAP_BUCKETS, now)]++;
 	cpu->gap_start_ns = 0;
-	/* Uniform in 1..2N-1, of mean N. */
-	cpu->gap_skip = 1 + ((__u64)bpf_get_prandom_u32() * (2 * config.gap_rate - 1) >> 32);
+	cpu->gap_skip = draw_distance(config.gap_rate);
 }
 
 /* Whether this packet is of a pair: gap_skip is 1 from the first packet of it to its second. */

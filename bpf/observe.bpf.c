@@ -23,42 +23,45 @@
 
 /* What is known of the packet at hand. */
 struct observed {
-	struct facts outer; /* what it is counted as */
-	struct facts shown; /* what filters and flows speak of: what is in its tunnel, or outer */
+	facts outer; /* what it is counted as */
+	facts shown; /* what filters and flows speak of: what is in its tunnel, or outer */
 	struct weight weight;
 	__u32 errors;
 	bool fast; /* the fast parser saw it, so it has no options, errors or tunnels */
 };
 
 /*
- * Whether this packet is analysed. The distance to the next one is uniform in 1..2N-1, of mean N: a
- * random number per analysed packet instead of one per packet. User space draws the first distance
- * such that no packet is likelier than another.
+ * What is left to do for a packet once it has been counted. Most have nothing left, and whoever
+ * does it is called last, so that they do not pay for the registers which a call would need.
  */
+#define TODO_ANALYSE 1
+#define TODO_GAP     2
+#define TODO_ROCEV2  4
+#define TODO_LINEAR  8 /* and all of its headers lie in front of data_end */
+
+/* Whether this packet is analysed. */
 static __always_inline bool sampled(struct cpu *cpu)
 {
-	__u32 skip = cpu->skip;
+	__u32 skip;
 
 	if (config.sample_rate == 1)
 		return true;
-	if (skip > 1) {
+	forget(); /* else the compiler makes one condition of two, of which the verifier knows the
+		     first */
+	skip = cpu->skip;
+	if (skip > 1)
 		cpu->skip = skip - 1;
-		return false;
-	}
-	cpu->skip = 1 + ((__u64)bpf_get_prandom_u32() * (2 * config.sample_rate - 1) >> 32);
-	return true;
+	return skip <= 1;
 }
 
-/*
- * Functions of their own, so that the packets that do not come here do not pay for their registers.
- */
-
 /* The packet of cpu->facts and cpu->weight. */
-function int analyse(struct __sk_buff *skb, place at, struct cpu *cpu)
+static __always_inline int analyse(struct __sk_buff *skb, place at, struct cpu *cpu, bool linear)
 {
+	if (config.sample_rate > 1)
+		cpu->skip = draw_distance(config.sample_rate);
 	counter_add(&cpu->analysed, &cpu->weight);
 	if (config.sets_per_cpu)
-		count_flow(skb, at, cpu);
+		count_flow(skb, at, cpu, linear);
 	return 0;
 }
 
@@ -87,10 +90,8 @@ function int look_inside(struct __sk_buff *skb, place at, struct packet *outer,
 	if (next == STOP)
 		return 0;
 	/* Behind the outer packet is padding. */
-	if (outer->ip_offset) {
+	if (outer->ip_offset)
 		frame.len = outer->ip_end;
-		frame.bounded = true;
-	}
 	forget();
 	parse_inner(&frame, outer, inner, next);
 	return 0;
@@ -130,7 +131,7 @@ function int check_options(struct __sk_buff *skb, place at, struct cpu *cpu, __u
 static __always_inline void check_sum(struct cpu *cpu, const struct frame *frame,
 				      const struct observed *seen, const union ip_head *ip)
 {
-	if (!ip || ip_version_of(&seen->outer) != 4)
+	if (!ip || ip_version_of(seen->outer) != 4)
 		return;
 	if (seen->fast) {
 		if (!plain_checksum_is_right(ip))
@@ -140,80 +141,95 @@ static __always_inline void check_sum(struct cpu *cpu, const struct frame *frame
 	}
 }
 
-/* What is counted of every packet that passes the filter, besides its totals. */
-static __always_inline void count_more(struct cpu *cpu, const struct frame *frame,
-				       const struct observed *seen)
+/* What is counted of every packet that passes the filter, besides its totals; what is left to do.
+ */
+static __always_inline int count_more(struct cpu *cpu, const struct frame *frame,
+				      const struct observed *seen)
 {
 	const union ip_head *ip = NULL;
 	struct scratch scratch;
+	int todo = 0;
 
 	if (config.sizes)
 		count_size(cpu, &seen->weight);
-	if (seen->outer.ip_offset)
-		ip = ip_head_of(frame, &seen->outer, &scratch);
+	if (ip_offset_of(seen->outer))
+		ip = ip_head_of(frame, seen->outer, &scratch);
 	if (config.health)
-		count_health(cpu, frame, &seen->outer, ip, &seen->weight);
+		count_health(cpu, frame, seen->outer, ip, &seen->weight);
 	if (config.checksum)
 		check_sum(cpu, frame, seen, ip);
-	if (config.service_key)
-		count_service(cpu, frame, &seen->outer, &seen->weight);
 	if (config.inner && !seen->fast)
 		count_inner(cpu, &seen->weight);
+	if (config.service_key && count_service(cpu, frame, seen->outer, &seen->weight))
+		todo |= TODO_ROCEV2;
 	if (config.gap_rate && gap_due(cpu))
-		measure_gap(cpu);
+		todo |= TODO_GAP;
+	return todo;
 }
 
-/* True: the packet is to be analysed; cpu->facts and cpu->weight are its. */
-static __always_inline bool count_if_asked(struct cpu *cpu, const struct frame *frame,
-					   const struct observed *seen)
+/* What is left to do; cpu->facts and cpu->weight are then the packet's. */
+static __always_inline int count_if_asked(struct cpu *cpu, const struct frame *frame,
+					  const struct observed *seen)
 {
-	if (config.filtered && !filter_passes(frame, &seen->shown)) {
+	int todo = 0;
+
+	if (config.filtered && !filter_passes(frame, seen->shown)) {
 		count_cell(cpu, CELL_REJECTED, &seen->weight);
-		return false;
+		return 0;
 	}
-	count_cell(cpu, seen->outer.cell, &seen->weight);
+	count_cell(cpu, seen->outer, &seen->weight);
 	count_errors(cpu, seen->errors, &seen->weight);
 	if (config.more)
-		count_more(cpu, frame, seen);
-	if (!sampled(cpu))
-		return false;
-	cpu->facts = seen->shown;
-	cpu->weight = seen->weight;
-	return true;
-}
-
-/* What is known of the packet of cpu->packet, and of cpu->inner_packet if tunnels are asked for. */
-static __always_inline struct observed what_layers_say(struct __sk_buff *skb, place at,
-						       struct cpu *cpu)
-{
-	struct frame frame = frame_in(skb, at);
-	struct observed seen = {.errors = cpu->packet.errors};
-
-	/* Through the map, so that the verifier sees one packet and not all kinds of them. */
-	cpu->facts = facts_of(&cpu->packet);
-	cpu->weight = weigh_gso(&frame, &cpu->packet);
-	forget();
-	seen.outer = seen.shown = cpu->facts;
-	if (!config.inner) {
-		seen.weight = cpu->weight;
-		return seen;
+		todo = count_more(cpu, frame, seen);
+	if (sampled(cpu))
+		todo |= seen->fast ? TODO_ANALYSE | TODO_LINEAR : TODO_ANALYSE;
+	if (todo) {
+		cpu->facts = seen->shown;
+		cpu->weight = seen->weight;
 	}
-	if (cpu->inner_packet.l4_payload)
-		cpu->weight = weigh_gso(&frame, &cpu->inner_packet);
-	if (cpu->inner_packet.ip_offset)
-		cpu->facts = facts_of(&cpu->inner_packet);
-	forget();
-	seen.shown = cpu->facts;
-	seen.weight = cpu->weight;
-	return seen;
+	return todo;
 }
 
-function bool count_layers(struct __sk_buff *skb, place at, struct cpu *cpu)
+/*
+ * What is known of the packet of cpu->packet, and of cpu->inner_packet if tunnels are asked for:
+ * into cpu->outer, cpu->facts and cpu->weight. Through the map, so that the verifier sees one
+ * packet and not all kinds of them.
+ */
+static __always_inline void what_layers_say(struct __sk_buff *skb, place at, struct cpu *cpu)
 {
-	struct observed seen = what_layers_say(skb, at, cpu);
 	struct frame frame = frame_in(skb, at);
 
-	return count_if_asked(cpu, &frame, &seen);
+	cpu->outer = facts_of(&cpu->packet);
+	cpu->weight = weigh_gso(&frame, &cpu->packet);
+	if (config.inner && cpu->inner_packet.l4_payload)
+		cpu->weight = weigh_gso(&frame, &cpu->inner_packet);
+	forget();
+	if (config.inner && cpu->inner_packet.ip_offset)
+		cpu->facts = facts_of(&cpu->inner_packet);
+	else
+		cpu->facts = cpu->outer;
+	forget();
+}
+
+function int count_layers(struct __sk_buff *skb, place at, struct cpu *cpu)
+{
+	struct frame frame = frame_in(skb, at);
+	struct observed seen;
+	int todo;
+
+	what_layers_say(skb, at, cpu);
+	seen = (struct observed){
+		.outer = cpu->outer,
+		.shown = cpu->facts,
+		.weight = cpu->weight,
+		.errors = cpu->packet.errors,
+	};
+	todo = count_if_asked(cpu, &frame, &seen);
+	if (config.inner && todo & TODO_ROCEV2) {
+		count_rocev2(skb, at, cpu, seen.outer);
+		todo &= ~TODO_ROCEV2;
+	}
+	return todo;
 }
 
 /*
@@ -227,11 +243,11 @@ static __always_inline place somewhere(struct __sk_buff *skb, place at, struct c
 	return cpu->place;
 }
 
-static __always_inline bool observe_layers(struct __sk_buff *skb, place at, struct cpu *cpu)
+static __always_inline int observe_layers(struct __sk_buff *skb, place at, struct cpu *cpu)
 {
 	at = somewhere(skb, at, cpu);
 	if (!at)
-		return false; /* an empty buffer, of which there are none */
+		return 0; /* an empty buffer, of which there are none */
 	parse_layers(skb, at, &cpu->packet);
 	if (config.inner)
 		look_inside(skb, at, &cpu->packet, &cpu->inner_packet);
@@ -242,18 +258,18 @@ static __always_inline bool observe_layers(struct __sk_buff *skb, place at, stru
  * Two ways, although they end alike: of a packet that the fast parser saw, the compiler knows a
  * lot, which it would forget where the ways meet.
  */
-static __always_inline bool observe_frame(struct __sk_buff *skb, place at, struct cpu *cpu)
+static __always_inline int observe_frame(struct __sk_buff *skb, place at, struct cpu *cpu)
 {
 	struct observed seen = {.fast = true};
 	struct frame frame = frame_in(skb, at);
 
-	if (!parse_fast(&frame, &seen.outer))
+	seen.outer = seen.shown = parse_fast(&frame);
+	if (!seen.outer)
 		return observe_layers(skb, at, cpu);
 	frame = frame_in(skb, at);
 	frame.linear = true;
-	if (config.inner && fast_tunnel(&frame, &seen.outer))
+	if (config.inner && fast_tunnel(&frame, seen.outer))
 		return observe_layers(skb, at, cpu);
-	seen.shown = seen.outer;
 	seen.weight = weigh(&frame);
 	return count_if_asked(cpu, &frame, &seen);
 }
@@ -265,13 +281,34 @@ static __always_inline struct cpu *this_cpu(void)
 	return bpf_map_lookup_elem(&telegen_cpus, &id);
 }
 
+/* The same as a function, which the packets that do not come here need not make room for. */
+function int analyse_rarely(struct __sk_buff *skb, place at, struct cpu *cpu)
+{
+	return analyse(skb, at, cpu, false);
+}
+
+static __always_inline int look_closer(struct __sk_buff *skb, place at, struct cpu *cpu, int todo)
+{
+	if (config.service_key && todo & TODO_ROCEV2)
+		count_rocev2(skb, at, cpu, cpu->facts);
+	if (config.gap_rate && todo & TODO_GAP)
+		measure_gap(cpu);
+	if (!(todo & TODO_ANALYSE))
+		return TC_ACT_UNSPEC;
+	if (config.sample_rate == 1 && todo & TODO_LINEAR)
+		analyse(skb, at, cpu, true);
+	else
+		analyse_rarely(skb, at, cpu);
+	return TC_ACT_UNSPEC;
+}
+
 static __always_inline int observe(struct __sk_buff *skb)
 {
 	struct cpu *cpu = this_cpu();
 
-	if (cpu && observe_frame(skb, 0, cpu))
-		analyse(skb, 0, cpu);
-	return TC_ACT_UNSPEC;
+	if (!cpu)
+		return TC_ACT_UNSPEC;
+	return look_closer(skb, 0, cpu, observe_frame(skb, 0, cpu));
 }
 
 /* For copies that come encapsulated. */
@@ -285,9 +322,9 @@ static __always_inline int observe_copies(struct __sk_buff *skb)
 	unwrap_copy(skb, cpu);
 	forget();
 	at = cpu->place;
-	if (at && observe_frame(skb, at, cpu))
-		analyse(skb, at, cpu);
-	return TC_ACT_UNSPEC;
+	if (!at)
+		return TC_ACT_UNSPEC;
+	return look_closer(skb, at, cpu, observe_frame(skb, at, cpu));
 }
 
 /* For tests: everything is left to the parsers of the layers. */
@@ -295,9 +332,9 @@ static __always_inline int observe_slowly(struct __sk_buff *skb)
 {
 	struct cpu *cpu = this_cpu();
 
-	if (cpu && observe_layers(skb, 0, cpu))
-		analyse(skb, 0, cpu);
-	return TC_ACT_UNSPEC;
+	if (!cpu)
+		return TC_ACT_UNSPEC;
+	return look_closer(skb, 0, cpu, observe_layers(skb, 0, cpu));
 }
 
 SEC("tcx/ingress")

@@ -4,7 +4,7 @@
  * or IPv6 with a few extension headers; TCP, UDP or ICMP; whole, correct, linear, not a fragment,
  * not a GSO buffer), in one pass and with few loads.
  *
- * It says of such a packet what the parsers of the layers say, or that it is none. It knows no
+ * It says of such a packet what the parsers of the layers say, or 0: that it is none. It knows no
  * errors: whoever sees one leaves the packet to them.
  */
 #ifndef TELEGEN_PARSE_FAST_H
@@ -19,39 +19,54 @@
 /* The first byte of an IPv4 header without options. */
 #define IP4_PLAIN 0x45
 
-/* The next three: the header at `at`, of which and of what follows the IP packet has len bytes. */
-static __always_inline bool fast_tcp(const struct frame *frame, const char *at, __u64 len,
-				     struct facts *facts)
+static __always_inline bool is_ip(__be16 proto)
 {
-	const struct tcphdr *tcp = (const void *)at;
-
-	if (at + sizeof(*tcp) > frame->data_end)
-		return false;
-	facts->ports_offset = at - frame->data;
-	facts->cell |= CELL_TCP | (at[TCP_FLAGS_OFFSET] & CELL_FLAGS);
-	if (!tcp->window)
-		facts->cell |= CELL_ZERO_WINDOW;
-	return tcp->doff * 4 >= sizeof(*tcp) && tcp->doff * 4 <= len;
+	return proto == bpf_htons(ETH_P_IP) || proto == bpf_htons(ETH_P_IPV6);
 }
 
-static __always_inline bool fast_udp(const struct frame *frame, const char *at, __u64 len,
-				     struct facts *facts)
+/* What is known of the header at `at`, without facts about IP. */
+static __always_inline facts fast_facts(const struct frame *frame, const char *at, __u8 proto)
+{
+	return (__u64)(at - frame->data) << FACTS_L4_SHIFT | (__u64)proto << FACTS_PROTO_SHIFT;
+}
+
+/*
+ * The next three: the header at `at`, of which and of what follows the IP packet has len bytes. All
+ * that return facts return 0 for what is not for this parser.
+ */
+static __always_inline facts fast_tcp(const struct frame *frame, const char *at, __u64 len)
+{
+	const struct tcphdr *tcp = (const void *)at;
+	facts found;
+
+	if (at + sizeof(*tcp) > frame->data_end)
+		return 0;
+	if (tcp->doff * 4 < sizeof(*tcp) || tcp->doff * 4 > len)
+		return 0;
+	found = CELL_TCP | (at[TCP_FLAGS_OFFSET] & CELL_FLAGS);
+	if (!tcp->window)
+		found |= CELL_ZERO_WINDOW;
+	return found | FACTS_PORTS | fast_facts(frame, at, IPPROTO_TCP);
+}
+
+static __always_inline facts fast_udp(const struct frame *frame, const char *at, __u64 len)
 {
 	const struct udphdr *udp = (const void *)at;
 
 	if (at + sizeof(*udp) > frame->data_end)
-		return false;
-	facts->ports_offset = at - frame->data;
-	facts->cell |= CELL_IP | IP_UDP;
-	return len >= sizeof(*udp) && bpf_ntohs(udp->len) >= sizeof(*udp);
+		return 0;
+	if (len < sizeof(*udp) || bpf_ntohs(udp->len) < sizeof(*udp))
+		return 0;
+	return CELL_IP | IP_UDP | FACTS_PORTS | fast_facts(frame, at, IPPROTO_UDP);
 }
 
-static __always_inline bool fast_icmp(const struct frame *frame, const char *at, __u64 len,
-				      enum ip_class class, struct facts *facts)
+static __always_inline facts fast_icmp(const struct frame *frame, const char *at, __u64 len,
+				       __u8 proto)
 {
-	facts->icmp_offset = at - frame->data;
-	facts->cell |= CELL_IP | class;
-	return len >= (class == IP_ICMP ? ICMP_HEADER_LEN : ICMPV6_HEADER_LEN);
+	if (len < (proto == IPPROTO_ICMP ? ICMP_HEADER_LEN : ICMPV6_HEADER_LEN))
+		return 0;
+	return CELL_IP | (proto == IPPROTO_ICMP ? IP_ICMP : IP_ICMPV6) | FACTS_ICMP |
+	       fast_facts(frame, at, proto);
 }
 
 /* Mobility headers are so rare that they are left out. */
@@ -60,53 +75,48 @@ static __always_inline bool is_ip6_options(__u8 proto)
 	return proto == IPPROTO_HOPOPTS || proto == IPPROTO_ROUTING || proto == IPPROTO_DSTOPTS;
 }
 
-static __always_inline bool fast_l4(const struct frame *frame, const char *at, __u64 len,
-				    struct facts *facts)
+static __always_inline facts fast_l4(const struct frame *frame, const char *at, __u64 len,
+				     __u8 proto)
 {
-	facts->ports_offset = 0;
-	facts->icmp_offset = 0;
-	switch (facts->proto) {
+	switch (proto) {
 	case IPPROTO_TCP:
-		return fast_tcp(frame, at, len, facts);
+		return fast_tcp(frame, at, len);
 	case IPPROTO_UDP:
-		return fast_udp(frame, at, len, facts);
+		return fast_udp(frame, at, len);
 	case IPPROTO_ICMP:
-		return fast_icmp(frame, at, len, IP_ICMP, facts);
 	case IPPROTO_ICMPV6:
-		return fast_icmp(frame, at, len, IP_ICMPV6, facts);
+		return fast_icmp(frame, at, len, proto);
 	default:
-		return false;
+		return 0;
 	}
 }
 
-static __always_inline bool fast_ipv4(const struct frame *frame, const char *at,
-				      struct facts *facts)
+static __always_inline facts fast_ipv4(const struct frame *frame, const char *at)
 {
 	const struct iphdr *ip = (const void *)at;
-	__u64 total;
+	__u64 total, offset = at - frame->data;
+	facts l4;
 
 	if (at + sizeof(*ip) > frame->data_end)
-		return false;
+		return 0;
 	if (*(const __u8 *)at != IP4_PLAIN)
-		return false;
+		return 0;
 	if (ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_FRAGMENT_OFFSET))
-		return false;
+		return 0;
 	total = bpf_ntohs(ip->tot_len);
-	facts->ip_offset = at - frame->data;
-	if (total < sizeof(*ip) || facts->ip_offset + total > frame->len)
-		return false;
-	facts->cell = 0;
-	facts->proto = ip->protocol;
-	return fast_l4(frame, at + sizeof(*ip), total - sizeof(*ip), facts);
+	if (total < sizeof(*ip) || offset + total > frame->len)
+		return 0;
+	l4 = fast_l4(frame, at + sizeof(*ip), total - sizeof(*ip), ip->protocol);
+	return l4 ? l4 | offset << FACTS_IP_SHIFT : 0;
 }
 
-/* The extension headers at *at, *len bytes in front of the packet's end. */
+/* The extension headers at *at, *len bytes in front of the packet's end; *proto is the first. */
 static __always_inline bool fast_ip6_extensions(const struct frame *frame, const char **at,
-						__u64 *len, struct facts *facts)
+						__u64 *len, __u8 *proto)
 {
 	__u64 offset = *at - frame->data;
 
-	for (int i = 0; i < FAST_EXTENSIONS && is_ip6_options(facts->proto); i++) {
+	for (int i = 0; i < FAST_EXTENSIONS && is_ip6_options(*proto); i++) {
 		const struct ip6_extension *extension;
 		__u64 extension_len;
 
@@ -117,7 +127,7 @@ static __always_inline bool fast_ip6_extensions(const struct frame *frame, const
 		extension_len = (extension->len + 1) * 8;
 		if (extension_len > *len)
 			return false;
-		facts->proto = extension->next;
+		*proto = extension->next;
 		offset += extension_len;
 		*len -= extension_len;
 	}
@@ -126,54 +136,56 @@ static __always_inline bool fast_ip6_extensions(const struct frame *frame, const
 	return true;
 }
 
-static __always_inline bool fast_ipv6(const struct frame *frame, const char *at,
-				      struct facts *facts)
+static __always_inline facts fast_ipv6(const struct frame *frame, const char *at)
 {
 	const struct ipv6hdr *ip = (const void *)at;
-	__u64 len;
+	__u64 len, offset = at - frame->data;
+	__u8 proto;
+	facts l4;
 
 	if (at + sizeof(*ip) > frame->data_end)
-		return false;
+		return 0;
 	if (*(const __u8 *)at >> 4 != 6)
-		return false;
+		return 0;
 	len = bpf_ntohs(ip->payload_len);
-	facts->ip_offset = at - frame->data;
-	if (facts->ip_offset + sizeof(*ip) + len > frame->len)
-		return false;
-	facts->cell = CELL_IPV6;
-	facts->proto = ip->nexthdr;
+	if (offset + sizeof(*ip) + len > frame->len)
+		return 0;
+	proto = ip->nexthdr;
 	at += sizeof(*ip);
-	if (is_ip6_options(facts->proto) && !fast_ip6_extensions(frame, &at, &len, facts))
-		return false;
-	return fast_l4(frame, at, len, facts);
+	if (is_ip6_options(proto) && !fast_ip6_extensions(frame, &at, &len, &proto))
+		return 0;
+	l4 = fast_l4(frame, at, len, proto);
+	return l4 ? l4 | CELL_IPV6 | offset << FACTS_IP_SHIFT : 0;
 }
 
-/* True: *facts are those of this packet. */
-static __always_inline bool parse_fast(const struct frame *frame, struct facts *facts)
+/* 0: not such a packet. */
+static __always_inline facts parse_fast(const struct frame *frame)
 {
 	const char *at = frame->data + sizeof(struct ethhdr);
 	__be16 proto;
 
 	if (at > frame->data_end || frame->skb->gso_size)
-		return false;
+		return 0;
 	/* The EtherType is what is in front of *at, with tags and without. */
 	proto = ((const __be16 *)at)[-1];
 #pragma unroll
 	for (int i = 0; i < FAST_TAGS; i++) {
-		if (!is_vlan(bpf_ntohs(proto)))
+		if (is_ip(proto))
 			break;
+		if (!is_vlan(proto))
+			return 0;
 		at += sizeof(struct vlan_tag);
 		if (at > frame->data_end)
-			return false;
+			return 0;
 		proto = ((const __be16 *)at)[-1];
 	}
 	if (proto == bpf_htons(ETH_P_IP))
-		return fast_ipv4(frame, at, facts);
-	return proto == bpf_htons(ETH_P_IPV6) && fast_ipv6(frame, at, facts);
+		return fast_ipv4(frame, at);
+	return proto == bpf_htons(ETH_P_IPV6) ? fast_ipv6(frame, at) : 0;
 }
 
 /* Whether what parse_fast() saw may have a tunnel in it. */
-static __always_inline bool fast_tunnel(const struct frame *frame, const struct facts *facts)
+static __always_inline bool fast_tunnel(const struct frame *frame, facts facts)
 {
 	return is_class(facts, IP_UDP) && udp_tunnel(ports_of(frame, facts) >> 16) != TUNNEL_NONE;
 }

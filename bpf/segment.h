@@ -19,22 +19,22 @@ struct span {
 	__u32 len;
 };
 
-static __always_inline struct span span_of(const struct frame *frame, const struct facts *facts)
+static __always_inline struct span span_of(const struct frame *frame, facts facts)
 {
 	__u64 end = ip_end_of(frame, facts), header_end;
 	struct scratch scratch;
-	const __u8 *tcp = frame_at(frame, facts->ports_offset, sizeof(struct tcphdr), &scratch);
+	const __u8 *tcp = frame_at(frame, ports_offset_of(facts), sizeof(struct tcphdr), &scratch);
 	struct span span = {};
 
 	if (!tcp)
 		return span;
 	span.start = bpf_ntohl(*(const __be32 *)(tcp + TCP_SEQ_AT));
-	header_end = facts->ports_offset + (tcp[12] >> 4) * 4;
+	header_end = ports_offset_of(facts) + (tcp[12] >> 4) * 4;
 	if (header_end < end)
 		span.len = end - header_end;
-	if (facts->cell & TCP_SYN)
+	if (facts & TCP_SYN)
 		span.len++;
-	if (facts->cell & TCP_FIN)
+	if (facts & TCP_FIN)
 		span.len++;
 	return span;
 }
@@ -64,7 +64,7 @@ static __always_inline void count_earlier(struct segments *counts, struct segmen
 }
 
 static __always_inline void count_segment(struct segments *counts, struct segment *known,
-					  const struct frame *frame, const struct facts *facts)
+					  const struct frame *frame, facts facts)
 {
 	struct span span = span_of(frame, facts);
 	__u32 end = span.start + span.len;
@@ -78,7 +78,7 @@ static __always_inline void count_segment(struct segments *counts, struct segmen
 		return;
 	}
 	if (is_before(span.start, known->next)) {
-		count_earlier(counts, known, &span, !(facts->cell & (TCP_SYN | TCP_FIN)));
+		count_earlier(counts, known, &span, !(facts & (TCP_SYN | TCP_FIN)));
 	} else if (span.start != known->next) {
 		known->gap_start = known->next;
 		known->gap_end = span.start;

@@ -24,8 +24,7 @@ static __always_inline __u8 service_of(__u16 port, bool tcp)
 
 /* Of a packet with ports. The service of its destination port or, if that is none's, its source
  * port's. */
-static __always_inline __u8 find_service(const struct frame *frame, const struct facts *facts,
-					 bool tcp)
+static __always_inline __u8 find_service(const struct frame *frame, facts facts, bool tcp)
 {
 	__u32 ports = ports_of(frame, facts);
 	__u8 service = service_of(bpf_ntohs(ports >> 16), tcp);
@@ -59,17 +58,16 @@ static __always_inline enum rocev2_op rocev2_op(__u8 opcode)
 	}
 }
 
-/* Of the packet of cpu->facts and cpu->weight. */
-function int count_rocev2(struct __sk_buff *skb, place at, struct cpu *cpu)
+/* Of the packet of cpu->weight. */
+function int count_rocev2(struct __sk_buff *skb, place at, struct cpu *cpu, facts facts)
 {
-	const struct facts *facts = &cpu->facts;
-	__u64 offset = facts->ports_offset + sizeof(struct udphdr), op = ROCEV2_TRUNCATED;
+	__u64 offset = ports_offset_of(facts) + sizeof(struct udphdr), op = ROCEV2_TRUNCATED;
 	struct frame frame = frame_in(skb, at);
 	__be16 port;
 	__u8 opcode;
 
 	/* Copied, which takes less of the stack than a pointer or a copy: it is full on 5.10. */
-	if (frame_load(&frame, facts->ports_offset + 2, &port, sizeof(port)))
+	if (frame_load(&frame, ports_offset_of(facts) + 2, &port, sizeof(port)))
 		return 0;
 	if (port != bpf_htons(PORT_ROCEV2))
 		return 0; /* an answer to the port, of another protocol */
@@ -82,24 +80,21 @@ function int count_rocev2(struct __sk_buff *skb, place at, struct cpu *cpu)
 	return 0;
 }
 
-static __always_inline void count_service(struct cpu *cpu, const struct frame *frame,
-					  const struct facts *facts, const struct weight *weight)
+/* True: it may be RoCEv2, which count_rocev2() looks into. */
+static __always_inline bool count_service(struct cpu *cpu, const struct frame *frame, facts facts,
+					  const struct weight *weight)
 {
 	bool tcp = is_whole_tcp(facts) || is_class(facts, IP_TCP);
 	__u64 service;
 
-	if (!facts->ports_offset || !(tcp || is_class(facts, IP_UDP)))
-		return;
+	if (!ports_offset_of(facts) || !(tcp || is_class(facts, IP_UDP)))
+		return false;
 	service = find_service(frame, facts, tcp);
 	if (!service)
-		return;
+		return false;
 	keep_below(service, SERVICES - 1);
 	counter_add(&cpu->services[service], weight);
-	if (service == config.rocev2) {
-		cpu->facts = *facts;
-		cpu->weight = *weight;
-		count_rocev2(frame->skb, place_of(frame), cpu);
-	}
+	return service == config.rocev2;
 }
 
 #endif

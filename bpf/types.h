@@ -180,14 +180,19 @@ struct packet {
 #define TCP_THERE	0x100
 #define TCP_ZERO_WINDOW 0x200
 
-/* What is known of a parsed packet, see facts.h. */
-struct facts {
-	__u64 cell;	    /* its index */
-	__u64 ip_offset;    /* 0: not IP, or without a fixed header that can be believed */
-	__u64 ports_offset; /* 0: none, or not in the frame */
-	__u64 icmp_offset;  /* 0: none, or not in the frame */
-	__u64 proto;	    /* behind the extension headers, or the last that could be read */
-};
+/*
+ * What is known of a parsed packet, in one register: what it counts as and where the rest is. The
+ * BPF machine has few registers, and what does not fit into them is stored and loaded again.
+ *
+ * The lowest bits are the cell's index with CELL_ZERO_WINDOW; facts.h has the rest by name.
+ */
+typedef __u64 facts;
+
+#define FACTS_PROTO_SHIFT 17 /* 8 bits */
+#define FACTS_PORTS	  (1 << 25)
+#define FACTS_ICMP	  (1 << 26)
+#define FACTS_IP_SHIFT	  32 /* 16 bits, as the next */
+#define FACTS_L4_SHIFT	  48
 
 /* What one buffer is on the wire. */
 struct weight {
@@ -249,11 +254,12 @@ struct cpu {
 	__u8 distinct[DISTINCT_REGISTERS];
 	struct packet packet; /* of no meaning outside of the program, as all that follows */
 	struct packet inner_packet;
-	struct facts facts;
+	facts facts; /* of the packet that filters and analysis are about */
+	facts outer; /* of the packet that it is counted as, if the parsers of the layers saw it */
 	struct weight weight;
 	__u64 flow_words[5]; /* struct flow_key */
 	__u64 place;	     /* of the frame in a copy, see frame.h */
-	__u64 pad[3];
+	__u64 pad[6];
 };
 
 /* 40 bytes without holes, so that it is handled as words. IPv4 addresses are mapped

@@ -26,32 +26,29 @@ static void parse_layers(const struct frame *frame, struct packet *outer, struct
 	next = parse_tunnel(frame, outer);
 	if (next == STOP)
 		return;
-	if (outer->ip_offset) {
+	if (outer->ip_offset)
 		within.len = outer->ip_end;
-		within.bounded = true;
-	}
 	parse_inner(&within, outer, inner, next);
 }
 
-static void print_facts(const struct facts *facts)
+static void print_facts(facts facts)
 {
-	printf(" %llu %llu %llu %llu %llu", facts->cell, facts->ip_offset, facts->ports_offset,
-	       facts->icmp_offset, facts->proto);
+	printf(" %llu %llu %llu %llu %u", cell_in(facts), ip_offset_of(facts),
+	       ports_offset_of(facts), icmp_offset_of(facts), proto_of(facts));
 }
 
 static void print_parsed(const struct frame *frame)
 {
 	struct packet outer, inner;
-	struct facts fast, facts;
-	bool is_fast = parse_fast(frame, &fast);
+	facts fast = parse_fast(frame), facts;
 
 	parse_layers(frame, &outer, &inner);
 	facts = facts_of(&outer);
 	printf("%u %u %u %u %u %u %u %d", outer.eth_class, outer.ip_class, outer.fragment,
-	       outer.errors, outer.tunnel, inner.eth_class, inner.ip_class, is_fast);
-	print_facts(&facts);
-	if (is_fast)
-		print_facts(&fast);
+	       outer.errors, outer.tunnel, inner.eth_class, inner.ip_class, fast != 0);
+	print_facts(facts);
+	if (fast)
+		print_facts(fast);
 	printf("\n");
 }
 
