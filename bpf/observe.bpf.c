@@ -11,6 +11,7 @@
 #include "frame.h"
 #include "parse_fast.h"
 #include "parse_tunnel.h"
+#include "encapsulation_fast.h"
 #include "copies.h"
 #include "filter.h"
 #include "count.h"
@@ -97,11 +98,7 @@ function int look_inside(struct __sk_buff *skb, place at, struct packet *outer,
 	return 0;
 }
 
-/*
- * Finds the place of the frame in a copy of this job's; 0: there is none. In the map, where the
- * verifier forgets how it came about: it would otherwise follow the rest of the program once for
- * each encapsulation.
- */
+/* Finds the place of the frame in a copy of this job's; 0: there is none. */
 function int unwrap_copy(struct __sk_buff *skb, struct cpu *cpu)
 {
 	struct frame frame = frame_of(skb);
@@ -110,6 +107,21 @@ function int unwrap_copy(struct __sk_buff *skb, struct cpu *cpu)
 	count_copy(cpu, &copy);
 	cpu->place = copy.kind == COPY_FRAME ? copy.base << 32 | (__u32)copy.len : 0;
 	return 0;
+}
+
+/*
+ * The same. The place comes from the map, where the verifier forgets how it came about: it would
+ * otherwise follow the rest of the program once for each encapsulation.
+ */
+static __always_inline place place_of_copy(struct __sk_buff *skb, struct cpu *cpu)
+{
+	struct frame frame = frame_of(skb);
+
+	cpu->place = unwrap_fast(&frame);
+	if (!cpu->place)
+		unwrap_copy(skb, cpu);
+	forget();
+	return cpu->place;
 }
 
 function int measure_gap(struct cpu *cpu)
@@ -319,9 +331,7 @@ static __always_inline int observe_copies(struct __sk_buff *skb)
 
 	if (!cpu)
 		return TC_ACT_UNSPEC;
-	unwrap_copy(skb, cpu);
-	forget();
-	at = cpu->place;
+	at = place_of_copy(skb, cpu);
 	if (!at)
 		return TC_ACT_UNSPEC;
 	return look_closer(skb, at, cpu, observe_frame(skb, at, cpu));
