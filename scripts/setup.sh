@@ -31,6 +31,7 @@ demo ip iproute2
 demo tc iproute2
 demo curl curl
 test tshark tshark
+test @sanitizers libclang-rt-dev|libclang-common-14-dev
 test yanglint libyang-tools|libyang2-tools
 test python3 python3
 test @venv python3-venv
@@ -110,6 +111,7 @@ python_with_venv() {
 is_there() {
 	case "$1" in
 	@venv) [[ -x $VENV/bin/python ]] || python_with_venv >/dev/null ;;
+	@sanitizers) echo 'int main(void) { return 0; }' | clang -fsanitize=address,undefined -x c - -o /dev/null 2>/dev/null ;;
 	/*) [[ -e $1 ]] ;;
 	# LLVM's tools also come with a version behind the name only, and Debian keeps sbin out of a user's PATH.
 	llvm-strip) command -v llvm-strip >/dev/null || compgen -c llvm-strip- >/dev/null ;;
@@ -176,7 +178,7 @@ install_packages() {
 	local missing names
 	missing=$(missing_needs "$@")
 	[[ -n $missing ]] || return 0
-	names=$(cut -d' ' -f1 <<<"$missing" | sed 's/^@venv$/python3-venv/' | paste -sd' ')
+	names=$(cut -d' ' -f1 <<<"$missing" | sed 's/^@venv$/python3-venv/; s/^@sanitizers$/clang-sanitizers/' | paste -sd' ')
 	require_debian "$names"
 	if [[ $EUID -ne 0 ]]; then
 		fail "missing: $names. Run this as root, or install: $(cut -d' ' -f2 <<<"$missing" | cut -d'|' -f1 | sort -u | paste -sd' ')"

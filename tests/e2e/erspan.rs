@@ -8,7 +8,7 @@ use telegen_sonic::lab::handle::Lab;
 use telegen_sonic::lab::profiles::Profile;
 use telegen_sonic::lab::send::{Pace, Source};
 
-use crate::exact::{flows_by_rest, flows_of, totals, totals_of};
+use crate::exact::{assert_flows, totals, totals_of};
 use crate::fixture::{DEADLINE, Options, Switch, wait_for};
 use crate::redis_db::Db;
 
@@ -41,7 +41,7 @@ fn two_jobs_on_one_netdev_count_each_its_own_copies() {
     let lab = &switch.lab;
     let send = |lab: &Lab, port: &str, count, seed| {
         let pace = Pace { count: Some(count), seed, pps: None };
-        lab.send(port, &Source::Profile(Profile::Mixed), pace).unwrap()
+        lab.send(port, &Source::Profile(Profile::TcpHealth), pace).unwrap()
     };
     let (first, second) = thread::scope(|scope| {
         let first = scope.spawn(|| send(lab, "Ethernet0", 4000, 1));
@@ -51,7 +51,7 @@ fn two_jobs_on_one_netdev_count_each_its_own_copies() {
     for (id, sent) in [("first", &first), ("second", &second)] {
         switch.stop_job(id);
         assert_eq!(totals(switch.results(id)), totals_of(&[sent]), "{id}");
-        assert_eq!(flows_by_rest(&switch, id), flows_of(sent), "{id}");
+        assert_flows(&switch, id, sent);
     }
     switch.assert_clean();
 }

@@ -20,9 +20,9 @@ fn switch() -> Option<Switch> {
 }
 
 /// A flow by all that tells it from others.
-pub(crate) type FlowKey = (String, String, String, u16, u16, u16);
+type FlowKey = (String, String, String, u16, u16, u16);
 
-pub(crate) fn flows_of(sent: &Sent) -> BTreeMap<FlowKey, (u64, u64)> {
+fn flows_of(sent: &Sent) -> BTreeMap<FlowKey, (u64, u64)> {
     let key = |flow: &telegen_sonic::lab::sent::SentFlow| {
         let protocol = ip_protocol_name(flow.ip_proto);
         (flow.src.to_string(), flow.dst.to_string(), protocol, flow.l4_sport, flow.l4_dport, flow.vlan)
@@ -30,8 +30,18 @@ pub(crate) fn flows_of(sent: &Sent) -> BTreeMap<FlowKey, (u64, u64)> {
     sent.flows.iter().map(|flow| (key(flow), (flow.packets, flow.bytes))).collect()
 }
 
-/// What REST says of the flows: all of them.
-pub(crate) fn flows_by_rest(switch: &Switch, id: &str) -> BTreeMap<FlowKey, (u64, u64)> {
+/// Flows fall into sets of four by a hash with random keys. Of so many, five share one of the thousands of sets of a job's table about
+/// once in a million runs; of a thousand flows, once in a hundred.
+const FLOWS_THAT_FIT: usize = 160;
+
+/// Says that REST shows just these flows, all of them and to the packet.
+pub(crate) fn assert_flows(switch: &Switch, id: &str, sent: &Sent) {
+    let truth = flows_of(sent);
+    assert!(truth.len() <= FLOWS_THAT_FIT, "{} flows: chance would decide this test", truth.len());
+    assert_eq!(flows_by_rest(switch, id), truth, "{id}");
+}
+
+fn flows_by_rest(switch: &Switch, id: &str) -> BTreeMap<FlowKey, (u64, u64)> {
     let url = format!("http://switch/v1/monitor/jobs/{id}/results");
     let text = switch.run_ok(&["curl", "-sS", "--unix-socket", "/var/run/telegen/rest.sock", &url]);
     let answer: Value = serde_json::from_str(&text).unwrap();
@@ -161,7 +171,7 @@ fn assert_exact(profile: Profile, count: u64) {
     let results = switch.results("exact");
     assert_eq!(results.get("flows_evicted").map(String::as_str), Some("0"), "{results:?}");
     assert_eq!(totals(results), totals_of(&[&sent]));
-    assert_eq!(flows_by_rest(&switch, "exact"), flows_of(&sent));
+    assert_flows(&switch, "exact", &sent);
     assert_flow_rows(&switch, "exact", &sent);
     assert_histograms(&switch, "exact", &sent);
     switch.assert_clean();
@@ -169,7 +179,7 @@ fn assert_exact(profile: Profile, count: u64) {
 
 #[test]
 fn mixed_traffic_is_counted_exactly() {
-    assert_exact(Profile::Mixed, 1500);
+    assert_exact(Profile::Mixed, 200);
 }
 
 #[test]
@@ -184,12 +194,12 @@ fn a_tcp_stream_is_counted_exactly() {
 
 #[test]
 fn ipv6_with_extension_headers_is_counted_exactly() {
-    assert_exact(Profile::Ipv6, 2000);
+    assert_exact(Profile::Ipv6, 200);
 }
 
 #[test]
 fn vlan_tags_are_counted_exactly() {
-    assert_exact(Profile::Vlan, 500);
+    assert_exact(Profile::Vlan, 150);
 }
 
 #[test]
@@ -199,19 +209,17 @@ fn jumbo_frames_are_counted_exactly() {
 
 #[test]
 fn a_flood_of_flows_is_counted_exactly() {
-    // Flows fall into sets of four by a hash with random keys: with these few (and with the up to 700 flows of the tests
-    // above) a set overflows once in some thousand runs.
-    assert_exact(Profile::Flood, 500);
+    assert_exact(Profile::Flood, FLOWS_THAT_FIT as u64);
 }
 
 #[test]
 fn malformed_packets_are_counted_exactly() {
-    assert_exact(Profile::Malformed, 1000);
+    assert_exact(Profile::Malformed, 200);
 }
 
 #[test]
 fn rocev2_is_counted_exactly() {
-    assert_exact(Profile::Rocev2, 2000);
+    assert_exact(Profile::Rocev2, 250);
 }
 
 #[test]
@@ -221,14 +229,14 @@ fn resets_zero_windows_and_repeated_segments_are_counted_exactly() {
 
 #[test]
 fn icmp_errors_bad_checksums_runts_and_marks_are_counted_exactly() {
-    assert_exact(Profile::Health, 1000);
+    assert_exact(Profile::Health, 200);
 }
 
 #[test]
 fn a_job_that_looks_into_tunnels_counts_exactly_what_is_in_them() {
     let Some(switch) = switch() else { return };
     switch.run_job("inner", "Ethernet0", &[("sample_rate", "1"), ("inner", "true")]);
-    let sent = switch.send("Ethernet0", Profile::Tunnels, 1000, 7);
+    let sent = switch.send("Ethernet0", Profile::Tunnels, 200, 7);
     switch.stop_job("inner");
     let results = switch.results("inner");
     let inner = sent.inner.as_ref().unwrap();
@@ -245,7 +253,7 @@ fn a_job_that_looks_into_tunnels_counts_exactly_what_is_in_them() {
     assert_eq!(said, expected);
     assert_eq!(totals(results), totals_of(&[&sent]), "the outer headers are counted as ever");
     let seen = Sent { flows: inner.flows.clone(), ..sent.clone() };
-    assert_eq!(flows_by_rest(&switch, "inner"), flows_of(&seen));
+    assert_flows(&switch, "inner", &seen);
     switch.assert_clean();
 }
 
@@ -277,7 +285,7 @@ fn two_jobs_at_once_count_each_their_own_port() {
     let lab = &switch.lab;
     let send = |lab: &Lab, port: &str, count, seed| {
         let pace = Pace { count: Some(count), seed, pps: None };
-        lab.send(port, &Source::Profile(Profile::Mixed), pace).unwrap()
+        lab.send(port, &Source::Profile(Profile::TcpHealth), pace).unwrap()
     };
     let (first, second) = std::thread::scope(|scope| {
         let first = scope.spawn(|| send(lab, "Ethernet0", 4000, 1));
@@ -287,7 +295,7 @@ fn two_jobs_at_once_count_each_their_own_port() {
     for (id, sent) in [("first", &first), ("second", &second)] {
         switch.stop_job(id);
         assert_eq!(totals(switch.results(id)), totals_of(&[sent]), "{id}");
-        assert_eq!(flows_by_rest(&switch, id), flows_of(sent), "{id}");
+        assert_flows(&switch, id, sent);
     }
     switch.assert_clean();
 }
