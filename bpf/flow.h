@@ -144,7 +144,7 @@ function __u64 flow_search(struct cpu *cpu, struct flow_set *set, __u32 tag)
 
 /*
  * The flow's way. It is computed from the tags: which of four a flow has is what no branch
- * predictor can know.
+ * predictor can know. If several ways have the tag, what is computed may be none of them.
  */
 static __always_inline __u64 flow_find(struct cpu *cpu, struct flow_set *set, __u32 tag)
 {
@@ -153,11 +153,9 @@ static __always_inline __u64 flow_find(struct cpu *cpu, struct flow_set *set, __
 	__u64 way = second | third << 1 | fourth << 1 | fourth;
 
 	keep_below(way, FLOW_WAYS - 1);
-	if (set->tag[way] != tag)
-		return NO_WAY;
-	if (flow_equal(&set->flows[way], cpu->flow_words))
+	if (set->tag[way] == tag && flow_equal(&set->flows[way], cpu->flow_words))
 		return way;
-	return flow_search(cpu, set, tag);
+	return way || set->tag[0] == tag ? flow_search(cpu, set, tag) : NO_WAY;
 }
 
 /* One more packet of the flow in this way. */

@@ -133,6 +133,35 @@ fn packets_that_look_alike_in_other_versions_are_other_flows() {
 }
 
 #[test]
+fn flows_with_one_hash_are_told_apart() {
+    let program = Program::load_with(&plan(), Switches { zero_hash_keys: true, ..Switches::default() }).unwrap();
+    // All products are 12: one set, one tag, and as many flows as the set has room for.
+    let pairs = [(1, 12), (12, 1), (2, 6), (6, 2)];
+    let packet = |(src, dst): (u8, u8)| {
+        let header = Ipv4 { src: [0, 0, 0, src].into(), dst: [0, 0, 0, dst].into(), ..Ipv4::new(UDP) };
+        ethernet(&[], IPV4, &header.around(&udp(1000, 1000, &[])))
+    };
+    for round in 0..10 {
+        for pair in pairs.iter().take(1 + round) {
+            run(&program, &packet(*pair));
+        }
+    }
+    let table = program.read(true).flows.unwrap();
+    assert_eq!((table.seen, table.evicted, table.other), (4, 0, Counter::default()));
+    for ((src, dst), packets) in pairs.into_iter().zip([10, 9, 8, 7]) {
+        let is_it = |flow: &&Flow| {
+            [flow.key.src.to_string(), flow.key.dst.to_string()] == [src, dst].map(|last| format!("0.0.0.{last}"))
+        };
+        assert_eq!(table.flows.iter().filter(is_it).map(|flow| flow.packets).collect::<Vec<_>>(), [packets], "{src}");
+    }
+    // A fifth has no room in the set: it is beside the table, or takes the place of one that is.
+    run(&program, &packet((3, 4)));
+    let table = program.read(true).flows.unwrap();
+    let sums: Counter = [of_flows(&table.flows), table.other].into_iter().sum();
+    assert_eq!((table.flows.len(), sums.packets), (4, 35));
+}
+
+#[test]
 fn large_flows_stay_right_under_a_flood_and_the_table_reconciles_to_the_packet() {
     const LARGE: u32 = 16;
     // 256 sets of 4: that 5 large flows share one happens once in a million runs.

@@ -64,6 +64,7 @@ fn options() -> Vec<TapOption> {
         ("without sizes", |all| all.switches.without_sizes = true),
         ("without services", |all| all.switches.without_services = true),
         ("bare flows", |all| all.switches.bare_flows = true),
+        ("zero hash keys", |all| all.switches.zero_hash_keys = true),
     ]
 }
 

@@ -171,6 +171,8 @@ pub struct Switches {
     pub without_services: bool,
     /// Does not follow TCP segments, nor estimate the number of flows.
     pub bare_flows: bool,
+    /// Hashes flows under keys that are all 0: those whose addresses, swapped or not, have one product then have one hash.
+    pub zero_hash_keys: bool,
 }
 
 impl Switches {
@@ -183,6 +185,7 @@ impl Switches {
         without_sizes: true,
         without_services: true,
         bare_flows: true,
+        zero_hash_keys: false,
     };
 
     /// Whether nothing but [`Self::TOTALS`] is counted of every packet.

@@ -64,10 +64,12 @@ impl Program {
     /// As [`Program::load`].
     pub fn load_with(plan: &TapPlan, switches: Switches) -> Result<Program, TapError> {
         let cpus = possible_cpus().map_err(|error| TapError::Load(error.into()))?;
-        let mut random = [0_u64; HASH_KEYS];
-        fill_random(&mut random)?;
+        let mut hash_keys = [0_u64; HASH_KEYS];
+        if !switches.zero_hash_keys {
+            fill_random(&mut hash_keys)?;
+        }
         let opened_ns = monotonic_ns();
-        let config = plan.config(&Circumstances { opened_ns, hash_keys: random, switches });
+        let config = plan.config(&Circumstances { opened_ns, hash_keys, switches });
         // The object holds its programs and maps only while this function runs; duplicates of their descriptors keep them
         // afterwards. So no tap borrows from storage that would have to be pinned or leaked.
         let mut storage = MaybeUninit::uninit();
