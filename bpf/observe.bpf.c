@@ -35,10 +35,10 @@ struct observed {
  * What is left to do for a packet once it has been counted. Most have nothing left, and whoever
  * does it is called last, so that they do not pay for the registers which a call would need.
  */
-#define TODO_ANALYSE 1
-#define TODO_GAP     2
-#define TODO_ROCEV2  4
-#define TODO_LINEAR  8 /* and all of its headers lie in front of data_end */
+#define LEFT_ANALYSIS 1
+#define LEFT_GAP      2
+#define LEFT_ROCEV2   4
+#define LEFT_LINEAR   8 /* and all of its headers lie in front of data_end */
 
 /* Whether this packet is analysed. */
 static __always_inline bool sampled(struct cpu *cpu)
@@ -160,7 +160,7 @@ static __always_inline int count_more(struct cpu *cpu, const struct frame *frame
 {
 	const union ip_head *ip = NULL;
 	struct scratch scratch;
-	int todo = 0;
+	int left = 0;
 
 	if (config.sizes)
 		count_size(cpu, &seen->weight);
@@ -173,17 +173,17 @@ static __always_inline int count_more(struct cpu *cpu, const struct frame *frame
 	if (config.inner && !seen->fast)
 		count_inner(cpu, &seen->weight);
 	if (config.service_key && count_service(cpu, frame, seen->outer, &seen->weight))
-		todo |= TODO_ROCEV2;
+		left |= LEFT_ROCEV2;
 	if (config.gap_rate && gap_due(cpu))
-		todo |= TODO_GAP;
-	return todo;
+		left |= LEFT_GAP;
+	return left;
 }
 
 /* What is left to do; cpu->facts and cpu->weight are then the packet's. */
 static __always_inline int count_if_asked(struct cpu *cpu, const struct frame *frame,
 					  const struct observed *seen)
 {
-	int todo = 0;
+	int left = 0;
 
 	if (config.filtered && !filter_passes(frame, seen->shown)) {
 		count_cell(cpu, CELL_REJECTED, &seen->weight);
@@ -192,14 +192,14 @@ static __always_inline int count_if_asked(struct cpu *cpu, const struct frame *f
 	count_cell(cpu, seen->outer, &seen->weight);
 	count_errors(cpu, seen->errors, &seen->weight);
 	if (config.more)
-		todo = count_more(cpu, frame, seen);
+		left = count_more(cpu, frame, seen);
 	if (sampled(cpu))
-		todo |= seen->fast ? TODO_ANALYSE | TODO_LINEAR : TODO_ANALYSE;
-	if (todo) {
+		left |= seen->fast ? LEFT_ANALYSIS | LEFT_LINEAR : LEFT_ANALYSIS;
+	if (left) {
 		cpu->facts = seen->shown;
 		cpu->weight = seen->weight;
 	}
-	return todo;
+	return left;
 }
 
 /*
@@ -227,7 +227,7 @@ function int count_layers(struct __sk_buff *skb, place at, struct cpu *cpu)
 {
 	struct frame frame = frame_in(skb, at);
 	struct observed seen;
-	int todo;
+	int left;
 
 	what_layers_say(skb, at, cpu);
 	seen = (struct observed){
@@ -236,12 +236,12 @@ function int count_layers(struct __sk_buff *skb, place at, struct cpu *cpu)
 		.weight = cpu->weight,
 		.errors = cpu->packet.errors,
 	};
-	todo = count_if_asked(cpu, &frame, &seen);
-	if (config.inner && todo & TODO_ROCEV2) {
+	left = count_if_asked(cpu, &frame, &seen);
+	if (config.inner && left & LEFT_ROCEV2) {
 		count_rocev2(skb, at, cpu, seen.outer);
-		todo &= ~TODO_ROCEV2;
+		left &= ~LEFT_ROCEV2;
 	}
-	return todo;
+	return left;
 }
 
 /*
@@ -299,15 +299,15 @@ function int analyse_rarely(struct __sk_buff *skb, place at, struct cpu *cpu)
 	return analyse(skb, at, cpu, false);
 }
 
-static __always_inline int look_closer(struct __sk_buff *skb, place at, struct cpu *cpu, int todo)
+static __always_inline int look_closer(struct __sk_buff *skb, place at, struct cpu *cpu, int left)
 {
-	if (config.service_key && todo & TODO_ROCEV2)
+	if (config.service_key && left & LEFT_ROCEV2)
 		count_rocev2(skb, at, cpu, cpu->facts);
-	if (config.gap_rate && todo & TODO_GAP)
+	if (config.gap_rate && left & LEFT_GAP)
 		measure_gap(cpu);
-	if (!(todo & TODO_ANALYSE))
+	if (!(left & LEFT_ANALYSIS))
 		return TC_ACT_UNSPEC;
-	if (config.sample_rate == 1 && todo & TODO_LINEAR)
+	if (config.sample_rate == 1 && left & LEFT_LINEAR)
 		analyse(skb, at, cpu, true);
 	else
 		analyse_rarely(skb, at, cpu);
