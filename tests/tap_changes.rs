@@ -87,7 +87,8 @@ fn bare_kinds() -> Vec<Kind> {
     classes.chain(tunnel_and_health_cases()).flat_map(kind).collect()
 }
 
-/// A packet in every encapsulation, with a tag in front so that it can be cut anywhere; by IPv4 without options, one in another tunnel.
+/// A packet in every encapsulation, with a tag in front so that it can be cut anywhere; by IPv4 without options, also without that tag, and one
+/// in another tunnel.
 fn mirrored_kinds() -> Vec<Kind> {
     let copied = ethernet(&[(VLAN, 4)], IPV4, &Ipv4 { dscp: 9, ..Ipv4::new(TCP) }.around(&tcp(1000, 22, b"ssh")));
     let kind = |wrapping: Wrapping, copied: &[u8]| Kind {
@@ -95,10 +96,20 @@ fn mirrored_kinds() -> Vec<Kind> {
         packet: tagged(&wrapping.wrap(copied, 7)),
         encapsulation: Some(wrapping.addresses()),
     };
+    // What the fast parsers take, and the same without a frame in it.
+    let untagged = |wrapping: Wrapping| {
+        let [whole, empty] = [&copied[..], &[]].map(|copied| Kind {
+            name: format!("{wrapping:?}, untagged, {} bytes", copied.len()),
+            packet: wrapping.wrap(copied, 7),
+            encapsulation: Some(wrapping.addresses()),
+        });
+        [whole, empty]
+    };
     let tunnels = tunnel_and_health_cases();
-    let plain = Wrapping::all().into_iter().filter(|wrapping| wrapping.carrier == Carrier::V4);
-    let in_tunnels = plain.zip(tunnels.iter().cycle()).map(|(wrapping, (_, copied))| kind(wrapping, copied));
-    Wrapping::all().into_iter().map(|wrapping| kind(wrapping, &copied)).chain(in_tunnels).collect()
+    let plain = || Wrapping::all().into_iter().filter(|wrapping| wrapping.carrier == Carrier::V4);
+    let in_tunnels = plain().zip(tunnels.iter().cycle()).map(|(wrapping, (_, copied))| kind(wrapping, copied));
+    let all = Wrapping::all().into_iter().map(|wrapping| kind(wrapping, &copied));
+    all.chain(plain().flat_map(untagged)).chain(in_tunnels).collect()
 }
 
 /// So many kinds have a few thousand flows together, once they are changed.
