@@ -156,8 +156,14 @@ async fn a_redis_that_restarts_takes_orchagent_along_and_the_sessions_come_back(
     switch.state = switch.redis.connect("STATE_DB").await;
     switch.config = switch.redis.connect("CONFIG_DB").await;
     switch.settle_after_restart().await;
+    // STATE_DB still says what was before the restart: only the hardware tells when the session is back.
+    within("the session to be back in the hardware", async {
+        while switch.bound() != ["Ethernet0 rx s1>Ethernet4"] {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
     switch.until_active("s1").await;
-    assert_eq!(switch.bound(), ["Ethernet0 rx s1>Ethernet4"]);
     switch.redis.server.restart(false).unwrap();
     within("the hardware to be programmed anew, with nothing", async {
         while !switch.bound().is_empty() {
