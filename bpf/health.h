@@ -107,7 +107,7 @@ static __always_inline void count_health(struct cpu *cpu, const struct frame *fr
 	count_cast(cpu, frame, weight);
 	if (!ip)
 		return;
-	if (ip_version_of(facts) == 4) {
+	if (!(facts & CELL_IPV6)) {
 		cpu->tos[tos_in(ip, true)] += weight->packets;
 		count_ttl(cpu, ip->v4.ttl, weight);
 	} else {
@@ -116,7 +116,7 @@ static __always_inline void count_health(struct cpu *cpu, const struct frame *fr
 	}
 	if (is_whole_tcp(facts))
 		count_window(cpu, facts, weight);
-	else if (icmp_offset_of(facts))
+	else if (facts & FACTS_ICMP)
 		count_icmp(cpu, frame, facts, weight);
 }
 

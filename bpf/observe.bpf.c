@@ -143,7 +143,7 @@ function int check_options(struct __sk_buff *skb, place at, struct cpu *cpu, __u
 static __always_inline void check_sum(struct cpu *cpu, const struct frame *frame,
 				      const struct observed *seen, const union ip_head *ip)
 {
-	if (!ip || ip_version_of(seen->outer) != 4)
+	if (!ip || seen->outer & CELL_IPV6)
 		return;
 	if (seen->fast) {
 		if (!plain_checksum_is_right(ip))
@@ -164,7 +164,7 @@ static __always_inline int count_more(struct cpu *cpu, const struct frame *frame
 
 	if (config.sizes)
 		count_size(cpu, &seen->weight);
-	if (ip_offset_of(seen->outer))
+	if (seen->fast || ip_offset_of(seen->outer))
 		ip = ip_head_of(frame, seen->outer, &scratch);
 	if (config.health)
 		count_health(cpu, frame, seen->outer, ip, &seen->weight);
