@@ -1,14 +1,10 @@
 //! Jobs whose copies come in GRE: exact through every header, apart on one netdev, told of a neighbour that is not there.
 
-use std::thread;
-
 use telegen_sonic::lab::control::FaultName;
 use telegen_sonic::lab::gre::{GreOptions, Header};
-use telegen_sonic::lab::handle::Lab;
 use telegen_sonic::lab::profiles::Profile;
-use telegen_sonic::lab::send::{Pace, Source};
 
-use crate::exact::{assert_flows, totals, totals_of};
+use crate::exact::{assert_both_are_exact, totals, totals_of};
 use crate::fixture::{DEADLINE, Options, Switch, wait_for};
 use crate::redis_db::Db;
 
@@ -38,21 +34,7 @@ fn two_jobs_on_one_netdev_count_each_its_own_copies() {
         ];
         assert_eq!(session, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
     }
-    let lab = &switch.lab;
-    let send = |lab: &Lab, port: &str, count, seed| {
-        let pace = Pace { count: Some(count), seed, pps: None };
-        lab.send(port, &Source::Profile(Profile::TcpHealth), pace).unwrap()
-    };
-    let (first, second) = thread::scope(|scope| {
-        let first = scope.spawn(|| send(lab, "Ethernet0", 4000, 1));
-        let second = scope.spawn(|| send(lab, "Ethernet8", 3000, 2));
-        (first.join().unwrap(), second.join().unwrap())
-    });
-    for (id, sent) in [("first", &first), ("second", &second)] {
-        switch.stop_job(id);
-        assert_eq!(totals(switch.results(id)), totals_of(&[sent]), "{id}");
-        assert_flows(&switch, id, sent);
-    }
+    assert_both_are_exact(&switch, ["first", "second"]);
     switch.assert_clean();
 }
 

@@ -35,7 +35,7 @@ fn flows_of(sent: &Sent) -> BTreeMap<FlowKey, (u64, u64)> {
 const FLOWS_THAT_FIT: usize = 160;
 
 /// Says that REST shows just these flows, all of them and to the packet.
-pub(crate) fn assert_flows(switch: &Switch, id: &str, sent: &Sent) {
+fn assert_flows(switch: &Switch, id: &str, sent: &Sent) {
     let truth = flows_of(sent);
     assert!(truth.len() <= FLOWS_THAT_FIT, "{} flows: chance would decide this test", truth.len());
     assert_eq!(flows_by_rest(switch, id), truth, "{id}");
@@ -276,27 +276,31 @@ fn a_job_sees_the_direction_that_it_asked_for() {
     switch.assert_clean();
 }
 
+/// Traffic of Ethernet0 and Ethernet8 at the same time, and what the jobs there make of it.
+pub(crate) fn assert_both_are_exact(switch: &Switch, jobs: [&str; 2]) {
+    let send = |lab: &Lab, port: &str, count, seed| {
+        let pace = Pace { count: Some(count), seed, pps: None };
+        lab.send(port, &Source::Profile(Profile::TcpHealth), pace).unwrap()
+    };
+    let both = std::thread::scope(|scope| {
+        let first = scope.spawn(|| send(&switch.lab, "Ethernet0", 4000, 1));
+        let second = scope.spawn(|| send(&switch.lab, "Ethernet8", 3000, 2));
+        [first.join().unwrap(), second.join().unwrap()]
+    });
+    for (id, sent) in jobs.into_iter().zip(&both) {
+        switch.stop_job(id);
+        assert_eq!(totals(switch.results(id)), totals_of(&[sent]), "{id}");
+        assert_flows(switch, id, sent);
+    }
+}
+
 #[test]
 fn two_jobs_at_once_count_each_their_own_port() {
     let Some(switch) = switch() else { return };
     for (id, port) in [("first", "Ethernet0"), ("second", "Ethernet8")] {
         switch.run_job(id, port, &EVERY_PACKET);
     }
-    let lab = &switch.lab;
-    let send = |lab: &Lab, port: &str, count, seed| {
-        let pace = Pace { count: Some(count), seed, pps: None };
-        lab.send(port, &Source::Profile(Profile::TcpHealth), pace).unwrap()
-    };
-    let (first, second) = std::thread::scope(|scope| {
-        let first = scope.spawn(|| send(lab, "Ethernet0", 4000, 1));
-        let second = scope.spawn(|| send(lab, "Ethernet8", 3000, 2));
-        (first.join().unwrap(), second.join().unwrap())
-    });
-    for (id, sent) in [("first", &first), ("second", &second)] {
-        switch.stop_job(id);
-        assert_eq!(totals(switch.results(id)), totals_of(&[sent]), "{id}");
-        assert_flows(&switch, id, sent);
-    }
+    assert_both_are_exact(&switch, ["first", "second"]);
     switch.assert_clean();
 }
 
