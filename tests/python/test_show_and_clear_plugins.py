@@ -1,6 +1,7 @@
 """`show telegen ...` and `sonic-clear telegen ...` against a real Redis: exact output for exact rows."""
 
 import json
+import re
 import textwrap
 
 import pytest
@@ -413,9 +414,10 @@ def test_a_sampled_mirror_is_said_before_its_numbers(switch):
 def test_status_says_that_the_daemon_does_not_run(switch):
     status = json.loads(switch.run("show", "telegen", "status", "--json").output)
     assert status["daemon"]["state"] == "not running (no heartbeat)"
-    switch.beat(seconds_ago=16.5)
+    switch.beat(seconds_ago=60)
     status = json.loads(switch.run("show", "telegen", "status", "--json").output)
-    assert status["daemon"]["state"] == "not running (last heartbeat 16 s ago)"
+    # A slow machine looks some seconds later.
+    assert re.fullmatch(r"not running \(last heartbeat 6[0-9] s ago\)", status["daemon"]["state"])
 
 
 @pytest.mark.parametrize("command", ["job", "results", "flows"])
