@@ -41,6 +41,10 @@ check python3 python3
 check @venv python3-venv
 sonic-cli python3 python3
 sonic-cli @venv python3-venv
+sonic-cli @python.h python3-dev
+sonic-cli @libyang cmake
+sonic-cli @libyang libpcre2-dev
+sonic-cli @libyang xz-utils
 automation python3 python3
 automation @venv python3-venv
 kernels qemu-system-x86_64 qemu-system-x86
@@ -110,6 +114,9 @@ python_with_venv() {
 is_there() {
 	case "$1" in
 	@venv) [[ -x $VENV/bin/python ]] || python_with_venv >/dev/null ;;
+	@python.h) "$(python_with_venv || echo false)" -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")' 2>/dev/null ;;
+	# A libyang for Python's binding, or what it takes to build one.
+	@libyang) has_libyang || { command -v cmake && command -v xz && [[ -e /usr/include/pcre2.h ]]; } >/dev/null ;;
 	/*) [[ -e $1 ]] ;;
 	# LLVM's tools also come with a version behind the name only, and Debian keeps sbin out of a user's PATH.
 	llvm-strip) command -v llvm-strip >/dev/null || compgen -c llvm-strip- >/dev/null ;;
@@ -176,7 +183,7 @@ install_packages() {
 	local missing names
 	missing=$(missing_needs "$@")
 	[[ -n $missing ]] || return 0
-	names=$(cut -d' ' -f1 <<<"$missing" | sed 's/^@venv$/python3-venv/' | paste -sd' ')
+	names=$(awk '{print $1 ~ /^@/ ? $2 : $1}' <<<"$missing" | paste -sd' ')
 	require_debian "$names"
 	if [[ $EUID -ne 0 ]]; then
 		fail "missing: $names. Run this as root, or install: $(cut -d' ' -f2 <<<"$missing" | cut -d'|' -f1 | sort -u | paste -sd' ')"
@@ -229,18 +236,29 @@ make_venv() {
 	cp "$requirements" "$stamp"
 }
 
-# Python's binding for libyang 3, where there is a libyang 3: without it the tests that validate are skipped.
+# The system's, or the one that the user names.
+has_libyang() {
+	[[ -n ${LIBYANG_HEADERS:-} ]] || pkg-config --atleast-version=3.12 libyang 2>/dev/null
+}
+
+# Python's binding for libyang 3, by the system's libyang or one of our own (scripts/libyang.sh). Where neither can be had, the tests
+# that validate are skipped.
 add_libyang() {
 	local venv=$1
 	if "$venv/bin/python" -c 'import libyang' 2>/dev/null; then
 		return
 	fi
-	if [[ -z ${LIBYANG_HEADERS:-} ]] && ! pkg-config --atleast-version=3.7 libyang 2>/dev/null; then
-		say "no libyang 3.7 or later (libyang-dev, or LIBYANG_HEADERS and LIBYANG_LIBRARIES): nothing will be validated by YANG"
-		return
+	if ! has_libyang; then
+		say "building libyang 3 into target/libyang (once)"
+		if ! scripts/libyang.sh; then
+			say "no libyang 3.12 or later (libyang-dev, or LIBYANG_HEADERS and LIBYANG_LIBRARIES): nothing will be validated by YANG"
+			return
+		fi
+		local own=$PWD/target/libyang
+		export LIBYANG_HEADERS=$own/include LIBYANG_LIBRARIES=$own/lib LIBYANG_EXTRA_LDFLAGS=-Wl,-rpath,$own/lib
 	fi
 	"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r scripts/requirements-libyang.txt ||
-		fail "pip could not build libyang's binding: a compiler and Python's headers (python3-dev) are needed"
+		fail "pip could not build libyang's binding"
 }
 
 install_cargo_deny() {
