@@ -166,7 +166,7 @@ def test_results_are_shown_with_what_is_wrong_first(measured):
     assert measured.run("show", "telegen", "results", "j10").output == textwrap.dedent(
         """\
         Job j10 on Ethernet16: running
-        Warning: port_down
+        Warning: port_down: the port is down: there may be nothing to see
         copies: none was lost on the way; 1 held no frame that could be read
 
         Health                 Packets  Share    Of           Means
@@ -378,6 +378,22 @@ def test_status_shows_the_daemon_its_settings_and_the_mirror_ports(switch):
     assert "state      running" in lines
     assert "max_jobs   1" in lines
     assert "Ethernet0      Ethernet0" in lines
+
+
+def test_status_says_so_where_nothing_is_set_and_no_port_is_lent(switch):
+    assert switch.run("show", "telegen", "status").output.splitlines()[-3:] == [
+        "Every setting has its default; see 'config telegen global --help'",
+        "",
+        "No mirror ports; see 'config telegen mirror-port add --help'",
+    ]
+
+
+def test_a_warning_of_a_later_version_is_shown_and_an_empty_histogram_is_not(switch):
+    row = {"unit": "By", "bounds@": "64", "counts@": "0,0", "sum": "0", "count": "0", "sample_rate": "1"}
+    switch.state.hset("TELEGEN_HISTOGRAM_TABLE|j1|packet_size", mapping=row)
+    lines = shown(switch, {"sample_rate": "1"}, {"warning": "port_down,of_tomorrow"})
+    assert lines[1:3] == ["Warning: port_down: the port is down: there may be nothing to see", "Warning: of_tomorrow"]
+    assert not [line for line in lines if line.startswith("Histogram")]
 
 
 def test_status_says_what_the_switch_can_and_why_not(switch):
