@@ -17,10 +17,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from deb_machine import ROOT, SWITCH, FailedError, Lab, Machine, base_system, expect, skip, wait_for
+from lab_container import ROOT, SWITCH, FailedError, Lab, Machine, base_system, expect, run_steps, skip, wait_for
 
 WORK = ROOT / "target" / "test-deb"
 CAPABILITIES = {"cap_bpf": 39, "cap_net_admin": 12, "cap_perfmon": 38}
@@ -86,8 +85,7 @@ class Test:
         expect("databases" in dump, f"the dump has {list(dump)}")
 
     def the_daemon_has_three_capabilities_and_no_more(self):
-        status = self.machine.says("cat", f"/proc/{self.machine.daemon_pid()}/status")
-        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        fields = self.machine.capabilities_of(self.machine.daemon_pid())
         wanted = sum(1 << number for number in CAPABILITIES.values())
         for kind in ("CapPrm", "CapEff", "CapBnd", "CapAmb"):
             expect(int(fields[kind], 16) == wanted, f"{kind} is {fields[kind]}, not {wanted:016x}")
@@ -265,7 +263,7 @@ class Test:
 
     def run(self):
         self.prepare()
-        for step in (
+        run_steps(
             self.the_package_installs_and_its_daemon_starts,
             self.sonic_finds_plugins_yang_and_dump,
             self.the_daemon_has_three_capabilities_and_no_more,
@@ -275,14 +273,7 @@ class Test:
             self.a_daemon_that_dies_comes_back_and_cleans_up,
             self.an_upgrade_ends_jobs_and_keeps_what_the_operator_changed,
             self.removal_drains_and_purge_leaves_nothing,
-        ):
-            begin = time.monotonic()
-            try:
-                step()
-            except FailedError:
-                print(f"test {step.__name__} ... FAILED", flush=True)
-                raise
-            print(f"test {step.__name__} ... ok ({time.monotonic() - begin:.1f} s)", flush=True)
+        )
 
 
 def next_version(package, directory):

@@ -1,12 +1,13 @@
-"""A Debian machine that is a virtual switch, for scripts/test_deb.py.
+"""Containers that are part of a virtual switch, for scripts/test_deb.py and scripts/test_image.py.
 
-It is a systemd-nspawn container in the network namespace of a telegen-lab switch, with the switch's Redis: its netdevs
-are the switch's ports.
+They are systemd-nspawn's, in the network namespace of a telegen-lab switch, with the switch's Redis: their netdevs are
+the switch's ports.
 """
 
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -44,6 +45,18 @@ def wait_for(what, condition, seconds=WAIT_SEC):
         time.sleep(0.05)
 
 
+def run_steps(*steps):
+    """Runs what depends on each other; the first that fails ends it."""
+    for step in steps:
+        begin = time.monotonic()
+        try:
+            step()
+        except FailedError:
+            print(f"test {step.__name__} ... FAILED", flush=True)
+            raise
+        print(f"test {step.__name__} ... ok ({time.monotonic() - begin:.1f} s)", flush=True)
+
+
 class Lab:
     """A virtual switch."""
 
@@ -72,44 +85,36 @@ class Lab:
         self.call("down")
 
 
-class Machine:
-    """A booted Debian."""
+class Container:
+    """A systemd-nspawn container on the switch, with the switch's network and Redis."""
 
-    def __init__(self, lab, root, log):
-        name = f"telegen-{os.getpid()}"
-        nspawn = [
-            "systemd-nspawn",
-            "--directory",
-            str(root),
-            "--machine",
-            name,
-            "--boot",
-            "--register=no",
-            "--keep-unit",
-        ]
-        # The kernel is the host's. What BPF needs of the container, the unit then takes away again.
-        nspawn += ["--capability=all", "--system-call-filter=bpf", "--console=pipe", "--bind=/run/redis"]
-        nspawn += [f"--bind-ro={ROOT}/tests:{SWITCH}/tests"]
+    # What its first process is called.
+    FIRST = "systemd"
+
+    def __init__(self, lab, root, log, *options):
+        nspawn = ["systemd-nspawn", "--directory", str(root), "--machine", f"telegen-{os.getpid()}"]
+        nspawn += ["--register=no", "--keep-unit", "--console=pipe", "--bind=/run/redis"]
+        # The kernel is the host's. What BPF needs of the container is given, and taken away again by what runs in it.
+        nspawn += ["--capability=all", "--system-call-filter=bpf"]
         self.log = log
         self.process = subprocess.Popen(
-            lab.run_command(*nspawn), stdin=subprocess.DEVNULL, stdout=log.open("wb"), stderr=subprocess.STDOUT
+            lab.run_command(*nspawn, *options),
+            stdin=subprocess.DEVNULL,
+            stdout=log.open("wb"),
+            stderr=subprocess.STDOUT,
         )
         self.leader = None
         self.leader = wait_for("the container's first process", self._first_process)
-        wait_for("systemd is up", self._is_up, BOOT_SEC)
 
     def _first_process(self):
         expect(self.process.poll() is None, f"systemd-nspawn ended: {self.log.read_text()[-500:]}")
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-        return next((int(child) for child in children if Path(f"/proc/{child}/comm").read_text() == "systemd\n"), None)
-
-    def _is_up(self):
-        expect(self.process.poll() is None, f"systemd-nspawn ended: {self.log.read_text()[-500:]}")
-        return self.run("systemctl", "is-system-running", check=False).stdout.strip() in ("running", "degraded")
+        wanted = self.FIRST + "\n"
+        return next((int(child) for child in children if Path(f"/proc/{child}/comm").read_text() == wanted), None)
 
     def run(self, *words, check=True, **options):
-        """Runs a command in the machine."""
+        """Runs a command in it."""
         command = [
             "nsenter",
             "--target",
@@ -130,6 +135,42 @@ class Machine:
 
     def says(self, *words):
         return self.run(*words).stdout.strip()
+
+    def capabilities_of(self, pid):
+        """The process's sets of capabilities, the new privileges that it cannot get, and more of /proc."""
+        status = self.says("cat", f"/proc/{pid}/status")
+        return dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+
+    def stop(self):
+        """Asks the first process to end."""
+        os.kill(self.leader, signal.SIGTERM)
+
+    def down(self):
+        if self.process.poll() is None:
+            if self.leader:
+                self.stop()
+            else:
+                self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(30)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+class Machine(Container):
+    """A booted Debian."""
+
+    def __init__(self, lab, root, log):
+        super().__init__(lab, root, log, "--boot", f"--bind-ro={ROOT}/tests:{SWITCH}/tests")
+        wait_for("systemd is up", self._is_up, BOOT_SEC)
+
+    def _is_up(self):
+        expect(self.process.poll() is None, f"systemd-nspawn ended: {self.log.read_text()[-500:]}")
+        return self.run("systemctl", "is-system-running", check=False).stdout.strip() in ("running", "degraded")
+
+    def stop(self):
+        self.run("systemctl", "poweroff", check=False)
 
     def exists(self, path):
         return self.run("test", "-e", path, check=False).returncode == 0
@@ -164,21 +205,10 @@ class Machine:
     def daemon_pid(self):
         return int(self.says("systemctl", "show", "--value", "--property=MainPID", "telegen-sonic"))
 
-    def down(self):
-        if self.process.poll() is None:
-            if self.leader:
-                self.run("systemctl", "poweroff", check=False)
-            else:
-                self.process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(30)
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
 
 def skip(reason):
-    print(f"SKIPPED: test-deb: {reason}")
+    """Ends the test that is run."""
+    print(f"SKIPPED: {Path(sys.argv[0]).stem}: {reason}")
     sys.exit(0)
 
 
