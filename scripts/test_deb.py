@@ -42,6 +42,19 @@ config = ConfigDBConnector()
 config.connect()
 config.mod_config(json.load(sys.stdin))
 """
+# An OpenTelemetry collector that says what it was asked.
+COLLECTOR = """
+import http.server
+class Collector(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        size = len(self.rfile.read(int(self.headers['Content-Length'])))
+        print(self.path, size, flush=True)
+        self.send_response(200)
+        self.send_header('Content-Type', 'application/x-protobuf')
+        self.send_header('Content-Length', '0')
+        self.end_headers()
+http.server.HTTPServer(('127.0.0.1', 4318), Collector).serve_forever()
+"""
 
 
 class Test:
@@ -62,6 +75,7 @@ class Test:
             run("touch", f"{SONIC}/{command}/main.py")
         run("mkdir", "-p", "/usr/local/yang-models", "/usr/local/bin/debug-dump", f"{SWITCH}/sonic")
         run("ln", "-s", SONIC, f"{SWITCH}/sonic/cli")
+        run("sh", "-c", "echo 127.0.0.1 localhost >/etc/hosts")
         self.before = self.machine.files()
 
     def install(self, package):
@@ -175,6 +189,8 @@ class Test:
             ("summary", ["--detail", "summary"], True),
             ("every-packet", ["--sample-rate", "1"], True),
             ("both", ["--direction", "both"], True),
+            ("egress", ["--direction", "egress"], False),
+            ("two-ports", [], True, "Ethernet0,Ethernet4"),
             ("erspan", ["--span-method", "erspan", "--sample-rate", "1"], True),
             ("inner", ["--inner", "--sample-rate", "1"], True),
             ("anonymous", ["--anonymize", "--sample-rate", "1"], True),
@@ -187,12 +203,33 @@ class Test:
             ("sampled", ["--span-method", "erspan", "--mirror-sample-rate", "8"], False),
             ("none", ["--span-method", "none"], False),
         ]
-        for name, options, exact in kinds:
+        for name, options, exact, *ports in kinds:
 
-            def start(name, options=options):
-                self.machine.run("telegen-sonic", "start", "Ethernet0", "--id", name, *options)
+            def start(name, options=options, port=ports[0] if ports else "Ethernet0"):
+                self.machine.run("telegen-sonic", "start", port, "--id", name, *options)
 
             self.job(name, start, exact=exact)
+
+    def lines_and_exports_leave_the_sandbox(self):
+        run = self.machine.run
+        lines = self.machine.says("journalctl", "--identifier=telegen-sonic", "--output=cat").splitlines()
+        for line in ("job by-cli started: port=Ethernet0 ", "job by-cli ended: status=stopped port=Ethernet0 "):
+            expect([one for one in lines if one.startswith(line)], f"the system log has no line '{line}…'")
+        run("systemd-run", "--unit=collector", "python3", "-B", "-c", COLLECTOR)
+        settings = {"otlp_protocol": "http/protobuf", "otlp_endpoint": "localhost:4318", "export_interval": "1"}
+        for field, value in settings.items():
+            self.lab.redis(4, "HSET", "TELEGEN|global", field, value)
+        asked = ["journalctl", "--unit=collector", "--output=cat"]
+
+        def stop(name):
+            for path in ("/v1/metrics", "/v1/logs"):
+                wait_for(f"{path} was exported to", lambda path=path: f"{path} " in self.machine.says(*asked))
+            run("telegen-sonic", "stop", name)
+
+        self.job("exported", lambda name: run("telegen-sonic", "start", "Ethernet0", "--id", name), stop=stop)
+        wait_for("/v1/traces was exported to", lambda: "/v1/traces " in self.machine.says(*asked))
+        self.lab.redis(4, "HDEL", "TELEGEN|global", *settings)
+        run("systemctl", "stop", "collector")
 
     def taps_attach_by_clsact_too(self):
         self.set_environment("TELEGEN_ATTACH=clsact")
@@ -269,6 +306,7 @@ class Test:
             self.the_daemon_has_three_capabilities_and_no_more,
             self.a_job_starts_through_each_door,
             self.every_kind_of_job_runs_in_the_sandbox,
+            self.lines_and_exports_leave_the_sandbox,
             self.taps_attach_by_clsact_too,
             self.a_daemon_that_dies_comes_back_and_cleans_up,
             self.an_upgrade_ends_jobs_and_keeps_what_the_operator_changed,
