@@ -456,7 +456,7 @@ def TELEGEN():
     """On-demand telemetry of traffic that the ASIC forwards"""
 
 
-@TELEGEN.command(name="start")
+@TELEGEN.command(name="start", short_help="Start a job on PORT, or on several")
 @click.argument("port", **completing(known_ports))
 @click.argument("seconds", metavar="[DURATION]", required=False, type=click_type(DURATION))
 @job_option("--direction", field="direction", text="Which traffic of the port")
