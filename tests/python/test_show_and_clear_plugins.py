@@ -168,6 +168,7 @@ def test_results_are_shown_with_what_is_wrong_first(measured):
         Job j10 on Ethernet16: running
         Warning: port_down: the port is down: there may be nothing to see
         copies: none was lost on the way; 1 held no frame that could be read
+        Coverage 98.0%: some copies were lost on the way; totals are of what arrived
 
         Health                 Packets  Share    Of           Means
         -------------------  ---------  -------  -----------  ---------------------------------------------------
@@ -277,11 +278,42 @@ def test_results_as_json_are_numbers_in_their_own_objects(measured):
 
 
 def shown(switch, fields, status=()):
-    """The lines of `show telegen results` of a job of 1000 TCP packets with these fields."""
+    """The lines of `show telegen results` of a job of 1000 TCP packets with these fields, but for coverage's."""
     switch.state.hset("TELEGEN_JOB_TABLE|j1", mapping={"status": "done", "port": "Ethernet0", **dict(status)})
     counted = {"packets_total": "1000", "ip_tcp_packets": "1000", "eth_ipv4_packets": "1000", "cast_unicast": "1000"}
     switch.state.hset("TELEGEN_RESULT_TABLE|j1", mapping={**counted, **fields})
-    return switch.run("show", "telegen", "results", "j1").output.splitlines()
+    lines = switch.run("show", "telegen", "results", "j1").output.splitlines()
+    return [line for line in lines if not line.startswith("Coverage ")]
+
+
+@pytest.mark.parametrize(
+    ("coverage", "delivered", "status", "told"),
+    [
+        ("0.0000", "0", {}, "0.0%: no copies arrived; nothing is known of the traffic"),
+        ("0.0512", "600", {}, "5.1%: copies are rate-limited on the way to the CPU; totals are of what arrived"),
+        ("0.9900", "99", {}, "99.0%: some copies were lost on the way; totals are of what arrived"),
+        ("1.0000", "100", {}, "100.0%: what the port counted has arrived"),
+        (
+            "1.2",
+            "120",
+            {},
+            "120.0%: more arrived than the port counted; its counters and the tap are not read at the same moment",
+        ),
+        ("", "100", {}, "unknown: the port's counters were not read twice during the job"),
+        ("", "100", {"status": "running"}, "not known yet"),
+        (
+            "",
+            "100",
+            {"span_method": "none"},
+            "unknown: without a mirror session only traffic to and from the CPU is seen",
+        ),
+    ],
+)
+def test_coverage_is_said_in_words(switch, coverage, delivered, status, told):
+    switch.state.hset("TELEGEN_JOB_TABLE|j1", mapping={"status": "done", "port": "Ethernet0", **status})
+    row = {"packets_delivered": delivered, **({"coverage": coverage} if coverage else {})}
+    switch.state.hset("TELEGEN_RESULT_TABLE|j1", mapping=row)
+    assert "Coverage " + told in switch.run("show", "telegen", "results", "j1").output.splitlines()
 
 
 def test_healthy_traffic_is_said_to_be_healthy_as_far_as_it_was_measured(switch):
@@ -314,7 +346,7 @@ def test_numbers_of_a_version_that_did_not_look_are_not_called_healthy(switch):
     switch.state.hset("TELEGEN_JOB_TABLE|j1", mapping={"status": "done", "port": "Ethernet0"})
     switch.state.hset("TELEGEN_RESULT_TABLE|j1", mapping={"packets_total": "9", "error_truncated_ip": "1"})
     lines = switch.run("show", "telegen", "results", "j1").output.splitlines()
-    assert lines[2:6] == [
+    assert lines[3:7] == [
         "health: not measured by the version that ran this job, but for broken packets",
         "Health          Packets  Share    Of    Means",
         "------------  ---------  -------  ----  ------------------------",

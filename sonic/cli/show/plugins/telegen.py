@@ -28,6 +28,8 @@ DAEMON_KEY = "localhost"
 WHY = "_why"
 CAN = {"true": "yes", "false": "no"}
 
+FINAL = ("done", "stopped", "failed", "rejected", "expired")
+
 NA = "N/A"
 HEARTBEAT_FRESH_SEC = 15
 HISTOGRAM_BAR_CHARS = 40
@@ -458,6 +460,29 @@ def thinning_lines(row):
     return lines
 
 
+def coverage_line(status, row):
+    """How much of the port's traffic the numbers speak of."""
+    if status.get("span_method") == "none":
+        return "Coverage unknown: without a mirror session only traffic to and from the CPU is seen"
+    ratio = number(row.get("coverage", ""))
+    if not isinstance(ratio, (int, float)):
+        over = status.get("status") in FINAL
+        return "Coverage " + (
+            "unknown: the port's counters were not read twice during the job" if over else "not known yet"
+        )
+    if not count(row, "packets_delivered"):
+        means = "no copies arrived; nothing is known of the traffic"
+    elif ratio < 0.9:
+        means = "copies are rate-limited on the way to the CPU; totals are of what arrived"
+    elif ratio < 0.995:
+        means = "some copies were lost on the way; totals are of what arrived"
+    elif ratio <= 1.05:
+        means = "what the port counted has arrived"
+    else:
+        means = "more arrived than the port counted; its counters and the tap are not read at the same moment"
+    return "Coverage {:.1f}%: {}".format(100 * ratio, means)
+
+
 def tunnels_line(status, row):
     """What there is to say of tunnels besides their tables; empty if nothing."""
     if status.get("inner") == "true":
@@ -590,7 +615,7 @@ def results(ctx, db, job_id, as_json, namespace):
         click.echo("No results yet")
         return
     result = results_object(asic, job_id, row)
-    for line in [*thinning_lines(row), *copies_lines(row)]:
+    for line in [*thinning_lines(row), *copies_lines(row), coverage_line(status, row)]:
         click.echo(line)
     echo_part(health_text(status, row))
     summary = [[name, row[name]] for name in row if name in result and name not in ("updated_at", *IN_HEALTH)]
