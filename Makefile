@@ -93,8 +93,8 @@ test-deb: deb ## install, use, upgrade and purge the package under systemd, on a
 	cargo build --bin telegen-lab
 	@python3 -B scripts/test_deb.py target/deb/telegen-sonic_*_$$(dpkg --print-architecture).deb target/debug/telegen-lab
 
-test-capabilities: ## run the end-to-end suite with a daemon that has the unit's capabilities only (as root)
-	@scripts/setup.sh test
+test-capabilities: ## run the end-to-end suite with a daemon that has the unit's capabilities and system calls only (as root)
+	@scripts/setup.sh capabilities
 	@scripts/test_capabilities.sh
 
 image: deb ## build the application-extension image, if there is a docker or podman

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes sure that everything is there to build, run, test or check the project, and installs what is missing.
 #
-#   scripts/setup.sh [build|demo|test|check|kernels|sonic-cli|automation|deb|vm|cross|all]     default: all, which is build to check
+#   scripts/setup.sh [build|demo|test|check|kernels|sonic-cli|automation|capabilities|deb|vm|cross|all]     default: all, which is build to check
 #
 # What is missing comes from apt (Debian 12 or later, Ubuntu; as root), from PyPI into target/venv*, and from crates.io
 # into target/tools. If nothing is missing it uses no network, no root and no apt. It starts and enables no service.
@@ -65,6 +65,9 @@ deb lintian lintian
 vm systemd-nspawn systemd-container
 vm mmdebstrap mmdebstrap
 vm python3 python3
+capabilities setpriv util-linux
+capabilities systemd-analyze systemd
+capabilities @seccomp python3-seccomp
 cross aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
 cross /usr/aarch64-linux-gnu/include/stdio.h libc6-dev-arm64-cross
 cross qemu-aarch64 qemu-user|qemu-user-static
@@ -87,6 +90,7 @@ steps_of() {
 	build) echo build ;;
 	demo) echo build demo ;;
 	test) echo build demo test ;;
+	capabilities) echo build demo test capabilities ;;
 	check) echo build check ;;
 	kernels) echo build kernels ;;
 	deb) echo build deb ;;
@@ -95,7 +99,7 @@ steps_of() {
 	sonic-cli) echo build demo sonic-cli ;;
 	automation) echo build demo automation ;;
 	all) echo build demo test check ;;
-	*) fail "unknown goal '$1': give build, demo, test, check, kernels, sonic-cli, automation, deb, vm, cross or all" ;;
+	*) fail "unknown goal '$1': give build, demo, test, check, kernels, sonic-cli, automation, capabilities, deb, vm, cross or all" ;;
 	esac
 }
 
@@ -114,6 +118,7 @@ python_with_venv() {
 is_there() {
 	case "$1" in
 	@venv) [[ -x $VENV/bin/python ]] || python_with_venv >/dev/null ;;
+	@seccomp) /usr/bin/python3 -c 'import seccomp' 2>/dev/null ;;
 	@python.h) "$(python_with_venv || echo false)" -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")' 2>/dev/null ;;
 	# A libyang for Python's binding, or what it takes to build one.
 	@libyang) has_libyang || { command -v cmake && command -v xz && [[ -e /usr/include/pcre2.h ]]; } >/dev/null ;;
