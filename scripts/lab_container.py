@@ -154,7 +154,8 @@ class Container:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(30)
         if self.process.poll() is None:
-            self.process.kill()
+            # With the first process go all of them, and systemd-nspawn; without it they would outlive systemd-nspawn.
+            os.kill(self.leader or self.process.pid, signal.SIGKILL)
             self.process.wait()
 
 
