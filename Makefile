@@ -7,7 +7,7 @@ BPF_SOURCES = $(wildcard bpf/*.c bpf/*.h)
 VENV := target/venv/bin
 
 .PHONY: help setup build demo test test-kernels test-sonic-cli test-automation bench bench-peers check clean measure
-.PHONY: pages deb test-deb test-capabilities image test-manifest cross-arm64
+.PHONY: pages deb test-deb test-capabilities image test-image test-manifest cross-arm64
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -93,12 +93,19 @@ test-deb: deb ## install, use, upgrade and purge the package under systemd, on a
 	cargo build --bin telegen-lab
 	@python3 -B scripts/test_deb.py target/deb/telegen-sonic_*_$$(dpkg --print-architecture).deb target/debug/telegen-lab
 
-test-capabilities: ## run the end-to-end suite with a daemon that has the unit's capabilities only (as root)
-	@scripts/setup.sh test
+test-capabilities: ## run the end-to-end suite with a daemon that has the unit's capabilities and system calls only (as root)
+	@scripts/setup.sh capabilities
 	@scripts/test_capabilities.sh
 
-image: deb ## build the application-extension image, if there is a docker
+image: deb ## build the application-extension image, if there is a docker or podman
 	@scripts/image.sh
+
+test-image: image ## run that image on a virtual switch as SONiC would (as root)
+	@scripts/setup.sh vm
+	cargo build --bin telegen-lab
+	@image=target/image/telegen-$$(dpkg-parsechangelog --show-field Version)-$$(dpkg --print-architecture).tar.gz; \
+	if [ -e $$image ]; then python3 -B scripts/test_image.py $$image target/debug/telegen-lab; \
+	else echo "SKIPPED: test-image: there is no image, see above"; fi
 
 test-manifest: ## show the manifest to sonic-package-manager; SONIC_UTILITIES=DIR is a checkout of sonic-utilities
 	@scripts/setup.sh test

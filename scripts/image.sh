@@ -4,8 +4,8 @@
 #
 #   scripts/image.sh [ARCH]      default: the architecture that this is
 #
-# TELEGEN_IMAGE_BASE: another base than Debian, e.g. an image of SONiC's own. Without a docker that can build it collects and checks the
-# context, and says SKIPPED.
+# TELEGEN_IMAGE_BASE: another base than Debian, e.g. an image of SONiC's own. TELEGEN_IMAGE_OPTIONS: more options of `docker build`. Built by
+# docker or podman; without one that answers this collects and checks the context, and says SKIPPED.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,7 +22,7 @@ deb=target/deb/telegen-sonic_${version}_$arch.deb
 	echo "image: sonic/manifest.json and debian/changelog differ in the version" >&2
 	exit 1
 }
-rm -rf "$CONTEXT"
+rm -rf "$CONTEXT" "target/image/telegen-$version-$arch.tar.gz"
 mkdir -p "$CONTEXT/cli"
 cp "$deb" "$CONTEXT/telegen-sonic.deb"
 cp sonic/Dockerfile sonic/image/* "$CONTEXT/"
@@ -31,18 +31,28 @@ for command in config show clear; do
 	cp "sonic/cli/$command/plugins/telegen.py" "$CONTEXT/cli/$command/plugins/"
 done
 
-command -v docker >/dev/null || {
-	echo "SKIPPED: image: there is no docker; the context is in $CONTEXT"
+# The first that answers.
+builder() {
+	local tool
+	for tool in docker podman; do
+		if command -v "$tool" >/dev/null && "$tool" info >/dev/null 2>&1; then
+			echo "$tool"
+			return
+		fi
+	done
+	return 1
+}
+
+BUILDER=$(builder) || {
+	echo "SKIPPED: image: neither docker nor podman answers; the context is in $CONTEXT"
 	exit 0
 }
-docker info >/dev/null 2>&1 || {
-	echo "SKIPPED: image: no docker daemon answers; the context is in $CONTEXT"
-	exit 0
-}
-docker build --platform "linux/$arch" --tag "telegen:$version" \
+readonly BUILDER
+read -ra options <<<"${TELEGEN_IMAGE_OPTIONS:-}"
+"$BUILDER" build --platform "linux/$arch" --tag "telegen:$version" "${options[@]}" \
 	${TELEGEN_IMAGE_BASE:+--build-arg "BASE=$TELEGEN_IMAGE_BASE"} \
 	--label "com.azure.sonic.manifest=$(cat sonic/manifest.json)" \
 	--label "com.azure.sonic.yang-module=$(cat yang/sonic-telegen.yang)" \
 	"$CONTEXT"
-docker save "telegen:$version" | gzip >"target/image/telegen-$version-$arch.tar.gz"
+"$BUILDER" save "telegen:$version" | gzip >"target/image/telegen-$version-$arch.tar.gz"
 echo "image: target/image/telegen-$version-$arch.tar.gz"

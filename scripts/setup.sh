@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes sure that everything is there to build, run, test or check the project, and installs what is missing.
 #
-#   scripts/setup.sh [build|demo|test|check|kernels|sonic-cli|automation|deb|vm|cross|all]     default: all, which is build to check
+#   scripts/setup.sh [build|demo|test|check|kernels|sonic-cli|automation|capabilities|deb|vm|cross|all]     default: all, which is build to check
 #
 # What is missing comes from apt (Debian 12 or later, Ubuntu; as root), from PyPI into target/venv*, and from crates.io
 # into target/tools. If nothing is missing it uses no network, no root and no apt. It starts and enables no service.
@@ -42,6 +42,10 @@ check python3 python3
 check @venv python3-venv
 sonic-cli python3 python3
 sonic-cli @venv python3-venv
+sonic-cli @python.h python3-dev
+sonic-cli @libyang cmake
+sonic-cli @libyang libpcre2-dev
+sonic-cli @libyang xz-utils
 automation python3 python3
 automation @venv python3-venv
 kernels qemu-system-x86_64 qemu-system-x86
@@ -62,6 +66,9 @@ deb lintian lintian
 vm systemd-nspawn systemd-container
 vm mmdebstrap mmdebstrap
 vm python3 python3
+capabilities setpriv util-linux
+capabilities systemd-analyze systemd
+capabilities @seccomp python3-seccomp
 cross aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
 cross /usr/aarch64-linux-gnu/include/stdio.h libc6-dev-arm64-cross
 cross qemu-aarch64 qemu-user|qemu-user-static
@@ -84,6 +91,7 @@ steps_of() {
 	build) echo build ;;
 	demo) echo build demo ;;
 	test) echo build demo test ;;
+	capabilities) echo build demo test capabilities ;;
 	check) echo build check ;;
 	kernels) echo build kernels ;;
 	deb) echo build deb ;;
@@ -92,7 +100,7 @@ steps_of() {
 	sonic-cli) echo build demo sonic-cli ;;
 	automation) echo build demo automation ;;
 	all) echo build demo test check ;;
-	*) fail "unknown goal '$1': give build, demo, test, check, kernels, sonic-cli, automation, deb, vm, cross or all" ;;
+	*) fail "unknown goal '$1': give build, demo, test, check, kernels, sonic-cli, automation, capabilities, deb, vm, cross or all" ;;
 	esac
 }
 
@@ -112,6 +120,10 @@ is_there() {
 	case "$1" in
 	@venv) [[ -x $VENV/bin/python ]] || python_with_venv >/dev/null ;;
 	@sanitizers) echo 'int main(void) { return 0; }' | clang -fsanitize=address,undefined -x c - -o /dev/null 2>/dev/null ;;
+	@seccomp) /usr/bin/python3 -c 'import seccomp' 2>/dev/null ;;
+	@python.h) "$(python_with_venv || echo false)" -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")' 2>/dev/null ;;
+	# A libyang for Python's binding, or what it takes to build one.
+	@libyang) has_libyang || { command -v cmake && command -v xz && [[ -e /usr/include/pcre2.h ]]; } >/dev/null ;;
 	/*) [[ -e $1 ]] ;;
 	# LLVM's tools also come with a version behind the name only, and Debian keeps sbin out of a user's PATH.
 	llvm-strip) command -v llvm-strip >/dev/null || compgen -c llvm-strip- >/dev/null ;;
@@ -178,7 +190,7 @@ install_packages() {
 	local missing names
 	missing=$(missing_needs "$@")
 	[[ -n $missing ]] || return 0
-	names=$(cut -d' ' -f1 <<<"$missing" | sed 's/^@venv$/python3-venv/; s/^@sanitizers$/clang-sanitizers/' | paste -sd' ')
+	names=$(awk '{print $1 ~ /^@/ ? $2 : $1}' <<<"$missing" | paste -sd' ')
 	require_debian "$names"
 	if [[ $EUID -ne 0 ]]; then
 		fail "missing: $names. Run this as root, or install: $(cut -d' ' -f2 <<<"$missing" | cut -d'|' -f1 | sort -u | paste -sd' ')"
@@ -231,18 +243,29 @@ make_venv() {
 	cp "$requirements" "$stamp"
 }
 
-# Python's binding for libyang 3, where there is a libyang 3: without it the tests that validate are skipped.
+# The system's, or the one that the user names.
+has_libyang() {
+	[[ -n ${LIBYANG_HEADERS:-} ]] || pkg-config --atleast-version=3.12 libyang 2>/dev/null
+}
+
+# Python's binding for libyang 3, by the system's libyang or one of our own (scripts/libyang.sh). Where neither can be had, the tests
+# that validate are skipped.
 add_libyang() {
 	local venv=$1
 	if "$venv/bin/python" -c 'import libyang' 2>/dev/null; then
 		return
 	fi
-	if [[ -z ${LIBYANG_HEADERS:-} ]] && ! pkg-config --atleast-version=3.7 libyang 2>/dev/null; then
-		say "no libyang 3.7 or later (libyang-dev, or LIBYANG_HEADERS and LIBYANG_LIBRARIES): nothing will be validated by YANG"
-		return
+	if ! has_libyang; then
+		say "building libyang 3 into target/libyang (once)"
+		if ! scripts/libyang.sh; then
+			say "no libyang 3.12 or later (libyang-dev, or LIBYANG_HEADERS and LIBYANG_LIBRARIES): nothing will be validated by YANG"
+			return
+		fi
+		local own=$PWD/target/libyang
+		export LIBYANG_HEADERS=$own/include LIBYANG_LIBRARIES=$own/lib LIBYANG_EXTRA_LDFLAGS=-Wl,-rpath,$own/lib
 	fi
 	"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r scripts/requirements-libyang.txt ||
-		fail "pip could not build libyang's binding: a compiler and Python's headers (python3-dev) are needed"
+		fail "pip could not build libyang's binding"
 }
 
 install_cargo_deny() {

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Runs the end-to-end suite with a daemon that has the capabilities of its systemd unit, and none besides: read from the unit, so that
-# the two cannot differ; and before, that no job runs without any one of them. As root, which the daemon stays by number only: Redis's socket is root's in the virtual switch.
+# Runs the end-to-end suite with a daemon that has the capabilities of its systemd unit, and none besides, under the unit's filters of
+# system calls and address families: read from the unit, so that the two cannot differ; and before, that no job runs without any one of the
+# capabilities. As root, which the daemon stays by number only: Redis's socket is root's in the virtual switch.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -42,7 +43,12 @@ for without in "${names[@]}"; do
 	echo "test no job runs without ${without#+} ... ok"
 done
 
-TELEGEN_DAEMON_WRAPPER=$(wrapper "${names[@]}")
+TELEGEN_DAEMON_WRAPPER="$(wrapper "${names[@]}") /usr/bin/python3 $PWD/scripts/in_syscall_filter.py $PWD/$UNIT"
 export TELEGEN_DAEMON_WRAPPER
+read -ra words <<<"$TELEGEN_DAEMON_WRAPPER"
+[[ $("${words[@]}" sed -n 's/^Seccomp:\t//p' /proc/self/status) == 2 ]] || {
+	echo "test_capabilities: the system calls are not filtered" >&2
+	exit 1
+}
 echo "test_capabilities: the whole suite with $TELEGEN_DAEMON_WRAPPER"
 exec cargo test --test e2e "$@"

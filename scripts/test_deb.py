@@ -17,16 +17,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from lab_container import ROOT, SWITCH, FailedError, Lab, Machine, base_system, expect, run_steps, skip, wait_for
+
 WORK = ROOT / "target" / "test-deb"
-# The Debian that the machine is made of, with what the package depends on: the switch's network leads nowhere.
-SUITE = "bookworm"
-PACKAGES = "systemd,systemd-sysv,dbus,adduser,libelf1,zlib1g,redis-tools,curl,procps,iproute2"
-BOOT_SEC = 120
-WAIT_SEC = 30
 CAPABILITIES = {"cap_bpf": 39, "cap_net_admin": 12, "cap_perfmon": 38}
 # SONiC's folders for extensions; main.py tells them from somebody else's.
 SONIC = "/usr/local/lib/python3.11/dist-packages"
@@ -37,158 +32,29 @@ LINKS = [
     "/usr/local/yang-models/sonic-telegen.yang",
     "/usr/local/bin/debug-dump/telegen",
 ]
-
-
-class FailedError(Exception):
-    """What should be and is not."""
-
-
-def expect(condition, message):
-    if not condition:
-        raise FailedError(message)
-
-
-def wait_for(what, condition, seconds=WAIT_SEC):
-    """What `condition` returns once that is true."""
-    end = time.monotonic() + seconds
-    while True:
-        found = condition()
-        if found:
-            return found
-        expect(time.monotonic() < end, f"not within {seconds} s: {what}")
-        time.sleep(0.05)
-
-
-class Lab:
-    """A virtual switch."""
-
-    def __init__(self, program, directory):
-        self.program, self.dir = program, directory
-        self.call("up", "--ports", "8", "--detach")
-
-    def call(self, verb, *words):
-        command = [self.program, verb, "--dir", str(self.dir), *words]
-        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-    def send(self, port, count, profile="mixed"):
-        """Puts frames on a port's wire; what was sent."""
-        return json.loads(self.call("send", "--port", port, "--profile", profile, "--count", str(count), "--seed", "7"))
-
-    def run_command(self, *words):
-        return [self.program, "run", "--dir", str(self.dir), "--", *words]
-
-    def redis(self, number, *words):
-        out = subprocess.run(
-            self.run_command("redis-cli", "-n", str(number), *words), check=True, stdout=subprocess.PIPE, text=True
-        )
-        return out.stdout.strip()
-
-    def down(self):
-        self.call("down")
-
-
-class Machine:
-    """A booted Debian."""
-
-    def __init__(self, lab, root, log):
-        name = f"telegen-{os.getpid()}"
-        nspawn = [
-            "systemd-nspawn",
-            "--directory",
-            str(root),
-            "--machine",
-            name,
-            "--boot",
-            "--register=no",
-            "--keep-unit",
-        ]
-        # The kernel is the host's. What BPF needs of the container, the unit then takes away again.
-        nspawn += ["--capability=all", "--system-call-filter=bpf", "--console=pipe", "--bind=/run/redis"]
-        self.log = log
-        self.process = subprocess.Popen(
-            lab.run_command(*nspawn), stdin=subprocess.DEVNULL, stdout=log.open("wb"), stderr=subprocess.STDOUT
-        )
-        self.leader = None
-        self.leader = wait_for("the container's first process", self._first_process)
-        wait_for("systemd is up", self._is_up, BOOT_SEC)
-
-    def _first_process(self):
-        expect(self.process.poll() is None, f"systemd-nspawn ended: {self.log.read_text()[-500:]}")
-        pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-        return next((int(child) for child in children if Path(f"/proc/{child}/comm").read_text() == "systemd\n"), None)
-
-    def _is_up(self):
-        expect(self.process.poll() is None, f"systemd-nspawn ended: {self.log.read_text()[-500:]}")
-        return self.run("systemctl", "is-system-running", check=False).stdout.strip() in ("running", "degraded")
-
-    def run(self, *words, check=True):
-        """Runs a command in the machine."""
-        command = [
-            "nsenter",
-            "--target",
-            str(self.leader),
-            "--all",
-            "--",
-            "env",
-            "-i",
-            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-            "DEBIAN_FRONTEND=noninteractive",
-            "LC_ALL=C.UTF-8",
-            *words,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if check:
-            expect(done.returncode == 0, f"{' '.join(words)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-        return done
-
-    def says(self, *words):
-        return self.run(*words).stdout.strip()
-
-    def exists(self, path):
-        return self.run("test", "-e", path, check=False).returncode == 0
-
-    def files(self):
-        """All files but those of the kernel, of this boot, and what every use of apt leaves."""
-        found = self.says(
-            "find",
-            "/",
-            "-xdev",
-            "-not",
-            "-path",
-            "/var/lib/dpkg/*",
-            "-not",
-            "-path",
-            "/var/log/*",
-            "-not",
-            "-path",
-            "/var/cache/*",
-            "-not",
-            "-path",
-            "/var/lib/apt/*",
-            "-not",
-            "-path",
-            "/var/lib/systemd/*",
-        )
-        return set(found.splitlines())
-
-    def units_left(self):
-        return self.says("find", "/etc/systemd", "/run/systemd", "/var/lib/systemd", "-name", "*telegen*").splitlines()
-
-    def daemon_pid(self):
-        return int(self.says("systemctl", "show", "--value", "--property=MainPID", "telegen-sonic"))
-
-    def down(self):
-        if self.process.poll() is None:
-            if self.leader:
-                self.run("systemctl", "poweroff", check=False)
-            else:
-                self.process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(30)
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+# What `config load` does with a file, by the same class (sonic-cfggen --write-to-db).
+LOAD = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from swsscommon.swsscommon import ConfigDBConnector, SonicDBConfig
+SonicDBConfig.load_sonic_db_config()
+config = ConfigDBConnector()
+config.connect()
+config.mod_config(json.load(sys.stdin))
+"""
+# An OpenTelemetry collector that says what it was asked.
+COLLECTOR = """
+import http.server
+class Collector(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        size = len(self.rfile.read(int(self.headers['Content-Length'])))
+        print(self.path, size, flush=True)
+        self.send_response(200)
+        self.send_header('Content-Type', 'application/x-protobuf')
+        self.send_header('Content-Length', '0')
+        self.end_headers()
+http.server.HTTPServer(('127.0.0.1', 4318), Collector).serve_forever()
+"""
 
 
 class Test:
@@ -207,7 +73,9 @@ class Test:
         for command in ("config", "show", "clear"):
             run("mkdir", "-p", f"{SONIC}/{command}/plugins")
             run("touch", f"{SONIC}/{command}/main.py")
-        run("mkdir", "-p", "/usr/local/yang-models", "/usr/local/bin/debug-dump")
+        run("mkdir", "-p", "/usr/local/yang-models", "/usr/local/bin/debug-dump", f"{SWITCH}/sonic")
+        run("ln", "-s", SONIC, f"{SWITCH}/sonic/cli")
+        run("sh", "-c", "echo 127.0.0.1 localhost >/etc/hosts")
         self.before = self.machine.files()
 
     def install(self, package):
@@ -231,8 +99,7 @@ class Test:
         expect("databases" in dump, f"the dump has {list(dump)}")
 
     def the_daemon_has_three_capabilities_and_no_more(self):
-        status = self.machine.says("cat", f"/proc/{self.machine.daemon_pid()}/status")
-        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        fields = self.machine.capabilities_of(self.machine.daemon_pid())
         wanted = sum(1 << number for number in CAPABILITIES.values())
         for kind in ("CapPrm", "CapEff", "CapBnd", "CapAmb"):
             expect(int(fields[kind], 16) == wanted, f"{kind} is {fields[kind]}, not {wanted:016x}")
@@ -293,16 +160,37 @@ class Test:
             run(*redis, "SADD", "TELEGEN_JOB_TABLE_KEY_SET", name)
             run(*redis, "PUBLISH", "TELEGEN_JOB_TABLE_CHANNEL@0", "G")
 
+        def by_json(name):
+            row = {"port": "Ethernet0", "sample_rate": "1", "ip_proto": ["tcp", "udp"]}
+            text = json.dumps({"TELEGEN_JOB": {name: row}})
+            run("python3", "-B", "-c", LOAD, f"{SWITCH}/tests/swss", input=text)
+
+        def by_sonic_cli(name):
+            said = sonic_cli("config", "telegen", "start", "Ethernet0", "--id", name)
+            expect(f"Job {name} is running on Ethernet0" in said, f"config telegen start says {said}")
+
+        def sonic_cli(*words):
+            return self.machine.says("python3", "-B", f"{SWITCH}/tests/python/run_plugin.py", *words)
+
         self.job("by-cli", lambda name: run("telegen-sonic", "start", "Ethernet0", "--id", name))
         self.job("by-rest", by_rest, stop=lambda name: run(*rest, "-X", "DELETE", f"{url}/{name}"))
         self.job("by-redis", by_redis)
         self.job("by-appl-db", by_appl_db)
+        found = set(self.job("by-json", by_json, exact=False)["protocols"]["ip"])
+        expect(found == {"tcp", "udp"}, f"by-json: a filter for tcp and udp has counted {found}")
+        results = self.job("by-sonic-cli", by_sonic_cli, stop=lambda name: sonic_cli("config", "telegen", "stop", name))
+        shown = json.loads(sonic_cli("show", "telegen", "results", "by-sonic-cli", "--json"))
+        expect(shown["packets_total"] == results["packets_total"], f"show says {shown['packets_total']} packets")
+        expect("running" in sonic_cli("show", "telegen", "status"), "show telegen status does not see the daemon")
+        expect("cleared" in sonic_cli("clear", "telegen", "results", "by-sonic-cli"), "clear clears nothing")
 
     def every_kind_of_job_runs_in_the_sandbox(self):
         kinds = [
             ("summary", ["--detail", "summary"], True),
             ("every-packet", ["--sample-rate", "1"], True),
             ("both", ["--direction", "both"], True),
+            ("egress", ["--direction", "egress"], False),
+            ("two-ports", [], True, "Ethernet0,Ethernet4"),
             ("erspan", ["--span-method", "erspan", "--sample-rate", "1"], True),
             ("inner", ["--inner", "--sample-rate", "1"], True),
             ("anonymous", ["--anonymize", "--sample-rate", "1"], True),
@@ -311,19 +199,37 @@ class Test:
                 ["--filter", "ip_proto=tcp", "--filter", "l4_dport=1-1024", "--filter", "src_cidr=10.0.0.0/8"],
                 False,
             ),
+            ("cut", ["--span-method", "erspan", "--mirror-truncate", "128"], True),
+            ("sampled", ["--span-method", "erspan", "--mirror-sample-rate", "8"], False),
             ("none", ["--span-method", "none"], False),
         ]
-        known = self.machine.says("telegen-sonic", "start", "--help")
-        for name, options, exact in kinds:
-            # A word of a later version than the package's.
-            if all(word in known for word in options if word.startswith("--")):
-                self.job(
-                    name,
-                    lambda name, options=options: self.machine.run(
-                        "telegen-sonic", "start", "Ethernet0", "--id", name, *options
-                    ),
-                    exact=exact,
-                )
+        for name, options, exact, *ports in kinds:
+
+            def start(name, options=options, port=ports[0] if ports else "Ethernet0"):
+                self.machine.run("telegen-sonic", "start", port, "--id", name, *options)
+
+            self.job(name, start, exact=exact)
+
+    def lines_and_exports_leave_the_sandbox(self):
+        run = self.machine.run
+        lines = self.machine.says("journalctl", "--identifier=telegen-sonic", "--output=cat").splitlines()
+        for line in ("job by-cli started: port=Ethernet0 ", "job by-cli ended: status=stopped port=Ethernet0 "):
+            expect([one for one in lines if one.startswith(line)], f"the system log has no line '{line}…'")
+        run("systemd-run", "--unit=collector", "python3", "-B", "-c", COLLECTOR)
+        settings = {"otlp_protocol": "http/protobuf", "otlp_endpoint": "localhost:4318", "export_interval": "1"}
+        for field, value in settings.items():
+            self.lab.redis(4, "HSET", "TELEGEN|global", field, value)
+        asked = ["journalctl", "--unit=collector", "--output=cat"]
+
+        def stop(name):
+            for path in ("/v1/metrics", "/v1/logs"):
+                wait_for(f"{path} was exported to", lambda path=path: f"{path} " in self.machine.says(*asked))
+            run("telegen-sonic", "stop", name)
+
+        self.job("exported", lambda name: run("telegen-sonic", "start", "Ethernet0", "--id", name), stop=stop)
+        wait_for("/v1/traces was exported to", lambda: "/v1/traces " in self.machine.says(*asked))
+        self.lab.redis(4, "HDEL", "TELEGEN|global", *settings)
+        run("systemctl", "stop", "collector")
 
     def taps_attach_by_clsact_too(self):
         self.set_environment("TELEGEN_ATTACH=clsact")
@@ -394,44 +300,18 @@ class Test:
 
     def run(self):
         self.prepare()
-        for step in (
+        run_steps(
             self.the_package_installs_and_its_daemon_starts,
             self.sonic_finds_plugins_yang_and_dump,
             self.the_daemon_has_three_capabilities_and_no_more,
             self.a_job_starts_through_each_door,
             self.every_kind_of_job_runs_in_the_sandbox,
+            self.lines_and_exports_leave_the_sandbox,
             self.taps_attach_by_clsact_too,
             self.a_daemon_that_dies_comes_back_and_cleans_up,
             self.an_upgrade_ends_jobs_and_keeps_what_the_operator_changed,
             self.removal_drains_and_purge_leaves_nothing,
-        ):
-            begin = time.monotonic()
-            try:
-                step()
-            except FailedError:
-                print(f"test {step.__name__} ... FAILED", flush=True)
-                raise
-            print(f"test {step.__name__} ... ok ({time.monotonic() - begin:.1f} s)", flush=True)
-
-
-def skip(reason):
-    print(f"SKIPPED: test-deb: {reason}")
-    sys.exit(0)
-
-
-def base_system():
-    """An archive of a Debian with systemd, made once."""
-    archive = WORK / f"{SUITE}.tar"
-    stamp = WORK / f"{SUITE}.packages"
-    if not (archive.exists() and stamp.exists() and stamp.read_text() == PACKAGES):
-        print(f"test_deb: making a Debian {SUITE}", flush=True)
-        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(archive)]
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
-        if done.returncode != 0:
-            archive.unlink(missing_ok=True)
-            skip(f"no Debian {SUITE} can be had: {done.stderr.strip().splitlines()[-1:]}")
-        stamp.write_text(PACKAGES)
-    return archive
+        )
 
 
 def next_version(package, directory):
@@ -460,7 +340,7 @@ def main():
     # So that the finally of what was made is run.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     WORK.mkdir(parents=True, exist_ok=True)
-    archive = base_system()
+    archive = base_system(WORK)
     with tempfile.TemporaryDirectory(dir=WORK) as directory:
         home = Path(directory)
         root = home / "root"

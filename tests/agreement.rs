@@ -16,7 +16,9 @@ use serde_json::{Map, Value, json};
 use telegen_sonic::io::tables::members::REST_MEMBERS;
 use telegen_sonic::model::job::{Fields, JobId, JobSpec};
 use telegen_sonic::model::limits::{self, Default, Kind, Rule};
-use telegen_sonic::model::schema::{CountFamily, CounterFamily, JobField, ResultField, SettingField, config_db};
+use telegen_sonic::model::schema::{
+    CountFamily, CounterFamily, JobField, ResultField, SettingField, Warning, config_db,
+};
 use telegen_sonic::model::settings::Settings;
 use telegen_sonic::model::value::IP_PROTOCOL_NUMBERS;
 
@@ -146,8 +148,9 @@ fn the_plugin_has_the_models_fields_ranges_words_and_defaults() {
 }
 
 #[test]
-fn the_plugin_knows_every_family_of_results_and_names_every_event_and_error() {
-    let Some(plugin) = plugin_table("the_plugin_knows_every_family_of_results_and_names_every_event_and_error") else {
+fn the_plugin_knows_every_family_of_results_and_names_every_event_error_and_warning() {
+    let test = "the_plugin_knows_every_family_of_results_and_names_every_event_error_and_warning";
+    let Some(plugin) = plugin_table(test) else {
         return;
     };
     let of = |part: &str| -> BTreeSet<String> {
@@ -171,6 +174,7 @@ fn the_plugin_knows_every_family_of_results_and_names_every_event_and_error() {
     let mut mix = of("counts");
     mix.retain(|family| !["error", "health"].contains(&family.as_str()));
     assert_eq!(of("mix"), mix);
+    assert_eq!(of("warnings"), words(Warning::ALL.iter().map(ToString::to_string).collect()));
 }
 
 /// REST's ranges, words and defaults are made from `limits` (its OpenAPI document is tested for that); its names are its own.

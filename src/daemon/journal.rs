@@ -3,7 +3,7 @@
 //! ```text
 //! job night-1 started: port=Ethernet16 direction=ingress span_method=span duration=120 source=config tap=Ethernet120
 //! job night-1 ended: status=done port=Ethernet16 seconds=120.0 packets=20000 bytes=14500000 coverage=0.998
-//! job third refused: reason=concurrency_limit port=Ethernet8 source=config message="2 of 2 jobs are running (night-1, b) and …"
+//! job third refused: reason=concurrency_limit port=Ethernet8 source=config message="2 of 2 jobs are running (b, night-1) and …"
 //! ```
 //! Words first, values as they stand in STATE_DB; free text last and in quotation marks. Pure; `numbers` says when.
 

@@ -1,5 +1,6 @@
 """A virtual switch with a telegen daemon on it, for tests that come in by SONiC's own tools."""
 
+import json
 import os
 import subprocess
 import time
@@ -69,9 +70,10 @@ class Lab:
         return sorted(self.redis(4, "KEYS", "TELEGEN_JOB|*"))
 
     def send(self, port, count):
-        """Puts `count` packets of mixed traffic on the port's wire."""
+        """Puts `count` packets of mixed traffic on the port's wire; what was sent."""
         command = [BIN / "telegen-lab", "send", "--dir", self.folder, "--port", port, "--profile", "mixed"]
-        subprocess.run([*command, "--count", str(count), "--seed", "7"], check=True, capture_output=True)
+        done = subprocess.run([*command, "--count", str(count), "--seed", "7"], check=True, capture_output=True)
+        return json.loads(done.stdout)
 
     def start_daemon(self):
         """Starts the daemon and waits for its heartbeat and its REST socket."""

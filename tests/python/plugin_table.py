@@ -25,6 +25,7 @@ if __name__ == "__main__":
             "measured": show.SEGMENTS + show.COPIES + show.DISTINCT,
             "findings": [field for _, field, _, _ in show.WRONG + show.NOTES],
             "mix": [family for _, family in show.MIX],
+            "warnings": list(show.WARNINGS),
         },
     }
     print(json.dumps(table))

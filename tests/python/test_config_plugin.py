@@ -117,7 +117,7 @@ def test_a_refusal_is_told_with_reason_and_message(switch):
 def test_a_warning_is_told(switch):
     with switch.daemon(always({**RUNNING, "warning": "port_down,lag_prefix"})):
         result = switch.run("config", "telegen", "start", "Ethernet0", "--id", "j1")
-    assert "Warning: port_down,lag_prefix\n" in result.output
+    assert "Warning: port_down,lag_prefix; 'show telegen results j1' says what it means\n" in result.output
 
 
 def test_a_job_that_is_still_starting_after_the_wait_is_told_as_such(switch):
@@ -302,6 +302,13 @@ def test_global_refuses_what_makes_no_sense(switch, arguments, told):
     assert result.exit_code == 2
     assert told in result.output
     assert not switch.config.exists("TELEGEN|global")
+
+
+def test_help_says_what_every_setting_is_for(switch):
+    plugin = run_plugin.load_plugin("config")
+    assert set(plugin.SETTING_TEXTS) == set(plugin.SETTINGS)
+    told = " ".join(switch.run("config", "telegen", "global", "--help").output.split())
+    assert [text for text in plugin.SETTING_TEXTS.values() if text not in told] == []
 
 
 def test_what_yang_refuses_is_told(switch, monkeypatch):

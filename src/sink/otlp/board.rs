@@ -15,13 +15,15 @@ use crate::model::report::ExportState;
 pub struct Board {
     state: watch::Sender<ExportState>,
     errors: Mutex<[Option<String>; Signal::ALL.len()]>,
+    /// Where each signal goes, for the log.
+    targets: Mutex<[String; Signal::ALL.len()]>,
 }
 
 impl Board {
     /// An account that is published in `state`.
     #[must_use]
     pub fn new(state: watch::Sender<ExportState>) -> Board {
-        Board { state, errors: Mutex::default() }
+        Board { state, errors: Mutex::default(), targets: Mutex::default() }
     }
 
     /// A new configuration: where metrics go, and what of it could not be taken.
@@ -33,7 +35,9 @@ impl Board {
         if config.disabled {
             problems.push("OTEL_SDK_DISABLED is true: nothing is exported".to_owned());
         }
-        let endpoint = config.target(Signal::Metrics).map(ToString::to_string).unwrap_or_default();
+        let targets = Signal::ALL.map(|signal| config.target(signal).map(ToString::to_string).unwrap_or_default());
+        let endpoint = targets[Signal::Metrics as usize].clone();
+        *self.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets;
         self.set_errors(|errors| *errors = Default::default());
         self.state.send_modify(|state| {
             state.endpoint = endpoint;
@@ -88,13 +92,13 @@ impl Board {
     }
 
     fn set_error(&self, signal: Signal, error: Option<String>) {
+        let target = self.targets.lock().unwrap_or_else(PoisonError::into_inner)[signal as usize].clone();
+        let export = format!("OTLP export of {} to {target}", signal.as_str());
         self.set_errors(|errors| {
             let old = &mut errors[signal as usize];
             match (&*old, &error) {
-                (known, Some(message)) if known.as_ref() != Some(message) => {
-                    tracing::warn!("OTLP export of {}: {message}", signal.as_str());
-                }
-                (Some(_), None) => tracing::info!("OTLP export of {}: accepted again", signal.as_str()),
+                (known, Some(message)) if known.as_ref() != Some(message) => tracing::warn!("{export}: {message}"),
+                (Some(_), None) => tracing::info!("{export}: accepted again"),
                 _ => {}
             }
             *old = error;

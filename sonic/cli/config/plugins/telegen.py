@@ -97,6 +97,41 @@ SETTINGS = {
     "rest_client_ca": {"kind": "path", "default": None},
 }
 
+# What --help says of each setting. Live ones take effect at once, the others with the next job.
+SETTING_TEXTS = {
+    "admin_state": "Whether jobs are served at all; disabled ends those that run (live)",
+    "max_jobs": "Jobs that may run at once",
+    "max_queue": "Jobs that may wait for their turn; 0 refuses at once",
+    "queue_ttl": "Seconds that a job may wait for its turn",
+    "settle_ms": "Milliseconds of quiet before a row without expires_at is taken up",
+    "run_saved_jobs": "Whether rows without expires_at that are found at start are run",
+    "default_duration": "Seconds of a job that does not say",
+    "default_sample_rate": "Sample rate of a job that does not say",
+    "span_method": "How copies reach the CPU, for a job that does not say",
+    "topk_flows": "Flows of a job that OTLP and REST get",
+    "state_flows": "Flows of a job that STATE_DB gets",
+    "result_interval": "Seconds between two writes of totals (live)",
+    "flow_interval": "Seconds between two writes of flows (live)",
+    "result_retention": "Seconds that results of finished jobs are kept (live)",
+    "cpu_limit": "Percent of one core; not enforced yet",
+    "memory_limit": "MiB that all jobs together may hold",
+    "allow_unprobed": "Whether directions are tried that the switch does not say it can mirror",
+    "probe_switch": "Whether the daemon finds out once after a boot what the tables do not say",
+    "erspan_src_ip": "Outer source addresses or prefixes of copies, with commas between; each job takes one",
+    "erspan_dst_ip": "Outer destination address of copies; needs a route and a neighbour",
+    "erspan_netdev": "Network device on which copies arrive",
+    "erspan_gre_type": "GRE protocol type of copies: 0x88be, 0x22eb, 0x6558 or 0x8949",
+    "erspan_dscp": "Outer DSCP of copies",
+    "erspan_ttl": "Outer TTL of copies",
+    "otlp_endpoint": "Collector, host:port",
+    "otlp_protocol": "How it is spoken to",
+    "export_interval": "Seconds between two exports (live)",
+    "rest_listen": "Unix socket, or loopback address with port, of the REST interface",
+    "rest_cert": "Reserved: certificate of the REST interface, PEM",
+    "rest_key": "Reserved: its private key, PEM",
+    "rest_client_ca": "Reserved: who signs the certificates of REST clients, PEM",
+}
+
 JOB_ID_PATTERN = "[a-zA-Z0-9][-a-zA-Z0-9_]{0,23}"
 
 # --filter takes these; lists may hold several items, separated by commas.
@@ -157,7 +192,7 @@ def setting_options(command):
     """One option for each field of TELEGEN|global."""
     for name, rule in reversed(list(SETTINGS.items())):
         flag = "--" + name.replace("_", "-")
-        command = click.option(flag, name, type=click_type(rule), help=help_text("", rule).strip() or None)(command)
+        command = click.option(flag, name, type=click_type(rule), help=help_text(SETTING_TEXTS[name], rule))(command)
     return command
 
 
@@ -421,7 +456,7 @@ def TELEGEN():
     """On-demand telemetry of traffic that the ASIC forwards"""
 
 
-@TELEGEN.command(name="start")
+@TELEGEN.command(name="start", short_help="Start a job on PORT, or on several")
 @click.argument("port", **completing(known_ports))
 @click.argument("seconds", metavar="[DURATION]", required=False, type=click_type(DURATION))
 @job_option("--direction", field="direction", text="Which traffic of the port")
@@ -519,7 +554,7 @@ def tell_start(ctx, job_id, port, state):
     until = ", until {}".format(state["expires_at"]) if state.get("expires_at") and status == "running" else ""
     click.echo("Job {} is {} on {}{}".format(job_id, status, port, until))
     if state.get("warning"):
-        click.echo("Warning: {}".format(state["warning"]))
+        click.echo("Warning: {}; 'show telegen results {}' says what it means".format(state["warning"], job_id))
     if status == "running":
         click.echo("See 'show telegen results {}'".format(job_id))
 

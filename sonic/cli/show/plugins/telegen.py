@@ -28,6 +28,8 @@ DAEMON_KEY = "localhost"
 WHY = "_why"
 CAN = {"true": "yes", "false": "no"}
 
+FINAL = ("done", "stopped", "failed", "rejected", "expired")
+
 NA = "N/A"
 HEARTBEAT_FRESH_SEC = 15
 HISTOGRAM_BAR_CHARS = 40
@@ -103,6 +105,19 @@ NOTES = (
 )
 # Fields that the health section shows.
 IN_HEALTH = ("fragments", "fragments_later")
+# What a warning means and what to do.
+WARNINGS = {
+    "no_copies": "the port counts packets, but no copies arrive: the port in TELEGEN_MIRROR_PORT does not return them "
+    "to the CPU, or orchagent does not answer; see 'show mirror_session'",
+    "change_ignored": "a field other than duration was changed while the job ran, without effect; start another job "
+    "for it",
+    "session_unconfirmed": "orchagent did not confirm the removal of the mirror session within 5 s; see "
+    "'show mirror_session', and whether swss runs",
+    "port_down": "the port is down: there may be nothing to see",
+    "oversubscribed": "the port is faster than the one that copies are sent to: some are lost when it is busy",
+    "lag_prefix": "another port channel's name contains this one's: orchagent compares by part of the name and may "
+    "refuse or mix them up",
+}
 # Distributions, one line each, the largest first.
 MIX = (
     ("sent to", "cast"),
@@ -445,6 +460,29 @@ def thinning_lines(row):
     return lines
 
 
+def coverage_line(status, row):
+    """How much of the port's traffic the numbers speak of."""
+    if status.get("span_method") == "none":
+        return "Coverage unknown: without a mirror session only traffic to and from the CPU is seen"
+    ratio = number(row.get("coverage", ""))
+    if not isinstance(ratio, (int, float)):
+        over = status.get("status") in FINAL
+        return "Coverage " + (
+            "unknown: the port's counters were not read twice during the job" if over else "not known yet"
+        )
+    if not count(row, "packets_delivered"):
+        means = "no copies arrived; nothing is known of the traffic"
+    elif ratio < 0.9:
+        means = "copies are rate-limited on the way to the CPU; totals are of what arrived"
+    elif ratio < 0.995:
+        means = "some copies were lost on the way; totals are of what arrived"
+    elif ratio <= 1.05:
+        means = "what the port counted has arrived"
+    else:
+        means = "more arrived than the port counted; its counters and the tap are not read at the same moment"
+    return "Coverage {:.1f}%: {}".format(100 * ratio, means)
+
+
 def tunnels_line(status, row):
     """What there is to say of tunnels besides their tables; empty if nothing."""
     if status.get("inner") == "true":
@@ -570,13 +608,14 @@ def results(ctx, db, job_id, as_json, namespace):
         echo_json(results_object(asic, job_id, row))
         return
     click.echo("Job {} on {}: {}".format(job_id, port_label(asic, status.get("port", NA)), status.get("status", NA)))
-    if status.get("warning"):
-        click.echo("Warning: {}".format(status["warning"]))
+    for warning in split(status.get("warning", "")):
+        means = WARNINGS.get(warning)
+        click.echo("Warning: {}".format("{}: {}".format(warning, means) if means else warning))
     if not row:
         click.echo("No results yet")
         return
     result = results_object(asic, job_id, row)
-    for line in [*thinning_lines(row), *copies_lines(row)]:
+    for line in [*thinning_lines(row), *copies_lines(row), coverage_line(status, row)]:
         click.echo(line)
     echo_part(health_text(status, row))
     summary = [[name, row[name]] for name in row if name in result and name not in ("updated_at", *IN_HEALTH)]
@@ -598,7 +637,8 @@ def results(ctx, db, job_id, as_json, namespace):
     echo_part(tunnels_line(status, row))
     echo_part("\n".join(mix_lines(row)))
     for name, histogram in result["histograms"].items():
-        echo_part("{}\n{}".format(histogram_title(name, histogram), histogram_table(histogram)))
+        if any(histogram.get("counts", [])):
+            echo_part("{}\n{}".format(histogram_title(name, histogram), histogram_table(histogram)))
 
 
 @TELEGEN.command(name="flows")
@@ -645,11 +685,17 @@ def status(db, as_json, namespace):
             rows = [(name, CAN.get(daemon[name], daemon[name]), daemon[name + WHY]) for name in judged]
             echo_table(rows, ["This switch can", "", "Why"])
             click.echo()
-        values = {name: ",".join(value) if isinstance(value, list) else value for name, value in settings.items()}
-        echo_table(natsorted(values.items()), ["Setting", "Value"])
+        if settings:
+            values = {name: ",".join(value) if isinstance(value, list) else value for name, value in settings.items()}
+            echo_table(natsorted(values.items()), ["Setting", "Value"])
+        else:
+            click.echo("Every setting has its default; see 'config telegen global --help'")
         click.echo()
-        rows = [[port_label(asic, port), mirror_ports[port]] for port in natsorted(mirror_ports)]
-        echo_table(rows, ["Mirror port", "Netdev"])
+        if mirror_ports:
+            rows = [[port_label(asic, port), mirror_ports[port]] for port in natsorted(mirror_ports)]
+            echo_table(rows, ["Mirror port", "Netdev"])
+        else:
+            click.echo("No mirror ports; see 'config telegen mirror-port add --help'")
 
 
 def status_object(asic):
