@@ -248,10 +248,13 @@ pub(super) fn flows(table: &MappedArray, cpus: usize, opened_ns: u64) -> FlowTab
 
 fn add_set(flows: &mut Vec<Flow>, known: &mut SameSets, set: &types::flow_set, opened_ns: u64) {
     for (way, tag) in set.tag.into_iter().enumerate() {
-        let Some(flow) = flow(set, way, opened_ns) else { continue };
-        match known.find_or_note(tag, flows.len(), |index| flows[index].key == flow.key) {
-            Some(index) => add_flow(&mut flows[index], &flow),
-            None => flows.push(flow),
+        if set.rank[way] == 0 {
+            continue;
+        }
+        // A flow is made where it stays: copying it there would take as long again as all the rest.
+        match known.find_or_note(tag, flows.len(), |index| flows[index].key == key(&set.flows[way].key)) {
+            Some(index) => add_flow(&mut flows[index], &flow(set, way, opened_ns)),
+            None => flows.push(flow(set, way, opened_ns)),
         }
     }
 }
@@ -316,19 +319,21 @@ fn steady(words: &[AtomicU64]) -> types::flow_set {
     }
 }
 
-fn flow(set: &types::flow_set, way: usize, opened_ns: u64) -> Option<Flow> {
+#[inline]
+fn flow(set: &types::flow_set, way: usize, opened_ns: u64) -> Flow {
     let (rank, flow) = (set.rank[way], &set.flows[way]);
     let at = |tick: u32| opened_ns + u64::from(tick) * TICK_NS;
-    (rank > 0).then(|| Flow {
+    Flow {
         key: key(&flow.key),
         packets: rank.saturating_sub(flow.base), // below only where bpf/types.h says that a reader cannot be sure
         bytes: flow.bytes,
         base: flow.base,
         first_seen_ns: at(flow.first),
         last_seen_ns: at(flow.last),
-    })
+    }
 }
 
+#[inline]
 fn key(key: &types::flow_key) -> FlowKey {
     FlowKey {
         src: address(key.version, key.src),
@@ -340,6 +345,7 @@ fn key(key: &types::flow_key) -> FlowKey {
     }
 }
 
+#[inline]
 fn address(version: u8, words: [u32; 4]) -> IpAddr {
     let [_, _, _, last] = words.map(u32::to_ne_bytes);
     if version == 4 {
