@@ -63,6 +63,9 @@ static __always_inline facts fast_udp(const struct frame *frame, const char *at,
 static __always_inline facts fast_icmp(const struct frame *frame, const char *at, __u64 len,
 				       __u8 proto)
 {
+	/* Type and code are read later, and what this parser takes is not copied out. */
+	if (at + ICMPV6_HEADER_LEN > frame->data_end)
+		return 0;
 	if (len < (proto == IPPROTO_ICMP ? ICMP_HEADER_LEN : ICMPV6_HEADER_LEN))
 		return 0;
 	return CELL_IP | (proto == IPPROTO_ICMP ? IP_ICMP : IP_ICMPV6) | FACTS_ICMP |

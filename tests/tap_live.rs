@@ -17,11 +17,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-use packets::{IPV4, IPV6, Ipv4, Ipv6, QINQ, TCP, UDP, VLAN, ethernet, tcp, udp};
+use packets::{ICMP, IPV4, IPV6, Ipv4, Ipv6, QINQ, TCP, UDP, VLAN, ethernet, tcp, udp};
 use telegen_sonic::io::tap::{Attach, Hooks, TapPlan};
 use telegen_sonic::model::filter::{Filter, VlanId};
 use telegen_sonic::model::sample::Counter;
 use telegen_sonic::model::schema::{EthClass, IpClass};
+use telegen_sonic::model::traffic::HealthEvent;
 use veth::{DEADLINE, EXPERIMENTAL, Wire, close_after, enter_netns, open, plan, run, with_veth};
 
 fn counter(packets: u64, bytes: usize) -> Counter {
@@ -87,6 +88,24 @@ fn a_non_linear_packet_is_the_flow_that_it_says() {
     let key = sample.flows.unwrap().flows[0].key;
     assert_eq!((key.src.to_string(), key.dst.to_string()), ("2001:db8::1".to_owned(), "2001:db8::2".to_owned()));
     assert_eq!((key.ip_proto, key.sport, key.dport, key.vlan), (UDP, 7, 8, 9));
+}
+
+#[test]
+fn an_icmp_error_is_seen_wherever_the_linear_part_of_its_buffer_ends() {
+    const ENDS: std::ops::RangeInclusive<u16> = 14..=60;
+    let message = [&[3, 1, 0, 0, 0, 0, 0, 0][..], &[0; 5000]].concat();
+    let frame = ethernet(&[], IPV4, &Ipv4::new(ICMP).around(&message));
+    let count = ENDS.count() as u64;
+    let sample = with_veth(move || {
+        let (tap, _dir) = open(&plan(Hooks::Ingress), Attach::Auto);
+        let wire = Wire::on("wire", 0);
+        ENDS.for_each(|linear| wire.send_split(&frame, linear));
+        close_after(tap, count)
+    });
+    assert_eq!(sample.ip[IpClass::Icmp as usize].packets, count);
+    assert_eq!(sample.health.events[HealthEvent::IcmpUnreachable as usize], count);
+    let flows = sample.flows.unwrap().flows;
+    assert_eq!(flows.iter().map(|flow| (flow.key.ip_proto, flow.packets)).collect::<Vec<_>>(), [(ICMP, count)]);
 }
 
 fn all_frames_arrive_as_if_no_tap_were_there(attach: Attach) {

@@ -174,6 +174,22 @@ impl Wire {
         assert_eq!(nix::unistd::write(&self.0, frame), Ok(frame.len()), "{} bytes", frame.len());
     }
 
+    /// Sends a frame of more than a page, of which so many bytes are in the buffer's linear part: at least the Ethernet header.
+    pub fn send_split(&self, frame: &[u8], linear: u16) {
+        const PAGE: usize = 4096;
+        assert!(frame.len() > PAGE, "the kernel only splits what is longer than a page");
+        let on: libc::c_int = 1;
+        let size = u32::try_from(size_of_val(&on)).unwrap();
+        let value = (&raw const on).cast();
+        // SAFETY: the value lives through the call, and its size is right.
+        let set = unsafe { libc::setsockopt(self.0.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_VNET_HDR, value, size) };
+        assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+        // struct virtio_net_hdr: no GSO, no checksum, hdr_len.
+        let mut header = [0; 10];
+        header[2..4].copy_from_slice(&linear.to_le_bytes());
+        self.send(&[&header, frame].concat());
+    }
+
     /// How many frames have come since the last call; waits until they are `expected` or the deadline.
     pub fn received(&self, expected: usize) -> usize {
         let mut count = 0;
