@@ -143,7 +143,7 @@ async fn mistakes_in_arguments_are_exit_code_2_and_nothing_is_written() {
         ),
         (
             &["start", "Ethernet0", "--id", "-a"],
-            "job_id: \"-a\" is not accepted; give a letter or digit, then up to 23 letters, digits, - or _",
+            "job_id: \"-a\" is not accepted; give a letter or digit, then up to 20 letters, digits, - or _",
         ),
         (
             &["start", "Ethernet0", "--detail", "packets"],

@@ -169,7 +169,7 @@ fn check_conflict(
     sessions: &BTreeMap<String, Session>,
     world: &World,
 ) -> Result<String, Refusal> {
-    let session = id.session_name();
+    let session = id.session_name(1);
     if sessions.contains_key(&session) || world.known_states.contains(&session) {
         return refuse(
             Reason::MirrorConflict,

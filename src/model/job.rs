@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::filter::{Dscp, Filter, PortRange, PortRanges, VlanId};
-use super::limits::{self, JOB_ID_MAX_CHARS};
+use super::limits::{self, JOB_ID_MAX_CHARS, SESSIONS_MAX};
 use super::schema::{JobField, Reason, SESSION_PREFIX, words};
 use super::settings::Settings;
 use super::source_ports::SourcePorts;
@@ -48,7 +48,7 @@ words! {
     }
 }
 
-/// The name of a job: `[a-zA-Z0-9][-a-zA-Z0-9_]{0,23}`.
+/// The name of a job: `[a-zA-Z0-9][-a-zA-Z0-9_]{0,20}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(String);
 
@@ -65,7 +65,7 @@ impl JobId {
         if well_formed {
             Ok(JobId(text.to_owned()))
         } else {
-            let accepted = "a letter or digit, then up to 23 letters, digits, - or _";
+            let accepted = "a letter or digit, then up to 20 letters, digits, - or _";
             Err(FieldError::invalid("job_id", text, accepted))
         }
     }
@@ -82,16 +82,28 @@ impl JobId {
         &self.0
     }
 
-    /// The name of this job's mirror session.
+    /// The name of one of this job's mirror sessions, of which the first has number 1: `telegen_<id>`, then `telegen__<number>_<id>`.
+    ///
+    /// An id begins with a letter or a digit, so the character behind the prefix tells the two forms apart. Both fit the pattern
+    /// of sonic-mirror-session.yang: a name outside of it makes every validated change of CONFIG_DB fail while the row stands.
     #[must_use]
-    pub fn session_name(&self) -> String {
-        format!("{SESSION_PREFIX}{}", self.0)
+    pub fn session_name(&self, number: usize) -> String {
+        match number {
+            0 | 1 => format!("{SESSION_PREFIX}{}", self.0),
+            number => format!("{SESSION_PREFIX}_{number}_{}", self.0),
+        }
     }
 
-    /// The job whose session this is; `None` for sessions that are not ours.
+    /// The job whose session this is; `None` for sessions that no job can have.
     #[must_use]
     pub fn of_session(name: &str) -> Option<JobId> {
-        JobId::parse(name.strip_prefix(SESSION_PREFIX)?).ok()
+        let rest = name.strip_prefix(SESSION_PREFIX)?;
+        let Some(further) = rest.strip_prefix('_') else { return JobId::parse(rest).ok() };
+        let (number, id) = further.split_once('_')?;
+        let id = JobId::parse(id).ok()?;
+        // The one spelling that `session_name` gives, so that a session has one name and a name one session.
+        let number = number.parse().ok().filter(|number| (2..=SESSIONS_MAX).contains(number))?;
+        (id.session_name(number) == name).then_some(id)
     }
 }
 

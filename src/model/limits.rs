@@ -7,9 +7,11 @@ use super::erspan::SOURCES_MAX;
 use super::filter::MAX_PORT_RANGES;
 use super::schema::{JobField, SettingField};
 
-/// The job id `[a-zA-Z0-9][-a-zA-Z0-9_]{0,23}`: `telegen_<id>` must fit the 32 characters of a mirror session's name
+/// The job id `[a-zA-Z0-9][-a-zA-Z0-9_]{0,20}`: `telegen__<number>_<id>` must fit the 32 characters of a mirror session's name
 /// (sonic-mirror-session.yang).
-pub const JOB_ID_MAX_CHARS: usize = 24;
+pub const JOB_ID_MAX_CHARS: usize = 21;
+/// Mirror sessions of one job, whatever the settings say: their numbers are one digit of a session's name.
+pub const SESSIONS_MAX: usize = 9;
 /// Jobs that may hold resources at once, whatever the settings say.
 pub const JOBS_MAX: usize = 2;
 
@@ -147,6 +149,7 @@ pub const SETTINGS: [Rule<SettingField>; SettingField::COUNT] = [
         Default::Value("enabled"),
     ),
     one(SettingField::MaxJobs, Kind::Integer { min: 1, max: JOBS_MAX as u64 }, Default::Value("2")),
+    one(SettingField::MaxSessions, Kind::Integer { min: 1, max: SESSIONS_MAX as u64 }, Default::Value("2")),
     one(SettingField::MaxQueue, Kind::Integer { min: 0, max: 16 }, Default::Value("0")),
     one(SettingField::QueueTtl, Kind::Integer { min: 1, max: 3_600 }, Default::Value("60")),
     one(SettingField::SettleMs, Kind::Integer { min: 0, max: 10_000 }, Default::Value("1000")),

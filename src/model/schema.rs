@@ -57,7 +57,7 @@ pub mod config_db {
     pub const MIRROR_PORT: &str = "TELEGEN_MIRROR_PORT";
     /// The field of a [`MIRROR_PORT`] row: where copies come back to the CPU.
     pub const MIRROR_PORT_NETDEV: &str = "netdev";
-    /// SONiC's mirror sessions; ours are named [`super::SESSION_PREFIX`] + job id.
+    /// SONiC's mirror sessions; ours are named by `JobId::session_name`.
     pub const MIRROR_SESSION: &str = "MIRROR_SESSION";
     /// SONiC's policers.
     pub const POLICER: &str = "POLICER";
@@ -172,7 +172,7 @@ words! {
 words! {
     /// Fields of `TELEGEN|global`.
     SettingField {
-        AdminState = "admin_state", MaxJobs = "max_jobs", MaxQueue = "max_queue", QueueTtl = "queue_ttl", SettleMs = "settle_ms",
+        AdminState = "admin_state", MaxJobs = "max_jobs", MaxSessions = "max_sessions", MaxQueue = "max_queue", QueueTtl = "queue_ttl", SettleMs = "settle_ms",
         RunSavedJobs = "run_saved_jobs", DefaultDuration = "default_duration", DefaultSampleRate = "default_sample_rate",
         SpanMethod = "span_method", TopkFlows = "topk_flows", StateFlows = "state_flows", ResultInterval = "result_interval",
         FlowInterval = "flow_interval", ResultRetention = "result_retention", CpuLimit = "cpu_limit", MemoryLimit = "memory_limit",

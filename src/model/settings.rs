@@ -27,6 +27,8 @@ pub struct Settings {
     pub admin_state: AdminState,
     /// Jobs that may hold resources at once: 1 or 2.
     pub max_jobs: usize,
+    /// Mirror sessions that one job may have. How many an ASIC has stands in no table of the switch.
+    pub max_sessions: usize,
     /// Jobs that may wait; 0 refuses at once.
     pub max_queue: usize,
     /// How long a job may wait.
@@ -80,6 +82,7 @@ impl Settings {
         let settings = Settings {
             admin_state: row.word(SettingField::AdminState, AdminState::from_word),
             max_jobs: row.integer(SettingField::MaxJobs),
+            max_sessions: row.integer(SettingField::MaxSessions),
             max_queue: row.integer(SettingField::MaxQueue),
             queue_ttl: row.seconds(SettingField::QueueTtl),
             settle: Duration::from_millis(row.integer(SettingField::SettleMs)),
@@ -305,9 +308,10 @@ mod tests {
     #[test]
     fn every_setting_changes_what_it_names_and_nothing_else() {
         type Change = fn(&mut Settings);
-        let cases: [(&str, &str, Change); 27] = [
+        let cases: [(&str, &str, Change); 28] = [
             ("admin_state", "disabled", |settings| settings.admin_state = AdminState::Disabled),
             ("max_jobs", "1", |settings| settings.max_jobs = 1),
+            ("max_sessions", "3", |settings| settings.max_sessions = 3),
             ("max_queue", "3", |settings| settings.max_queue = 3),
             ("queue_ttl", "7", |settings| settings.queue_ttl = Duration::from_secs(7)),
             ("settle_ms", "7", |settings| settings.settle = Duration::from_millis(7)),

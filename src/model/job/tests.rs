@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::{ProptestConfig, any, proptest};
 
 use super::{Direction, Fields, JobId, JobSpec, ResultDetail, SpanMethod};
-use crate::model::limits::{self, Kind};
+use crate::model::limits::{self, Kind, SESSIONS_MAX};
 use crate::model::schema::{JobField, Reason};
 use crate::model::settings::Settings;
 
@@ -135,15 +135,32 @@ fn seventeen_port_ranges_are_one_too_many() {
 
 #[test]
 fn ids_fit_a_mirror_sessions_name() {
-    for good in ["a", "0-_", "abcdefghijklmnopqrstuvwx"] {
+    for good in ["a", "0-_", "2_a", "abcdefghijklmnopqrstu"] {
         let id = JobId::parse(good).expect(good);
-        assert!(id.session_name().len() <= 32);
-        assert_eq!(JobId::of_session(&id.session_name()), Some(id));
+        for number in 1..=SESSIONS_MAX {
+            let name = id.session_name(number);
+            assert!(name.len() <= 32, "{name}");
+            assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{name}");
+            assert_eq!(JobId::of_session(&name), Some(id.clone()), "{name}");
+        }
     }
-    for bad in ["", "-a", "_a", "a b", "a|b", "ä", "abcdefghijklmnopqrstuvwxy"] {
+    for bad in ["", "-a", "_a", "a b", "a|b", "ä", "abcdefghijklmnopqrstuv"] {
         assert!(JobId::parse(bad).is_err(), "{bad}");
     }
-    assert_eq!(JobId::of_session("everflow0"), None);
+    let id = JobId::parse("a").expect("an id");
+    assert_eq!([1, 2, 9].map(|number| id.session_name(number)), ["telegen_a", "telegen__2_a", "telegen__9_a"]);
+    for foreign in [
+        "everflow0",
+        "telegen",
+        "telegen_",
+        "telegen__a",
+        "telegen__1_a",
+        "telegen__02_a",
+        "telegen__10_a",
+        "telegen__2_",
+    ] {
+        assert_eq!(JobId::of_session(foreign), None, "{foreign}");
+    }
     assert_eq!(JobId::generate(0xabc).as_str(), "000000000abc");
 }
 

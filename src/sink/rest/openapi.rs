@@ -13,7 +13,7 @@ use crate::model::limits::{self, Default, Kind};
 use crate::model::schema::{JobField, Reason, Status, Warning};
 use crate::model::value::{IP_PROTOCOL_NUMBERS, describe};
 
-/// What `[a-zA-Z0-9][-a-zA-Z0-9_]{0,23}` says in `model::job::JobId::parse`.
+/// What `[a-zA-Z0-9][-a-zA-Z0-9_]{0,20}` says in `model::job::JobId::parse`.
 fn job_id_pattern() -> String {
     format!("^[a-zA-Z0-9][-a-zA-Z0-9_]{{0,{}}}$", limits::JOB_ID_MAX_CHARS - 1)
 }

@@ -66,6 +66,7 @@ JOB_FIELDS = {
 SETTINGS = {
     "admin_state": {"kind": "word", "words": ["enabled", "disabled"], "reserved": [], "default": "enabled"},
     "max_jobs": {"kind": "integer", "min": 1, "max": 2, "default": "2"},
+    "max_sessions": {"kind": "integer", "min": 1, "max": 9, "default": "2"},
     "max_queue": {"kind": "integer", "min": 0, "max": 16, "default": "0"},
     "queue_ttl": {"kind": "integer", "min": 1, "max": 3600, "default": "60"},
     "settle_ms": {"kind": "integer", "min": 0, "max": 10000, "default": "1000"},
@@ -101,6 +102,7 @@ SETTINGS = {
 SETTING_TEXTS = {
     "admin_state": "Whether jobs are served at all; disabled ends those that run (live)",
     "max_jobs": "Jobs that may run at once",
+    "max_sessions": "Mirror sessions of one job; one whose copies the ASIC samples or cuts takes one for each port",
     "max_queue": "Jobs that may wait for their turn; 0 refuses at once",
     "queue_ttl": "Seconds that a job may wait for its turn",
     "settle_ms": "Milliseconds of quiet before a row without expires_at is taken up",
@@ -132,7 +134,7 @@ SETTING_TEXTS = {
     "rest_client_ca": "Reserved: who signs the certificates of REST clients, PEM",
 }
 
-JOB_ID_PATTERN = "[a-zA-Z0-9][-a-zA-Z0-9_]{0,23}"
+JOB_ID_PATTERN = "[a-zA-Z0-9][-a-zA-Z0-9_]{0,20}"
 
 # --filter takes these; lists may hold several items, separated by commas.
 FILTER_FIELDS = ("vlan", "ip_proto", "l4_sport", "l4_dport", "src_cidr", "dst_cidr", "dscp")
@@ -207,7 +209,7 @@ def check_job_id(ctx, param, value):
         return value
     if not re.fullmatch(JOB_ID_PATTERN, value):
         raise click.BadParameter(
-            "'{}' is no job id: 1 to 24 letters, digits, '-' and '_', the first a letter or a digit".format(value)
+            "'{}' is no job id: 1 to 21 letters, digits, '-' and '_', the first a letter or a digit".format(value)
         )
     if value == ALL_JOBS:
         raise click.BadParameter("'{}' means every job in 'config telegen stop'; take another id".format(value))

@@ -199,7 +199,7 @@ impl Switch {
                 self.outbox.push_back(Event::MirrorSet { id, result });
             }
             Effect::DeleteMirror { id, plan } => {
-                assert_eq!(plan.session, id.session_name());
+                assert_eq!(plan.session, id.session_name(1));
                 let result = self.delete_session(&plan.session, random);
                 self.outbox.push_back(Event::MirrorDeleted { id, result });
             }
@@ -247,8 +247,8 @@ impl Switch {
         if !self.redis_up {
             return Err("redis is away".to_owned());
         }
-        self.configured.insert(id.session_name(), plan.as_session());
-        self.poke_orchagent(&id.session_name(), random);
+        self.configured.insert(id.session_name(1), plan.as_session());
+        self.poke_orchagent(&id.session_name(1), random);
         if answer_lost { Err("timed out".to_owned()) } else { Ok(()) }
     }
 

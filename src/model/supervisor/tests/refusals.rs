@@ -30,7 +30,7 @@ fn a_key_that_is_no_job_id_is_refused_and_its_row_deleted_too() {
     assert_eq!(refused(&mut bench, "no id!", "port=Ethernet0"), "rejected invalid_field");
     assert_eq!(
         bench.message("no id!"),
-        "job_id: \"no id!\" is not accepted; give a letter or digit, then up to 23 letters, digits, - or _"
+        "job_id: \"no id!\" is not accepted; give a letter or digit, then up to 20 letters, digits, - or _"
     );
 }
 
