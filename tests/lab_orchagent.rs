@@ -7,6 +7,8 @@
 #[path = "redis_common/mod.rs"]
 mod redis_common;
 
+#[path = "lab_orchagent/asic_db.rs"]
+mod asic_db;
 #[path = "lab_orchagent/facts.rs"]
 mod facts;
 #[path = "lab_orchagent/faults.rs"]

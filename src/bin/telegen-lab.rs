@@ -101,6 +101,17 @@ enum FaultCommand {
     },
     /// Stop reading CONFIG_DB.
     Dead,
+    /// Have room for so many mirror sessions: one more is refused without a word in STATE_DB.
+    Sessions {
+        /// How many.
+        #[arg(value_name = "N")]
+        room: usize,
+        /// One more ends orchagent, as up to SONiC 202411; STATE_DB and ASIC_DB stay as they are until `fault clear` or `fault restart`.
+        #[arg(long)]
+        orchagent_ends: bool,
+    },
+    /// Start orchagent anew, as `systemctl restart swss` does; the faults stay in force.
+    Restart,
     /// End all faults.
     Clear,
 }
@@ -180,6 +191,8 @@ impl From<FaultCommand> for FaultName {
             FaultCommand::Lose => FaultName::Lose,
             FaultCommand::Slow { milliseconds } => FaultName::Slow(milliseconds),
             FaultCommand::Dead => FaultName::Dead,
+            FaultCommand::Sessions { room, orchagent_ends } => FaultName::Sessions { room, orchagent_ends },
+            FaultCommand::Restart => FaultName::Restart,
             FaultCommand::Clear => FaultName::Clear,
         }
     }

@@ -2,7 +2,7 @@
 //! policer. Once after each boot, before any job, and only where `model::ability` has no objection.
 //!
 //! A trial session has no source: it binds no port and copies nothing. It is named like a job's, so that the sweep removes it if this process
-//! is killed in between.
+//! is killed in between. One that orchagent refuses leaves three lines in its log: two when it is written, and one when it is deleted.
 
 use std::fs;
 use std::path::Path;

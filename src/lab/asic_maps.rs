@@ -166,6 +166,14 @@ impl MirrorHardware for AsicMaps {
         self.write_binding(port, side, to)
     }
 
+    fn retarget(&mut self, target: &MirrorTarget) -> Result<(), String> {
+        match &target.destination {
+            // A SPAN session keeps its port for life.
+            CopyDestination::Port(_) => Ok(()),
+            CopyDestination::Tunnel(tunnel) => self.tunnels.redirect(&target.session, tunnel),
+        }
+    }
+
     fn unbind(&mut self, port: &str, side: PortSide) -> Result<(), String> {
         let port = self.port_named(port)?;
         self.write_binding(port, side, [0, 0])?;
@@ -200,12 +208,7 @@ struct Tunnels {
 impl Tunnels {
     /// The session's row; a new one, with its numbers at 0, if the session is bound nowhere yet.
     fn lend(&mut self, slot: u32, session: &str, tunnel: &Tunnel) -> Result<u32, String> {
-        if tunnel.interface != TUNNEL_DEVICES.1 {
-            return Err(format!(
-                "{} is reached through {}; this ASIC sends GRE through {} only",
-                tunnel.dst, tunnel.interface, TUNNEL_DEVICES.1
-            ));
-        }
+        check_interface(tunnel)?;
         self.of_slot.remove(&slot);
         let known = self.of_slot.values().find(|(owner, _)| owner == session).map(|(_, row)| *row);
         let row = match known {
@@ -214,6 +217,22 @@ impl Tunnels {
         };
         self.of_slot.insert(slot, (session.to_owned(), row));
         Ok(row)
+    }
+
+    /// Changes the head that a session's copies get, if it is bound; their numbers go on.
+    fn redirect(&self, session: &str, tunnel: &Tunnel) -> Result<(), String> {
+        check_interface(tunnel)?;
+        let Some((_, row)) = self.of_slot.values().find(|(owner, _)| owner == session) else { return Ok(()) };
+        let key = row.to_ne_bytes();
+        let old = self.map.lookup(&key, MapFlags::ANY).ok().flatten().ok_or("the ASIC has lost a tunnel")?;
+        let head = Head::new(tunnel, SWITCH_MAC)?;
+        let mut new = value(&head, tunnel.options.drop_every.map_or(0, NonZeroU32::get))?;
+        let numbers = std::mem::offset_of!(types::lab_tunnel, next_sequence);
+        let numbers = numbers..numbers + size_of_val(&types::lab_tunnel::default().next_sequence);
+        if let (Some(new), Some(old)) = (new.get_mut(numbers.clone()), old.get(numbers)) {
+            new.copy_from_slice(old);
+        }
+        self.map.update(&key, &new, MapFlags::ANY).map_err(|error| format!("the ASIC refused a tunnel: {error}"))
     }
 
     fn prepare(&mut self, tunnel: &Tunnel) -> Result<u32, String> {
@@ -232,6 +251,16 @@ impl Tunnels {
         self.next = (row + 1) % rows;
         Ok(row)
     }
+}
+
+fn check_interface(tunnel: &Tunnel) -> Result<(), String> {
+    if tunnel.interface == TUNNEL_DEVICES.1 {
+        return Ok(());
+    }
+    Err(format!(
+        "{} is reached through {}; this ASIC sends GRE through {} only",
+        tunnel.dst, tunnel.interface, TUNNEL_DEVICES.1
+    ))
 }
 
 /// `struct lab_tunnel`.

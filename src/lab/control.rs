@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::gre::GreOptions;
-use super::orchagent::hardware::Fault;
+use super::orchagent::hardware::{Fault, NoRoom};
 use super::state::files;
 
 /// What `telegen-lab fault` asks of the lab process.
@@ -42,6 +42,16 @@ pub enum FaultName {
     Slow(u64),
     /// [`Fault::Dead`]
     Dead,
+    /// [`Fault::Sessions`]
+    Sessions {
+        /// How many mirror sessions there is room for.
+        room: usize,
+        /// [`NoRoom::OrchagentEnds`] instead of [`NoRoom::Refused`].
+        #[serde(default)]
+        orchagent_ends: bool,
+    },
+    /// [`Fault::Restart`]
+    Restart,
     /// [`Fault::Clear`]
     Clear,
 }
@@ -56,6 +66,10 @@ impl From<FaultName> for Fault {
             FaultName::Lose => Fault::Lose,
             FaultName::Slow(milliseconds) => Fault::Slow(Duration::from_millis(milliseconds)),
             FaultName::Dead => Fault::Dead,
+            FaultName::Sessions { room, orchagent_ends } => {
+                Fault::Sessions { room, outcome: if orchagent_ends { NoRoom::OrchagentEnds } else { NoRoom::Refused } }
+            }
+            FaultName::Restart => Fault::Restart,
             FaultName::Clear => Fault::Clear,
         }
     }
@@ -108,6 +122,8 @@ mod tests {
         let dead: FaultRequest = serde_json::from_str(r#"{"fault":"dead"}"#).unwrap();
         assert_eq!((Fault::from(dead.fault), dead.session), (Fault::Dead, None));
         assert_eq!(Fault::from(slow.fault), Fault::Slow(Duration::from_millis(20)));
+        let two: FaultRequest = serde_json::from_str(r#"{"fault":{"sessions":{"room":2}}}"#).unwrap();
+        assert_eq!(Fault::from(two.fault), Fault::Sessions { room: 2, outcome: NoRoom::Refused });
         assert_eq!(serde_json::to_string(&Answer::Done).unwrap(), r#""done""#);
     }
 }

@@ -218,7 +218,8 @@ mod tests {
     fn tunnel(addresses: [&str; 2], gre_type: u16, options: GreOptions) -> Tunnel {
         let [src, dst] = addresses.map(|address| address.parse().unwrap());
         let (interface, neighbour_mac) = ("collector0".to_owned(), "02:00:00:00:00:05".to_owned());
-        Tunnel { src, dst, gre_type, dscp: 8, ttl: 255, interface, neighbour_mac, options }
+        let monitor_port = interface.clone();
+        Tunnel { src, dst, gre_type, dscp: 8, ttl: 255, interface, monitor_port, neighbour_mac, options }
     }
 
     fn head(gre_type: u16, options: GreOptions) -> Result<Head, String> {

@@ -10,6 +10,7 @@ use redis::Pipeline;
 use serde_json::json;
 
 use super::layout::SWITCH_MAC;
+use super::orchagent::objects::{ObjectKind, Oid};
 use crate::model::schema::{appl_db, config_db, counters_db, state_db};
 use crate::sonic::connection::Write;
 use crate::sonic::ready::INITIALIZED_KEY;
@@ -31,6 +32,10 @@ pub const CAPABILITIES: [&str; 7] = [
 ];
 /// APPL_DB table of resolved neighbours, `NEIGH_TABLE:<interface>:<address>`.
 pub const NEIGHBOUR: &str = "NEIGH_TABLE";
+/// APPL_DB table of routes, `ROUTE_TABLE:<prefix>`.
+pub const ROUTE: &str = "ROUTE_TABLE";
+/// APPL_DB table with sFlow's one row, `global`.
+pub const SFLOW: &str = "SFLOW_TABLE";
 /// `COUNTERS` fields that the schema does not name, because only the lab writes them.
 const IN_OCTETS: &str = "SAI_PORT_STAT_IF_IN_OCTETS";
 const OUT_OCTETS: &str = "SAI_PORT_STAT_IF_OUT_OCTETS";
@@ -146,9 +151,39 @@ pub async fn write_counters(counters_db: &RedisConnection, counters: &[(String, 
     counters_db.run("HSET", &pipeline).await
 }
 
-/// The SAI object of a port: type `SAI_OBJECT_TYPE_PORT` (1) in the upper 16 bits, as the virtual-switch SAI numbers them.
-fn oid(index: usize) -> String {
-    format!("oid:0x1{:012x}", index + 1)
+/// What orchagent and portsyncd write about a port that comes while they run.
+///
+/// # Errors
+/// Redis is away.
+pub async fn name_port(
+    counters_db: &RedisConnection,
+    appl_db: &RedisConnection,
+    state_db: &RedisConnection,
+    port: &str,
+    oid: Oid,
+) -> Result<(), Error> {
+    let live = row([("admin_status", "up"), ("mtu", "9100"), ("oper_status", "up"), ("speed", "100000")]);
+    appl_db.hset_whole(&appl_db.database().key(appl_db::PORT, port), &live).await?;
+    state_db.hset_whole(&state_db.database().key(appl_db::PORT, port), &row([("state", "ok")])).await?;
+    counters_db.hset_whole(counters_db::PORT_NAME_MAP, &row([(port, &oid.to_string())])).await
+}
+
+/// What they take away when a port's row goes, whether or not its object does.
+///
+/// # Errors
+/// Redis is away.
+pub async fn unname_port(
+    counters_db: &RedisConnection,
+    appl_db: &RedisConnection,
+    state_db: &RedisConnection,
+    port: &str,
+) -> Result<(), Error> {
+    if let Some(oid) = counters_db.hget(counters_db::PORT_NAME_MAP, port).await? {
+        counters_db.query::<()>("HDEL", redis::cmd("HDEL").arg(counters_db::PORT_NAME_MAP).arg(port)).await?;
+        counters_db.del(&counters_db.database().key(counters_db::COUNTERS, &oid)).await?;
+    }
+    appl_db.del(&appl_db.database().key(appl_db::PORT, port)).await?;
+    state_db.del(&state_db.database().key(appl_db::PORT, port)).await.map(drop)
 }
 
 fn counter_fields(counters: &PortCounters) -> [(&'static str, u64); 6] {
@@ -245,7 +280,8 @@ async fn fill_appl_db(appl_db: &RedisConnection, layout: &SwitchLayout) -> Resul
 }
 
 async fn fill_counters_db(counters_db: &RedisConnection, layout: &SwitchLayout) -> Result<(), Error> {
-    let oids = layout.ports.iter().enumerate().map(|(index, port)| (port.clone(), oid(index))).collect();
+    let numbered = layout.ports.iter().zip(1..);
+    let oids = numbered.map(|(port, number)| (port.clone(), Oid::new(ObjectKind::Port, number).to_string())).collect();
     counters_db.replace(counters_db::PORT_NAME_MAP, &oids).await?;
     let zeros: Vec<(String, PortCounters)> =
         layout.ports.iter().map(|port| (port.clone(), PortCounters::default())).collect();

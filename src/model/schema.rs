@@ -127,6 +127,45 @@ pub mod counters_db {
     pub const OUT_NON_UCAST: &str = "SAI_PORT_STAT_IF_OUT_NON_UCAST_PKTS";
 }
 
+/// ASIC_DB: what orchagent has asked the SAI for, as sairedis writes it. A table here is an object type, a key an object's id (`oid:0x…`); the
+/// fields of a port that were never set are absent.
+pub mod asic_db {
+    /// Front-panel ports; their ids are the values of [`super::counters_db::PORT_NAME_MAP`].
+    pub const PORT: &str = "ASIC_STATE:SAI_OBJECT_TYPE_PORT";
+    /// Mirror sessions, which have no names here.
+    pub const MIRROR_SESSION: &str = "ASIC_STATE:SAI_OBJECT_TYPE_MIRROR_SESSION";
+    /// Samplers, of sFlow and of sampled mirrors.
+    pub const SAMPLEPACKET: &str = "ASIC_STATE:SAI_OBJECT_TYPE_SAMPLEPACKET";
+    /// A port's mirror session for what it receives: [`NO_OBJECTS`], or `1:oid:0x…`.
+    pub const INGRESS_MIRROR_SESSION: &str = "SAI_PORT_ATTR_INGRESS_MIRROR_SESSION";
+    /// For what it sends.
+    pub const EGRESS_MIRROR_SESSION: &str = "SAI_PORT_ATTR_EGRESS_MIRROR_SESSION";
+    /// For what its sampler chooses of what it receives.
+    pub const INGRESS_SAMPLE_MIRROR_SESSION: &str = "SAI_PORT_ATTR_INGRESS_SAMPLE_MIRROR_SESSION";
+    /// For what its sampler chooses of what it sends.
+    pub const EGRESS_SAMPLE_MIRROR_SESSION: &str = "SAI_PORT_ATTR_EGRESS_SAMPLE_MIRROR_SESSION";
+    /// The sampler of what a port receives: [`NO_OBJECT`], or its id.
+    pub const INGRESS_SAMPLEPACKET_ENABLE: &str = "SAI_PORT_ATTR_INGRESS_SAMPLEPACKET_ENABLE";
+    /// The sampler of what it sends.
+    pub const EGRESS_SAMPLEPACKET_ENABLE: &str = "SAI_PORT_ATTR_EGRESS_SAMPLEPACKET_ENABLE";
+    /// A list of objects without one.
+    pub const NO_OBJECTS: &str = "0:null";
+    /// No object.
+    pub const NO_OBJECT: &str = "oid:0x0";
+    /// [`MIRROR_LOCAL`] or [`MIRROR_ENHANCED_REMOTE`].
+    pub const MIRROR_TYPE: &str = "SAI_MIRROR_SESSION_ATTR_TYPE";
+    /// SPAN.
+    pub const MIRROR_LOCAL: &str = "SAI_MIRROR_SESSION_TYPE_LOCAL";
+    /// ERSPAN.
+    pub const MIRROR_ENHANCED_REMOTE: &str = "SAI_MIRROR_SESSION_TYPE_ENHANCED_REMOTE";
+    /// The id of the port by which the copies leave.
+    pub const MIRROR_MONITOR_PORT: &str = "SAI_MIRROR_SESSION_ATTR_MONITOR_PORT";
+    /// ERSPAN: the copies' outer source address.
+    pub const MIRROR_SRC_IP: &str = "SAI_MIRROR_SESSION_ATTR_SRC_IP_ADDRESS";
+    /// ERSPAN: their outer destination address.
+    pub const MIRROR_DST_IP: &str = "SAI_MIRROR_SESSION_ATTR_DST_IP_ADDRESS";
+}
+
 /// The daemon's component in `LOGGER`, and the tag of its lines in the system log.
 pub const LOGGER_COMPONENT: &str = "telegen-sonic";
 

@@ -98,7 +98,8 @@ pub(super) fn unwrap(frame: &[u8], header: Header) -> (Outer, &[u8]) {
 pub(super) fn to(addresses: [&str; 2], gre_type: u16, options: GreOptions) -> MirrorTarget {
     let [src, dst] = addresses.map(|address| address.parse().unwrap());
     let (interface, neighbour_mac) = (COLLECTOR.to_owned(), "02:54:45:4c:00:02".to_owned());
-    let tunnel = Tunnel { src, dst, gre_type, dscp: 46, ttl: 63, interface, neighbour_mac, options };
+    let monitor_port = interface.clone();
+    let tunnel = Tunnel { src, dst, gre_type, dscp: 46, ttl: 63, interface, monitor_port, neighbour_mac, options };
     MirrorTarget { session: "test".to_owned(), destination: CopyDestination::Tunnel(tunnel), sampling: None }
 }
 

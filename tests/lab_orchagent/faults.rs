@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use telegen_sonic::lab::orchagent::hardware::Fault;
+use telegen_sonic::lab::orchagent::hardware::{Fault, NoRoom};
 use telegen_sonic::lab::switch_db::{PortCounters, write_counters};
 use telegen_sonic::sonic::wait_for_config_db;
 
@@ -32,29 +32,59 @@ async fn a_lag_is_mirrored_by_its_members() {
 }
 
 #[tokio::test]
-async fn a_session_that_the_hardware_refuses_stays_inactive_and_holds_nothing() {
+async fn a_session_that_the_hardware_refuses_stays_inactive_and_what_it_has_bound_stays_bound() {
     let switch = Switch::start().await;
     switch.hardware(|hardware| hardware.refused_port = Some("Ethernet8".to_owned()));
+    switch.session("alone", &S1.replace("Ethernet0", "Ethernet8")).await;
+    switch.settle().await;
+    assert_eq!(switch.status("alone").await.as_deref(), Some("inactive"));
+    assert_eq!(switch.asic_db().await, [""; 0]);
+    // As in fact 15, nothing is rolled back.
     switch.session("s1", &S1.replace("Ethernet0", "Ethernet0,Ethernet8")).await;
     switch.settle().await;
     assert_eq!(switch.status("s1").await.as_deref(), Some("inactive"));
-    assert_eq!(switch.bound(), [""; 0]);
+    assert_eq!(switch.bound(), ["Ethernet0 rx s1>Ethernet4"]);
+    assert_eq!(switch.asic_db().await, ["Ethernet0 ingress>mirror of Ethernet4"]);
 }
 
 #[tokio::test]
-async fn the_eleventh_session_finds_no_room_in_hardware() {
+async fn the_fault_sessions_refuses_one_more_without_a_row() {
     let switch = Switch::start().await;
-    for session in 0..10 {
-        switch.session(&format!("s{session}"), "type=SPAN dst_port=Ethernet4").await;
-    }
-    for session in 0..10 {
-        switch.until_active(&format!("s{session}")).await;
-    }
-    switch.session("s10", S1).await;
-    switch.delete("s0").await;
-    switch.until("s0", None).await;
+    switch.fault(Fault::Sessions { room: 2, outcome: NoRoom::Refused }, None).await;
+    switch.session("s1", S1).await;
+    switch.session("s2", S2).await;
+    switch.until_active("s1").await;
+    switch.until_active("s2").await;
+    switch.session("s3", &S1.replace("RX", "TX")).await;
+    switch.delete("s1").await;
+    switch.until("s1", None).await;
     switch.settle().await;
-    assert_eq!(switch.status("s10").await, None);
+    assert_eq!(switch.status("s3").await, None);
+    // There is room again, for who asks again.
+    switch.delete("s3").await;
+    switch.session("s3", &S1.replace("RX", "TX")).await;
+    switch.until_active("s3").await;
+}
+
+#[tokio::test]
+async fn the_fault_sessions_may_end_orchagent_with_everything_as_it_is_until_it_is_started_anew() {
+    let switch = Switch::start().await;
+    switch.fault(Fault::Sessions { room: 1, outcome: NoRoom::OrchagentEnds }, None).await;
+    switch.session("s1", S1).await;
+    switch.until_active("s1").await;
+    switch.session("s2", S2).await;
+    switch.until("s2", Some("inactive")).await;
+    switch.delete("s1").await;
+    let noticed = tokio::time::timeout(Duration::from_millis(300), switch.until("s1", None)).await;
+    assert!(noticed.is_err(), "an orchagent that has ended does nothing");
+    assert_eq!(switch.status("s2").await.as_deref(), Some("inactive"));
+    assert_eq!(switch.asic_db().await, ["Ethernet0 ingress>mirror of Ethernet4"]);
+    assert_eq!(switch.bound(), ["Ethernet0 rx s1>Ethernet4"]);
+    switch.fault(Fault::Clear, None).await;
+    switch.until_active("s2").await;
+    assert_eq!(switch.status("s1").await, None);
+    assert_eq!(switch.asic_db().await, ["Ethernet8 ingress>mirror of Ethernet12"]);
+    assert_eq!(switch.bound(), ["Ethernet8 rx s2>Ethernet12"]);
 }
 
 #[tokio::test]

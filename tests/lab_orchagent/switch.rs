@@ -35,18 +35,30 @@ impl MirrorHardware for Recorder {
         Ok(())
     }
 
+    fn retarget(&mut self, target: &MirrorTarget) -> Result<(), String> {
+        let mut hardware = self.0.lock().unwrap();
+        hardware
+            .bound
+            .values_mut()
+            .filter(|known| known.session == target.session)
+            .for_each(|known| known.clone_from(target));
+        Ok(())
+    }
+
     fn unbind(&mut self, port: &str, side: PortSide) -> Result<(), String> {
         self.0.lock().unwrap().bound.remove(&(port.to_owned(), side));
         Ok(())
     }
 }
 
-/// The switch. `config`, `appl` and `state` are connections to the databases of that name.
+/// The switch. `config`, `appl`, `state`, `asic` and `counters` are connections to the databases of that name.
 pub struct Switch {
     pub redis: Redis,
     pub config: RedisConnection,
     pub appl: RedisConnection,
     pub state: RedisConnection,
+    pub asic: RedisConnection,
+    pub counters: RedisConnection,
     faults: mpsc::Sender<(Fault, Option<String>)>,
     recorder: Recorder,
     orchagent: JoinHandle<()>,
@@ -75,8 +87,9 @@ impl Switch {
         let running = run(redis.config.clone(), Box::new(recorder.clone()), receiver);
         let orchagent = tokio::spawn(async { running.await.unwrap() });
         let (config, appl) = (redis.connect("CONFIG_DB").await, redis.connect("APPL_DB").await);
-        let state = redis.connect("STATE_DB").await;
-        Switch { redis, config, appl, state, faults, recorder, orchagent }
+        let (state, asic) = (redis.connect("STATE_DB").await, redis.connect("ASIC_DB").await);
+        let counters = redis.connect("COUNTERS_DB").await;
+        Switch { redis, config, appl, state, asic, counters, faults, recorder, orchagent }
     }
 
     /// Kills orchagent and starts another.
@@ -139,6 +152,52 @@ impl Switch {
         self.until_active("settle").await;
         self.delete("settle").await;
         self.until("settle", None).await;
+    }
+
+    /// ASIC_DB in short: what each port refers to, `Ethernet0 ingress>mirror of Ethernet4` or `Ethernet0 ingress sample>1/256`, and the mirror
+    /// sessions and samplers to which nothing refers, `unused mirror of Ethernet4`.
+    pub async fn asic_db(&self) -> Vec<String> {
+        let mirrors = self.asic.rows("ASIC_STATE:SAI_OBJECT_TYPE_MIRROR_SESSION").await.unwrap();
+        let samplers = self.asic.rows("ASIC_STATE:SAI_OBJECT_TYPE_SAMPLEPACKET").await.unwrap();
+        let ports = self.asic.rows("ASIC_STATE:SAI_OBJECT_TYPE_PORT").await.unwrap();
+        let names = self.counters.hgetall("COUNTERS_PORT_NAME_MAP").await.unwrap();
+        let name_of = |oid: &str| {
+            names.iter().find(|(_, known)| *known == oid).map_or_else(|| oid.to_owned(), |(name, _)| name.clone())
+        };
+        let mut unused: BTreeMap<String, String> = BTreeMap::new();
+        for (oid, row) in &mirrors {
+            unused.insert(oid.clone(), format!("mirror of {}", name_of(&row["SAI_MIRROR_SESSION_ATTR_MONITOR_PORT"])));
+        }
+        for (oid, row) in &samplers {
+            let kind = row.get("SAI_SAMPLEPACKET_ATTR_TYPE").map_or("sflow", |_| "mirror");
+            unused.insert(oid.clone(), format!("{kind} 1/{}", row["SAI_SAMPLEPACKET_ATTR_SAMPLE_RATE"]));
+        }
+        let objects = unused.clone();
+        let mut found = Vec::new();
+        for (oid, row) in &ports {
+            for (field, value) in row {
+                let Some(side) = field.strip_prefix("SAI_PORT_ATTR_").filter(|name| name.contains("GRESS")) else {
+                    continue;
+                };
+                if let Some(target) = value
+                    .strip_prefix("1:")
+                    .or(Some(value.as_str()).filter(|oid| *oid != "oid:0x0" && *oid != "0:null"))
+                {
+                    let side = side
+                        .replace("_MIRROR_SESSION", "")
+                        .replace("PACKET_ENABLE", "r")
+                        .replace('_', " ")
+                        .to_lowercase();
+                    let what =
+                        objects.get(target).unwrap_or_else(|| panic!("{oid} refers to {target}, which is not there"));
+                    unused.remove(target);
+                    found.push(format!("{} {side}>{what}", name_of(oid)));
+                }
+            }
+        }
+        found.extend(unused.into_values().map(|what| format!("unused {what}")));
+        found.sort();
+        found
     }
 
     /// The bound ports, as `Ethernet0 rx s1>Ethernet4`.

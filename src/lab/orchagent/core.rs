@@ -9,24 +9,33 @@
 //!                               └───────────────────────────────────┴─────┘ fault `lose`
 //!            row gone       Unbind, [inactive], 3 ms
 //!  [active]  ────────────────────────────▶ (nothing)
+//!            row gone       a port that is not of the session refers to it, or a source LAG has gone
+//!  [active]  ────────────────────────────▶ [active]
 //! ```
 //! A status in brackets is that of the row in STATE_DB. While orchagent is between two steps it takes nothing else up, so what arrives meanwhile waits:
 //! that is why DEL and HSET in one breath work (fact 7). Facts are those of the observed orchagent, by their numbers in
 //! `tests/lab_orchagent.rs`; file names are sonic-swss'.
 //!
-//! What it does not do: an active ERSPAN session does not follow its neighbour to another MAC address, and a LAG is expanded when its session is made, not again when a member joins.
+//! By subject: `rows` (what a session's row makes orchagent do), `activation`, `ports` (and LAGs), `routes` (and neighbours), `sflow`, `troubles`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::faults::{Faults, Verdict};
-use super::hardware::{CopyDestination, MirrorTarget};
+use super::faults::Faults;
+use super::hardware::{MirrorTarget, PortSide};
 use super::messages::{Change, Input, OrderedFields, Output};
+use super::objects::{Objects, Oid};
+use super::prefix::{NextHop, Prefix};
 use super::queue::EventQueue;
-use super::session::{Destination, Refusal, SessionSpec, Topology};
+use super::session::{SessionSpec, Slots, Topology, Way};
 
-mod outside;
+mod activation;
+mod ports;
+mod routes;
+mod rows;
+mod sflow;
+mod troubles;
 
 /// From the first `inactive` to `active`: 3-5 ms observed (fact 1).
 pub const ACTIVATION: Duration = Duration::from_millis(4);
@@ -38,24 +47,41 @@ pub const RESOLUTION: Duration = Duration::from_millis(14);
 pub const PORTS_SETTLE: Duration = Duration::from_millis(500);
 /// orchagent tries again what it could not do whenever its select() times out (`orchdaemon.cpp`, SELECT_TIMEOUT).
 pub const RETRY: Duration = Duration::from_secs(1);
-/// Active mirror sessions that the virtual-switch SAI has room for (`SwitchStateBase.h`); a further one is refused.
-pub const MAX_SESSIONS: usize = 10;
 
 /// The work that takes time. Nothing else is taken up before it is done.
 #[derive(Clone, Debug)]
 enum Work {
     /// The row says `inactive`; at `at` the hardware is asked.
     Activating { session: String, at: Instant },
-    /// So many answers of the hardware are due.
-    Binding { session: String, awaited: usize, refused: bool },
+    /// The hardware has been asked to bind a port's side; what comes next depends on its answer.
+    Binding { session: String, asked: (String, PortSide), rest: Slots, why: Why },
     /// The row goes at `at`.
     Removing { session: String, at: Instant },
+}
+
+/// Why a port is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Its session is being activated, and is active once all are bound.
+    Activation,
+    /// It has joined a LAG; nobody asks what came of it.
+    Joining,
 }
 
 #[derive(Clone, Debug)]
 struct Session {
     spec: SessionSpec,
     active: bool,
+    way: Way,
+    held: Held,
+}
+
+/// What a session has in the ASIC. What could not be removed is forgotten with the session, and stays.
+#[derive(Clone, Debug, Default)]
+struct Held {
+    mirror: Option<Oid>,
+    sampler: Option<Oid>,
+    target: Option<MirrorTarget>,
 }
 
 /// What could not be done and is tried again.
@@ -78,14 +104,25 @@ enum Ports {
 pub struct Orchagent {
     ports: Ports,
     topology: Topology,
-    neighbours: BTreeMap<IpAddr, (String, String)>,
+    objects: Objects,
+    /// Ports that were to be removed and were in use then: the next attempt of each, which fails, too (fact 18).
+    kept_ports: BTreeMap<String, Instant>,
+    neighbours: BTreeMap<NextHop, String>,
+    /// Neighbours that have gone while a route had them as next hop (fact 20).
+    leaving: BTreeSet<NextHop>,
+    routes: BTreeMap<Prefix, BTreeSet<NextHop>>,
+    sflow: sflow::Sflow,
     sessions: BTreeMap<String, Session>,
     again: BTreeMap<String, (Instant, Again)>,
     queue: EventQueue,
     /// ERSPAN sessions whose neighbour has become known, to be activated one by one.
     resolved: VecDeque<String>,
+    /// Ports that have joined a LAG, and the session that is to be bound to each.
+    joined: VecDeque<(String, Slots)>,
     work: Option<Work>,
     faults: Faults,
+    /// Whether its process has ended: nothing is taken up until it is started anew.
+    ended: bool,
 }
 
 impl Default for Orchagent {
@@ -101,13 +138,20 @@ impl Orchagent {
         Orchagent {
             ports: Ports::Unknown,
             topology: Topology::default(),
+            objects: Objects::default(),
+            kept_ports: BTreeMap::new(),
             neighbours: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            routes: BTreeMap::new(),
+            sflow: sflow::Sflow::default(),
             sessions: BTreeMap::new(),
             again: BTreeMap::new(),
             queue: EventQueue::default(),
             resolved: VecDeque::new(),
+            joined: VecDeque::new(),
             work: None,
             faults,
+            ended: false,
         }
     }
 
@@ -121,6 +165,8 @@ impl Orchagent {
     pub fn on(&mut self, input: Input, now: Instant) -> Vec<Output> {
         let mut out = Vec::new();
         match input {
+            Input::Fault(fault, session) => self.fault(&fault, session.as_deref(), now, &mut out),
+            _ if self.ended => {}
             Input::Change(change) => {
                 let condition = self.faults.of(change.session());
                 let unread = condition.dead || !self.ports_are_ready(now);
@@ -133,7 +179,6 @@ impl Orchagent {
                 }
             }
             Input::Bound { refused } => self.bound(refused.as_deref(), &mut out),
-            Input::Fault(fault, session) => self.fault(&fault, session.as_deref(), now, &mut out),
             Input::Tick => {}
         }
         self.advance(now, &mut out);
@@ -143,7 +188,7 @@ impl Orchagent {
     /// When to send the next [`Input::Tick`], if nothing else comes first.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        if self.faults.of(None).dead {
+        if self.rests() {
             return None;
         }
         match &self.work {
@@ -153,13 +198,19 @@ impl Orchagent {
         }
         let Ports::SettledAt(settled) = self.ports else { return None };
         let again = self.again.iter().filter(|(session, _)| !self.faults.of(Some(session)).dead);
-        let due = self.queue.next_due(&self.faults).into_iter().chain(again.map(|(_, (at, _))| *at)).min()?;
+        let again = again.map(|(_, (at, _))| *at).chain(self.kept_ports.values().copied()).chain(self.sflow.next_try());
+        let due = self.queue.next_due(&self.faults).into_iter().chain(again).min()?;
         Some(due.max(settled))
+    }
+
+    /// Whether it does nothing at all.
+    fn rests(&self) -> bool {
+        self.ended || self.faults.of(None).dead
     }
 
     /// Does everything that can be done at `now`.
     fn advance(&mut self, now: Instant, out: &mut Vec<Output>) {
-        while !self.faults.of(None).dead {
+        while !self.rests() {
             match self.work.take() {
                 Some(Work::Activating { session, at }) if at <= now => self.activate(session, out),
                 Some(Work::Removing { session, at }) if at <= now => {
@@ -188,6 +239,10 @@ impl Orchagent {
 
     /// Takes up the next thing, and says whether there was one.
     fn begin(&mut self, now: Instant, out: &mut Vec<Output>) -> bool {
+        if let Some((session, slots)) = self.joined.pop_front() {
+            self.bind_next(session, slots, Why::Joining, out);
+            return true;
+        }
         if let Some(session) = self.resolved.pop_front() {
             self.work = Some(Work::Activating { session, at: now + RESOLUTION });
             return true;
@@ -199,208 +254,41 @@ impl Orchagent {
             self.take(change, now, out);
             return true;
         }
-        self.try_again(now, out)
+        self.try_again(now, out) || self.try_to_remove_ports(now, out) || self.try_sflow_again(now, out)
     }
 
     fn take(&mut self, change: Change, now: Instant, out: &mut Vec<Output>) {
         match change {
             Change::Session { name, row: Some(row) } => self.set(name, row, now, out),
             Change::Session { name, row: None } => self.delete(name, now, out),
-            Change::Port { name, exists: true } => drop(self.topology.ports.insert(name)),
-            Change::Port { name, exists: false } => drop(self.topology.ports.remove(&name)),
+            Change::Port { name, exists: true, oid } => self.add_port(name, oid, out),
+            Change::Port { name, exists: false, .. } => self.remove_port(name, now, out),
             Change::Lag { name, exists: true } => drop(self.topology.lags.entry(name).or_default()),
-            Change::Lag { name, exists: false } => drop(self.topology.lags.remove(&name)),
-            Change::LagMember { lag, port, exists: true } => {
-                self.topology.lags.entry(lag).or_default().insert(port);
-            }
-            Change::LagMember { lag, port, exists: false } => {
-                if let Some(members) = self.topology.lags.get_mut(&lag) {
-                    members.remove(&port);
-                }
-            }
+            Change::Lag { name, exists: false } => self.remove_lag(&name, out),
+            Change::LagMember { lag, port, exists: true } => self.join(lag, port),
+            Change::LagMember { lag, port, exists: false } => self.leave(&lag, &port, out),
             Change::Policer { name, exists: true } => {
                 self.topology.policers.insert(name);
                 // Whatever changes makes orchagent go through what it has to try again.
                 self.again.values_mut().for_each(|(at, _)| *at = now);
             }
             Change::Policer { name, exists: false } => drop(self.topology.policers.remove(&name)),
-            Change::Neighbour { address, interface, mac } => self.neighbour(address, interface, mac, out),
+            Change::Neighbour { address, interface, mac } => self.neighbour(NextHop { address, interface }, mac, out),
+            Change::Route { prefix, next_hops } => self.route(prefix, next_hops, out),
+            Change::Sflow { up } => self.enable_sflow(up, now),
+            Change::SflowPort { port, row } => self.sflow_port(port, row, now, out),
         }
     }
 
-    /// A row was written (`createEntry`).
-    fn set(&mut self, name: String, row: OrderedFields, now: Instant, out: &mut Vec<Output>) {
-        match self.again.get_mut(&name) {
-            // orch.cpp merges a write into the one that waits, field by field.
-            Some((_, Again::Create(waiting))) => {
-                for (field, value) in row {
-                    match waiting.iter_mut().find(|(known, _)| *known == field) {
-                        Some(known) => known.1 = value,
-                        None => waiting.push((field, value)),
-                    }
-                }
-                return;
-            }
-            // The session is still there, so the new row is taken for a repetition; the deletion then takes the session away.
-            Some((_, Again::Remove)) | None => {}
-        }
-        if self.sessions.contains_key(&name) {
-            // Fact 7.
-            out.push(Output::Log(format!("Failed to create session {name}: object already exists")));
-            return;
-        }
-        self.create(name, row, now, out);
+    fn is_dead_to(&self, session: &str) -> bool {
+        self.faults.of(Some(session)).dead
     }
 
-    fn create(&mut self, name: String, row: OrderedFields, now: Instant, out: &mut Vec<Output>) {
-        if self.faults.of(Some(&name)).verdict == Some(Verdict::Reject) {
-            out.push(Output::Log(format!("Failed to create session {name}: fault `reject`")));
-            return;
-        }
-        let spec = match SessionSpec::read(&row, &self.topology) {
-            Ok(spec) => spec,
-            Err(Refusal::NoPolicer(policer)) => {
-                out.push(Output::Log(format!("Failed to get policer {policer} of session {name}: trying again")));
-                self.again.insert(name, (now + RETRY, Again::Create(row)));
-                return;
-            }
-            Err(Refusal::Invalid(why)) => {
-                out.push(Output::Log(format!("Failed to create session {name}: {why}")));
-                return;
-            }
+    /// The sessions whose copies go to this address, or through it.
+    fn sessions_through(&self, address: IpAddr) -> Vec<String> {
+        let concerned = |(_, session): &(&String, &Session)| {
+            session.destination().is_some_and(|dst| dst == address || session.way.next_hop.address == address)
         };
-        if self.sessions.values().filter(|session| session.active).count() >= MAX_SESSIONS {
-            out.push(Output::Log(format!("Failed to create session {name}: no mirror session left in hardware")));
-            return;
-        }
-        out.push(Output::WriteState { session: name.clone(), fields: spec.inactive_row() });
-        match &spec.destination {
-            Destination::Span { .. } => {
-                self.work = Some(Work::Activating { session: name.clone(), at: now + ACTIVATION });
-            }
-            Destination::Erspan(erspan) if self.is_resolved(&name, erspan.dst) => {
-                self.work = Some(Work::Activating { session: name.clone(), at: now + RESOLUTION });
-            }
-            Destination::Erspan(_) | Destination::SpanToNowhere => {}
-        }
-        self.sessions.insert(name, Session { spec, active: false });
+        self.sessions.iter().filter(concerned).map(|(name, _)| name.clone()).collect()
     }
-
-    /// The moment has come to make the session work (`activateSession`).
-    fn activate(&mut self, name: String, out: &mut Vec<Output>) {
-        let Some(session) = self.sessions.get(&name) else { return };
-        if self.faults.of(Some(&name)).verdict == Some(Verdict::Inactive) {
-            out.push(Output::Log(format!("Failed to activate session {name}: fault `inactive`")));
-            return;
-        }
-        if session.spec.sampling.is_some() {
-            // Fact 4: a port and side has one sampler.
-            if let Some(other) = self.sampler_of_any(&name, &session.spec) {
-                out.push(Output::Log(format!("Failed to activate session {name}: {other} samples the port already")));
-                return;
-            }
-        }
-        let destination = match &session.spec.destination {
-            Destination::Span { port } => CopyDestination::Port(port.clone()),
-            Destination::Erspan(erspan) => match self.tunnel(&name, erspan) {
-                Some(tunnel) => CopyDestination::Tunnel(tunnel),
-                // The neighbour went while this was waiting.
-                None => return,
-            },
-            Destination::SpanToNowhere => return,
-        };
-        let target = MirrorTarget { session: name.clone(), destination, sampling: session.spec.sampling };
-        for (port, side) in &session.spec.slots {
-            out.push(Output::Bind { port: port.clone(), side: *side, target: target.clone() });
-        }
-        match session.spec.slots.len() {
-            // Fact 1: nothing to bind is no obstacle.
-            0 => self.activated(&name, out),
-            awaited => self.work = Some(Work::Binding { session: name, awaited, refused: false }),
-        }
-    }
-
-    fn sampler_of_any(&self, name: &str, spec: &SessionSpec) -> Option<&str> {
-        let sampled = self.sessions.iter().filter(|(_, other)| other.active && other.spec.sampling.is_some());
-        sampled
-            .filter(|(other, _)| *other != name)
-            .find(|(_, other)| other.spec.slots.iter().any(|slot| spec.slots.contains(slot)))
-            .map(|(other, _)| other.as_str())
-    }
-
-    fn bound(&mut self, refusal: Option<&str>, out: &mut Vec<Output>) {
-        let Some(Work::Binding { session, awaited, refused }) = self.work.take() else { return };
-        if let Some(why) = refusal {
-            out.push(Output::Log(format!("Failed to bind session {session}: {why}")));
-        }
-        let refused = refused || refusal.is_some();
-        match (awaited - 1, refused) {
-            (0, false) => self.activated(&session, out),
-            (0, true) => {
-                if let Some(known) = self.sessions.get(&session) {
-                    unbind(&known.spec, out);
-                }
-            }
-            (awaited, refused) => self.work = Some(Work::Binding { session, awaited, refused }),
-        }
-    }
-
-    fn activated(&mut self, name: &str, out: &mut Vec<Output>) {
-        let Some(session) = self.sessions.get_mut(name) else { return };
-        session.active = true;
-        let neighbour = match session.spec.destination {
-            Destination::Erspan(erspan) => self.neighbours.get(&erspan.dst),
-            Destination::Span { .. } | Destination::SpanToNowhere => None,
-        };
-        let fields = session.spec.active_row(neighbour);
-        out.push(Output::WriteState { session: name.to_owned(), fields });
-    }
-
-    /// The session stops working and its row says so; the row's other fields go stale (fact 6).
-    fn deactivate(&mut self, name: &str, out: &mut Vec<Output>) {
-        let Some(session) = self.sessions.get_mut(name).filter(|session| session.active) else { return };
-        session.active = false;
-        // Whoever holds the binding now: it is gone (fact 5).
-        unbind(&session.spec, out);
-        let fields = vec![("status".to_owned(), "inactive".to_owned())];
-        out.push(Output::WriteState { session: name.to_owned(), fields });
-    }
-
-    /// A row is gone (`deleteEntry`).
-    fn delete(&mut self, name: String, now: Instant, out: &mut Vec<Output>) {
-        if matches!(self.again.get(&name), Some((_, Again::Create(_)))) {
-            self.again.remove(&name);
-            return;
-        }
-        let Some(session) = self.sessions.get(&name) else { return };
-        if session.spec.destination == Destination::SpanToNowhere {
-            out.push(Output::Log(format!("Failed to remove session {name}: trying again")));
-            self.again.insert(name, (now + RETRY, Again::Remove));
-            return;
-        }
-        self.remove(name, now, out);
-    }
-
-    fn remove(&mut self, name: String, now: Instant, out: &mut Vec<Output>) {
-        self.deactivate(&name, out);
-        self.work = Some(Work::Removing { session: name, at: now + REMOVAL });
-    }
-
-    /// Takes one thing up again whose time has come, and says whether there was one.
-    fn try_again(&mut self, now: Instant, out: &mut Vec<Output>) -> bool {
-        let due = |(name, (at, _)): (&String, &(Instant, Again))| {
-            (*at <= now && !self.faults.of(Some(name)).dead).then(|| name.clone())
-        };
-        let Some(name) = self.again.iter().find_map(due) else { return false };
-        match self.again.remove(&name) {
-            Some((_, Again::Create(row))) => self.create(name, row, now, out),
-            Some((_, Again::Remove)) => self.remove(name, now, out),
-            None => {}
-        }
-        true
-    }
-}
-
-fn unbind(spec: &SessionSpec, out: &mut Vec<Output>) {
-    out.extend(spec.slots.iter().map(|(port, side)| Output::Unbind { port: port.clone(), side: *side }));
 }

@@ -4,7 +4,7 @@
 //! `del` is a removal, any other makes it read the row and forget an empty one, nothing is listed twice (facts 8 and 10). When Redis
 //! goes away it dies and starts afresh, as the real one does and its container makes it do; the hardware is then programmed anew.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,10 @@ use super::core::Orchagent;
 use super::faults::Faults;
 use super::hardware::{Fault, MirrorHardware, PortSide};
 use super::messages::{Change, Input, OrderedFields, Output};
-use crate::lab::switch_db::{NEIGHBOUR, PORT_INIT_DONE};
-use crate::model::schema::{appl_db, config_db, state_db};
+use super::objects::{ObjectKind, Oid};
+use super::prefix::{NextHop, Prefix};
+use crate::lab::switch_db::{NEIGHBOUR, PORT_INIT_DONE, ROUTE, SFLOW, name_port, unname_port};
+use crate::model::schema::{appl_db, config_db, counters_db, state_db};
 use crate::sonic::backoff::Backoff;
 use crate::sonic::connection::COMMAND_TIMEOUT;
 use crate::sonic::pubsub::{Message, Subscription, keyspace_prefix, table_pattern};
@@ -31,12 +33,12 @@ const CONFIG_TABLES: [&str; 5] = [
     config_db::MIRROR_SESSION,
 ];
 /// APPL_DB tables it reads.
-const APPL_TABLES: [&str; 2] = [NEIGHBOUR, appl_db::PORT];
+const APPL_TABLES: [&str; 5] = [ROUTE, NEIGHBOUR, SFLOW, appl_db::SFLOW_SESSION, appl_db::PORT];
 
-/// Runs the virtual orchagent until it is dropped, which is what killing the real one is: STATE_DB and the hardware stay as they are.
+/// Runs the virtual orchagent until it is dropped, which is what killing the real one is: the databases and the hardware stay as they are.
 ///
 /// # Errors
-/// The configuration lacks CONFIG_DB, APPL_DB or STATE_DB.
+/// The configuration lacks one of the five databases that orchagent uses.
 pub async fn run(
     config: DatabaseConfig,
     mut hardware: Box<dyn MirrorHardware>,
@@ -46,25 +48,34 @@ pub async fn run(
         config: config.database("CONFIG_DB")?.clone(),
         appl: config.database("APPL_DB")?.clone(),
         state: config.database("STATE_DB")?.clone(),
+        asic: config.database("ASIC_DB")?.clone(),
+        counters: config.database("COUNTERS_DB")?.clone(),
     };
     let mut backoff = Backoff::new();
     let mut in_force = Faults::default();
+    let mut with_container = false;
     loop {
         let mut bound = BTreeSet::new();
         let mut core = Orchagent::new(in_force);
-        let error = match Running::start(&databases).await {
+        let ending = match Running::start(&databases, with_container).await {
             Ok(mut running) => {
                 backoff.succeeded();
                 running.serve(&mut core, &mut *hardware, &mut bound, &mut faults).await
             }
-            Err(error) => error,
+            Err(error) => Ending::Redis(error),
         };
-        tracing::warn!(%error, "virtual orchagent: Redis is away, starting afresh");
         in_force = core.faults().clone();
         for (port, side) in bound {
             unbind(&mut *hardware, &port, side);
         }
-        sleep(backoff.failed()).await;
+        match ending {
+            Ending::Restart => with_container = true,
+            Ending::Redis(error) => {
+                tracing::warn!(%error, "virtual orchagent: Redis is away, starting afresh");
+                with_container = false;
+                sleep(backoff.failed()).await;
+            }
+        }
     }
 }
 
@@ -72,13 +83,36 @@ struct Databases {
     config: Database,
     appl: Database,
     state: Database,
+    asic: Database,
+    counters: Database,
+}
+
+/// How one life of orchagent ends.
+enum Ending {
+    Redis(Error),
+    Restart,
+}
+
+impl From<Error> for Ending {
+    fn from(error: Error) -> Ending {
+        Ending::Redis(error)
+    }
 }
 
 /// The connections of one life of orchagent.
 struct Running {
     config: Table,
     appl: Table,
+    writes: Connections,
+}
+
+/// What it writes to, clones of one connection each.
+#[derive(Clone)]
+struct Connections {
+    appl: RedisConnection,
     state: RedisConnection,
+    asic: RedisConnection,
+    counters: RedisConnection,
 }
 
 /// A database that is read and listened to.
@@ -113,40 +147,54 @@ impl Table {
 }
 
 impl Running {
-    async fn start(databases: &Databases) -> Result<Running, Error> {
-        Ok(Running {
+    /// `with_container`: what swss' start script does away with is done away with, too; ASIC_DB is made anew by every orchagent.
+    async fn start(databases: &Databases, with_container: bool) -> Result<Running, Error> {
+        let open = |database| RedisConnection::open(database, COMMAND_TIMEOUT);
+        let running = Running {
             config: Table::open(&databases.config, &CONFIG_TABLES).await?,
             appl: Table::open(&databases.appl, &APPL_TABLES).await?,
-            state: RedisConnection::open(&databases.state, COMMAND_TIMEOUT).await?,
-        })
+            writes: Connections {
+                appl: open(&databases.appl).await?,
+                state: open(&databases.state).await?,
+                asic: open(&databases.asic).await?,
+                counters: open(&databases.counters).await?,
+            },
+        };
+        for kind in ObjectKind::ALL {
+            empty(&running.writes.asic, kind.table()).await?;
+        }
+        if with_container {
+            empty(&running.writes.state, state_db::MIRROR_SESSION).await?;
+        }
+        Ok(running)
     }
 
-    /// Until Redis goes away; says why.
+    /// Until Redis goes away, or the container is started anew.
     async fn serve(
         &mut self,
         core: &mut Orchagent,
         hardware: &mut dyn MirrorHardware,
         bound: &mut BTreeSet<(String, PortSide)>,
         faults: &mut mpsc::Receiver<(Fault, Option<String>)>,
-    ) -> Error {
-        let mut hands = Hands { state: self.state.clone(), hardware, bound };
+    ) -> Ending {
+        let mut hands = Hands { to: self.writes.clone(), hardware, bound };
         let inputs = match self.first_inputs().await {
             Ok(inputs) => inputs,
-            Err(error) => return error,
+            Err(error) => return error.into(),
         };
         for input in inputs {
-            if let Err(error) = hands.carry_out(core, input).await {
-                return error;
+            if let Err(ending) = hands.carry_out(core, input).await {
+                return ending;
             }
         }
         loop {
             let input = match self.next_input(core, faults).await {
                 Ok(Some(input)) => input,
                 Ok(None) => continue,
-                Err(error) => return error,
+                Err(error) => return error.into(),
             };
-            if let Err(error) = hands.carry_out(core, input).await {
-                return error;
+            if let Err(ending) = hands.carry_out(core, input).await {
+                return ending;
             }
         }
     }
@@ -162,7 +210,8 @@ impl Running {
             Some((fault, session)) = faults.recv() => Ok(Some(Input::Fault(fault, session))),
             message = self.config.events.next() => {
                 let Some((table, key, row)) = self.config.read(&message?).await? else { return Ok(None) };
-                Ok(config_change(&self.config, &table, &key, row).map(Input::Change))
+                let oid = self.known_oid(&table, &key).await?;
+                Ok(config_change(&self.config, &table, &key, row, oid).map(Input::Change))
             }
             message = self.appl.events.next() => {
                 let Some((table, key, row)) = self.appl.read(&message?).await? else { return Ok(None) };
@@ -175,9 +224,11 @@ impl Running {
     /// What is there already, as if it were written now.
     async fn first_inputs(&self) -> Result<Vec<Input>, Error> {
         let mut inputs = Vec::new();
+        let oids: BTreeMap<String, String> = self.writes.counters.hgetall(counters_db::PORT_NAME_MAP).await?;
         for table in CONFIG_TABLES {
             for (key, row) in list(&self.config.rows, table).await? {
-                inputs.extend(config_change(&self.config, table, &key, Some(row)).map(Input::Change));
+                let oid = oids.get(&key).and_then(|oid| Oid::parse(oid));
+                inputs.extend(config_change(&self.config, table, &key, Some(row), oid).map(Input::Change));
             }
         }
         for table in APPL_TABLES {
@@ -187,6 +238,22 @@ impl Running {
         }
         Ok(inputs)
     }
+
+    /// The id that a port has in COUNTERS_DB.
+    async fn known_oid(&self, table: &str, port: &str) -> Result<Option<Oid>, Error> {
+        if table != config_db::PORT {
+            return Ok(None);
+        }
+        let known = self.writes.counters.hget(counters_db::PORT_NAME_MAP, port).await?;
+        Ok(known.and_then(|oid| Oid::parse(&oid)))
+    }
+}
+
+async fn empty(connection: &RedisConnection, table: &str) -> Result<(), Error> {
+    for key in connection.keys(table).await? {
+        connection.del(&connection.database().key(table, &key)).await?;
+    }
+    Ok(())
 }
 
 async fn list(connection: &RedisConnection, table: &str) -> Result<Vec<(String, OrderedFields)>, Error> {
@@ -200,12 +267,12 @@ async fn list(connection: &RedisConnection, table: &str) -> Result<Vec<(String, 
     Ok(rows)
 }
 
-fn config_change(from: &Table, table: &str, key: &str, row: Option<OrderedFields>) -> Option<Change> {
+fn config_change(from: &Table, table: &str, key: &str, row: Option<OrderedFields>, oid: Option<Oid>) -> Option<Change> {
     let exists = row.is_some();
     let name = key.to_owned();
     match table {
         config_db::MIRROR_SESSION => Some(Change::Session { name, row }),
-        config_db::PORT => Some(Change::Port { name, exists }),
+        config_db::PORT => Some(Change::Port { name, exists, oid }),
         config_db::PORTCHANNEL => Some(Change::Lag { name, exists }),
         config_db::PORTCHANNEL_MEMBER => {
             let (lag, port) = from.rows.database().split_key(key)?;
@@ -217,26 +284,43 @@ fn config_change(from: &Table, table: &str, key: &str, row: Option<OrderedFields
 }
 
 fn appl_input(table: &str, key: &str, row: Option<OrderedFields>, settled: bool) -> Option<Input> {
-    if table == appl_db::PORT {
-        return (key == PORT_INIT_DONE && row.is_some()).then_some(Input::PortInitDone { settled });
-    }
-    // `Ethernet0:fc00::1`: the interface ends at the first colon.
-    let (interface, address) = key.split_once(':')?;
-    let address: IpAddr = address.parse().ok()?;
-    let mac =
-        row.map(|row| row.into_iter().find(|(field, _)| field == "neigh").map(|(_, mac)| mac).unwrap_or_default());
-    Some(Input::Change(Change::Neighbour { address, interface: interface.to_owned(), mac }))
+    let field =
+        |row: &OrderedFields, name: &str| row.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone());
+    let change = match table {
+        appl_db::PORT => {
+            return (key == PORT_INIT_DONE && row.is_some()).then_some(Input::PortInitDone { settled });
+        }
+        appl_db::SFLOW_SESSION => Change::SflowPort { port: key.to_owned(), row },
+        SFLOW => Change::Sflow { up: row.and_then(|row| field(&row, "admin_state")).as_deref() == Some("up") },
+        ROUTE => {
+            let hops = |row: OrderedFields| {
+                let [addresses, interfaces] = ["nexthop", "ifname"].map(|name| field(&row, name).unwrap_or_default());
+                NextHop::read_all(&addresses, &interfaces)
+            };
+            // A route of another VRF is `Vrf1:<prefix>`, and no prefix.
+            Change::Route { prefix: Prefix::parse(key)?, next_hops: row.map(hops) }
+        }
+        NEIGHBOUR => {
+            // `Ethernet0:fc00::1`: the interface ends at the first colon.
+            let (interface, address) = key.split_once(':')?;
+            let address: IpAddr = address.parse().ok()?;
+            let mac = row.map(|row| field(&row, "neigh").unwrap_or_default());
+            Change::Neighbour { address, interface: interface.to_owned(), mac }
+        }
+        _ => return None,
+    };
+    Some(Input::Change(change))
 }
 
 /// Carries outputs out.
 struct Hands<'a> {
-    state: RedisConnection,
+    to: Connections,
     hardware: &'a mut dyn MirrorHardware,
     bound: &'a mut BTreeSet<(String, PortSide)>,
 }
 
 impl Hands<'_> {
-    async fn carry_out(&mut self, core: &mut Orchagent, input: Input) -> Result<(), Error> {
+    async fn carry_out(&mut self, core: &mut Orchagent, input: Input) -> Result<(), Ending> {
         let mut outputs = VecDeque::from(core.on(input, Instant::now()));
         while let Some(output) = outputs.pop_front() {
             match output {
@@ -251,17 +335,45 @@ impl Hands<'_> {
                     unbind(self.hardware, &port, side);
                     self.bound.remove(&(port, side));
                 }
-                Output::WriteState { session, fields } => {
-                    let key = self.state.database().key(state_db::MIRROR_SESSION, &session);
-                    self.state.hset_whole(&key, &fields.into_iter().collect()).await?;
-                }
-                Output::DeleteState { session } => {
-                    self.state.del(&self.state.database().key(state_db::MIRROR_SESSION, &session)).await?;
+                Output::Retarget { target } => {
+                    if let Err(error) = self.hardware.retarget(&target) {
+                        tracing::warn!(session = target.session, error, "virtual orchagent: cannot redirect");
+                    }
                 }
                 Output::Log(line) => tracing::warn!("virtual orchagent: {line}"),
+                Output::Restart => return Err(Ending::Restart),
+                output => self.to.write(output).await?,
             }
         }
         Ok(())
+    }
+}
+
+impl Connections {
+    async fn write(&self, output: Output) -> Result<(), Error> {
+        match output {
+            Output::SetObject { kind, oid, fields } => {
+                let key = self.asic.database().key(kind.table(), &oid.to_string());
+                self.asic.hset_whole(&key, &fields.into_iter().collect()).await
+            }
+            Output::RemoveObject { kind, oid } => {
+                self.asic.del(&self.asic.database().key(kind.table(), &oid.to_string())).await.map(drop)
+            }
+            Output::WriteState { session, fields } => {
+                let key = self.state.database().key(state_db::MIRROR_SESSION, &session);
+                self.state.hset_whole(&key, &fields.into_iter().collect()).await
+            }
+            Output::DeleteState { session } => {
+                self.state.del(&self.state.database().key(state_db::MIRROR_SESSION, &session)).await.map(drop)
+            }
+            Output::NamePort { port, oid } => name_port(&self.counters, &self.appl, &self.state, &port, oid).await,
+            Output::UnnamePort { port } => unname_port(&self.counters, &self.appl, &self.state, &port).await,
+            Output::Bind { .. }
+            | Output::Unbind { .. }
+            | Output::Retarget { .. }
+            | Output::Restart
+            | Output::Log(_) => Ok(()),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::hardware::Fault;
+use super::hardware::{Fault, NoRoom};
 use crate::lab::gre::GreOptions;
 
 /// What becomes of a new session.
@@ -33,12 +33,14 @@ pub struct Condition {
 /// All faults in force.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
+    room: Option<(usize, NoRoom)>,
     everywhere: Condition,
     of_session: BTreeMap<String, Condition>,
 }
 
 impl Faults {
-    /// Puts a fault in force, for one session or for all. [`Fault::Lose`] is a moment, not a state, and changes nothing here.
+    /// Puts a fault in force, for one session or for all. [`Fault::Lose`] and [`Fault::Restart`] are moments, not states, and change nothing here;
+    /// [`Fault::Sessions`] concerns no single session.
     pub fn apply(&mut self, fault: &Fault, session: Option<&str>) {
         let condition = match session {
             None => &mut self.everywhere,
@@ -51,12 +53,19 @@ impl Faults {
             Fault::Dead => condition.dead = true,
             Fault::Unresolved => condition.unresolved = true,
             Fault::Erspan(options) => condition.gre = Some(*options),
-            Fault::Lose => {}
+            Fault::Lose | Fault::Restart => {}
+            Fault::Sessions { room, outcome } => self.room = Some((*room, *outcome)),
             Fault::Clear => match session {
                 Some(session) => drop(self.of_session.remove(session)),
                 None => *self = Faults::default(),
             },
         }
+    }
+
+    /// What comes of one more session, if there are so many mirror sessions in the ASIC already; `None` where there is room.
+    #[must_use]
+    pub fn no_room(&self, sessions: usize) -> Option<NoRoom> {
+        self.room.filter(|(room, _)| sessions >= *room).map(|(_, outcome)| outcome)
     }
 
     /// What applies to `session`; to what concerns no session, if `None`. A session's own faults add to those of all.

@@ -54,6 +54,8 @@ pub struct Tunnel {
     pub ttl: u8,
     /// The interface that leads to the neighbour.
     pub interface: String,
+    /// The port by which the copies leave: the interface, or the first member of the LAG that it is.
+    pub monitor_port: String,
     /// The neighbour's MAC address.
     pub neighbour_mac: String,
     /// How copies are wrapped, where it is not as `gre_type` says.
@@ -68,11 +70,26 @@ pub trait MirrorHardware: Send {
     /// A sentence that says what the hardware refused.
     fn bind(&mut self, port: &str, side: PortSide, target: &MirrorTarget) -> Result<(), String>;
 
+    /// Copies of the session that `target` names go there from now on, wherever it is bound.
+    ///
+    /// # Errors
+    /// A sentence that says what the hardware refused.
+    fn retarget(&mut self, target: &MirrorTarget) -> Result<(), String>;
+
     /// `port`'s `side` is copied nowhere from now on.
     ///
     /// # Errors
     /// A sentence that says what the hardware refused.
     fn unbind(&mut self, port: &str, side: PortSide) -> Result<(), String>;
+}
+
+/// What comes of a session for which the ASIC has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// The SAI has said beforehand that there is none: refused without a STATE_DB row.
+    Refused,
+    /// It says so when asked for the object, and orchagent ends, as up to release 202411: STATE_DB and ASIC_DB stay as they are.
+    OrchagentEnds,
 }
 
 /// A fault that `telegen-lab fault` asks for.
@@ -92,6 +109,16 @@ pub enum Fault {
     Slow(Duration),
     /// orchagent stops reading; STATE_DB stays as it is (fact 12).
     Dead,
-    /// All faults end; a dead orchagent resumes and reads the current rows.
+    /// The ASIC has room for so many mirror sessions.
+    Sessions {
+        /// How many.
+        room: usize,
+        /// What comes of one more.
+        outcome: NoRoom,
+    },
+    /// orchagent's container is started anew (`systemctl restart swss`): ASIC_DB and the sessions' rows in STATE_DB are emptied, and the
+    /// rows in CONFIG_DB taken up. A moment, not a state.
+    Restart,
+    /// All faults end; a dead orchagent resumes and reads the current rows, and one that has ended is started anew.
     Clear,
 }

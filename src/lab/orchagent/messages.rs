@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 
 use super::hardware::{Fault, MirrorTarget, PortSide};
+use super::objects::{ObjectKind, Oid};
+use super::prefix::{NextHop, Prefix};
 
 /// A row's fields in the order in which Redis holds them.
 pub type OrderedFields = Vec<(String, String)>;
@@ -44,6 +46,8 @@ pub enum Change {
         name: String,
         /// Whether it is there now.
         exists: bool,
+        /// The id by which COUNTERS_DB knows it already.
+        oid: Option<Oid>,
     },
     /// A link aggregation group came or went.
     Lag {
@@ -77,6 +81,25 @@ pub enum Change {
         /// Its MAC address; `None` once it is gone.
         mac: Option<String>,
     },
+    /// A route was written or deleted.
+    Route {
+        /// Its prefix.
+        prefix: Prefix,
+        /// Its next hops; `None` once it is gone.
+        next_hops: Option<Vec<NextHop>>,
+    },
+    /// sFlow was enabled or disabled.
+    Sflow {
+        /// Whether it is enabled now.
+        up: bool,
+    },
+    /// sFlow is to sample a port, or no longer.
+    SflowPort {
+        /// The port.
+        port: String,
+        /// The whole row; `None` once it is gone.
+        row: Option<OrderedFields>,
+    },
 }
 
 impl Change {
@@ -89,7 +112,10 @@ impl Change {
             | Change::Lag { .. }
             | Change::LagMember { .. }
             | Change::Policer { .. }
-            | Change::Neighbour { .. } => None,
+            | Change::Neighbour { .. }
+            | Change::Route { .. }
+            | Change::Sflow { .. }
+            | Change::SflowPort { .. } => None,
         }
     }
 }
@@ -113,6 +139,41 @@ pub enum Output {
         /// Which of its traffic.
         side: PortSide,
     },
+    /// Tells the hardware that a session's copies go elsewhere, wherever it is bound.
+    Retarget {
+        /// Where they go now.
+        target: MirrorTarget,
+    },
+    /// Sets fields of an object in ASIC_DB, with one HSET.
+    SetObject {
+        /// What it is.
+        kind: ObjectKind,
+        /// Which one.
+        oid: Oid,
+        /// The fields; others stay.
+        fields: OrderedFields,
+    },
+    /// Removes an object from ASIC_DB.
+    RemoveObject {
+        /// What it is.
+        kind: ObjectKind,
+        /// Which one.
+        oid: Oid,
+    },
+    /// A port has come: it has this id in COUNTERS_DB from now on.
+    NamePort {
+        /// The port.
+        port: String,
+        /// Its object.
+        oid: Oid,
+    },
+    /// A port has gone, or is on its way: COUNTERS_DB, APPL_DB and STATE_DB no longer have it.
+    UnnamePort {
+        /// The port.
+        port: String,
+    },
+    /// orchagent's container is started anew: nothing in ASIC_DB and no session's row in STATE_DB outlives that.
+    Restart,
     /// Sets fields of the session's STATE_DB row, with one HSET.
     WriteState {
         /// The session.

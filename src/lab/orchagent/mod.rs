@@ -1,6 +1,6 @@
 //! The virtual orchagent: mirror sessions exactly as the real one was observed to treat them, bad sides included.
 //!
-//! [`core`] decides on [`messages`], [`session`] reads rows, [`faults`] spoil it on request, [`driver`] connects it with Redis and with the
+//! [`core`] decides on [`messages`], [`session`] and [`prefix`] read rows, [`objects`] is what ASIC_DB shows, [`faults`] spoil it on request, [`driver`] connects it with Redis and with the
 //! [`hardware`]. Unlike on the virtual-switch SAI (fact 13), a bound SPAN session does copy packets, if the hardware does.
 
 pub mod core;
@@ -8,6 +8,8 @@ pub mod driver;
 pub mod faults;
 pub mod hardware;
 pub mod messages;
+pub mod objects;
+pub mod prefix;
 pub mod queue;
 pub mod session;
 

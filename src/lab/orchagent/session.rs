@@ -3,14 +3,15 @@
 //! Source: sonic-swss `mirrororch.cpp` (`createEntry`, `validateSrcPortList`, `validateDstPort`), and the observations of the real
 //! orchagent that the tests number. Pure; whether the session becomes active is `core`'s business.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::hardware::PortSide;
 use super::messages::OrderedFields;
+use super::prefix::{NextHop, Prefix};
 
 /// Traffic classes of the virtual-switch SAI: `queue` must be below.
-const TRAFFIC_CLASSES: u8 = 16;
+const TRAFFIC_CLASSES: u64 = 16;
 /// What ERSPAN sessions have that do not say (`mirrororch.cpp`, MirrorEntry).
 const DEFAULT_GRE_TYPE: u16 = 0x88be;
 const DEFAULT_DSCP: u8 = 8;
@@ -72,10 +73,21 @@ pub struct Sampling {
 pub struct SessionSpec {
     /// Where the copies go.
     pub destination: Destination,
-    /// Ports and sides whose traffic is copied, LAGs expanded; empty without `src_port` or without `direction` (fact 1).
-    pub slots: Vec<(String, PortSide)>,
+    /// `src_port` as it was written: LAGs are looked for in it by substring (fact 17).
+    pub src_port: String,
+    /// Which of the sources' traffic is copied; empty without `direction` (fact 1).
+    pub sides: Vec<PortSide>,
     /// Sampling, if asked for.
     pub sampling: Option<Sampling>,
+}
+
+/// Ports and sides of a session, in the order in which orchagent goes through them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slots {
+    /// LAGs expanded to their members of now.
+    pub found: VecDeque<(String, PortSide)>,
+    /// The first source that does not exist any more; orchagent goes no further.
+    pub missing: Option<String>,
 }
 
 /// Why a row makes no session.
@@ -97,7 +109,7 @@ struct Draft {
     gre_type: Option<u16>,
     dscp: Option<u8>,
     ttl: Option<u8>,
-    sources: Vec<String>,
+    src_port: String,
     sides: Vec<PortSide>,
     rate: u32,
     truncate: u32,
@@ -116,44 +128,95 @@ impl SessionSpec {
         draft.finish()
     }
 
-    /// The STATE_DB row of a new session: fact 1, with the next hop's family, and fact 4.
+    /// The ports and sides of its sources, as things are now.
     #[must_use]
-    pub fn inactive_row(&self) -> OrderedFields {
-        let v6 = matches!(self.destination, Destination::Erspan(erspan) if erspan.dst.is_ipv6());
-        let nowhere = if v6 { "::" } else { "0.0.0.0" };
-        self.row("inactive", ("", "00:00:00:00:00:00"), format!("{nowhere}/0"), format!("{nowhere}@"))
-    }
-
-    /// The STATE_DB row of an active session, with the interface and MAC address of an ERSPAN session's neighbour.
-    #[must_use]
-    pub fn active_row(&self, neighbour: Option<&(String, String)>) -> OrderedFields {
-        match (&self.destination, neighbour) {
-            (Destination::Erspan(Erspan { dst: address, .. }), Some((interface, mac))) => {
-                let bits = if address.is_ipv4() { 32 } else { 128 };
-                let next_hop = format!("{address}@{interface}");
-                self.row("active", (interface, mac), format!("{address}/{bits}"), next_hop)
-            }
-            (Destination::Erspan(_) | Destination::Span { .. } | Destination::SpanToNowhere, _) => {
-                self.row("active", ("", "00:00:00:00:00:00"), "0.0.0.0/0".to_owned(), "0.0.0.0@".to_owned())
-            }
+    pub fn slots(&self, topology: &Topology) -> Slots {
+        let mut slots = Slots::default();
+        if self.sides.is_empty() {
+            return slots;
         }
+        for token in tokens(&self.src_port) {
+            let Some(ports) = topology.ports_of(token) else {
+                slots.missing = Some(token.to_owned());
+                break;
+            };
+            slots.found.extend(ports.iter().flat_map(|port| self.sides.iter().map(|&side| (port.clone(), side))));
+        }
+        slots
     }
 
-    fn row(&self, status: &str, towards: (&str, &str), prefix: String, next_hop: String) -> OrderedFields {
+    /// Whether a port that joins or leaves `lag` is bound or unbound (`updateLagMember`): the name is looked for by substring, so that
+    /// `PortChannel1` is found in `PortChannel10`.
+    #[must_use]
+    pub fn follows(&self, lag: &str, member: &str) -> bool {
+        self.src_port.contains(lag) && !tokens(&self.src_port).any(|token| token == member)
+    }
+
+    /// Its STATE_DB row, with the way of an ERSPAN session's copies. Facts 1, 4 and 21.
+    #[must_use]
+    pub fn row(&self, status: &str, way: &Way) -> OrderedFields {
         let mut row = vec![
             ("status".to_owned(), status.to_owned()),
-            ("monitor_port".to_owned(), towards.0.to_owned()),
-            ("dst_mac".to_owned(), towards.1.to_owned()),
-            ("route_prefix".to_owned(), prefix),
+            ("monitor_port".to_owned(), way.monitor_port.clone()),
+            ("dst_mac".to_owned(), way.mac.clone()),
+            ("route_prefix".to_owned(), way.prefix.to_string()),
             ("vlan_id".to_owned(), "0".to_owned()),
-            ("next_hop_ip".to_owned(), next_hop),
+            ("next_hop_ip".to_owned(), way.next_hop.to_string()),
         ];
         if let Some(sampling) = self.sampling {
-            row.push(("sample_rate".to_owned(), sampling.rate.to_string()));
-            row.push(("truncate_size".to_owned(), sampling.truncate.to_string()));
+            let fields = [("sample_rate", sampling.rate), ("truncate_size", sampling.truncate)];
+            row.extend(
+                fields
+                    .iter()
+                    .filter(|(_, value)| *value > 0)
+                    .map(|(name, value)| ((*name).to_owned(), value.to_string())),
+            );
         }
         row
     }
+}
+
+/// The way of a session's copies, as orchagent last knew it: what an inactive session has is stale (fact 6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The route that leads to the destination.
+    pub prefix: Prefix,
+    /// Its next hop.
+    pub next_hop: NextHop,
+    /// The front-panel port; empty as long as there was none.
+    pub monitor_port: String,
+    /// The neighbour's MAC address; zeros as long as there was none.
+    pub mac: String,
+}
+
+impl Way {
+    /// Nothing is known of the way to `address`; SPAN sessions have that of [`NOWHERE`].
+    #[must_use]
+    pub fn unknown(address: IpAddr) -> Way {
+        Way {
+            prefix: Prefix::default_for(address),
+            next_hop: NextHop::none_for(address),
+            monitor_port: String::new(),
+            mac: "00:00:00:00:00:00".to_owned(),
+        }
+    }
+}
+
+impl Topology {
+    /// The ports that a name stands for; `None` if there is neither a port nor a LAG of that name.
+    #[must_use]
+    pub fn ports_of(&self, name: &str) -> Option<Vec<String>> {
+        match self.lags.get(name) {
+            Some(members) => Some(members.iter().cloned().collect()),
+            None => self.ports.contains(name).then(|| vec![name.to_owned()]),
+        }
+    }
+}
+
+/// The items of a list as C++ `getline` cuts it: an empty list has none, and a trailing comma adds none (fact 23).
+fn tokens(list: &str) -> impl Iterator<Item = &str> {
+    let items = (!list.is_empty()).then(|| list.strip_suffix(',').unwrap_or(list).split(','));
+    items.into_iter().flatten()
 }
 
 impl Draft {
@@ -166,12 +229,15 @@ impl Draft {
             "gre_type" => self.gre_type = Some(small(value).ok_or_else(wrong)?),
             "dscp" => self.dscp = Some(small(value).filter(|&dscp| dscp < 64).ok_or_else(wrong)?),
             "ttl" => self.ttl = Some(small(value).ok_or_else(wrong)?),
-            "queue" => drop(number(value).filter(|&queue| queue < u32::from(TRAFFIC_CLASSES)).ok_or_else(wrong)?),
-            "sample_rate" => self.rate = number(value).ok_or_else(wrong)?,
-            "truncate_size" => self.truncate = number(value).ok_or_else(wrong)?,
+            "queue" => drop(number(value).filter(|&queue| queue < TRAFFIC_CLASSES).ok_or_else(wrong)?),
+            "sample_rate" => self.rate = small(value).ok_or_else(wrong)?,
+            "truncate_size" => self.truncate = small(value).ok_or_else(wrong)?,
             "policer" if topology.policers.contains(value) => {}
             "policer" => return Err(Refusal::NoPolicer(value.to_owned())),
-            "src_port" => self.sources = sources(value, topology)?,
+            "src_port" => {
+                check_sources(value, topology)?;
+                value.clone_into(&mut self.src_port);
+            }
             // The CPU port is no front-panel port: fact 2.
             "dst_port" if topology.ports.contains(value) => self.destination_port = Some(value.to_owned()),
             "dst_port" => return Err(Refusal::Invalid(format!("Not a front-panel port: dst_port {value:?}"))),
@@ -214,21 +280,32 @@ impl Draft {
             None => self.sides,
             Some(_) => self.sides.into_iter().map(sampled).collect(),
         };
-        let slots = self.sources.iter().flat_map(|port| sides.iter().map(|&side| (port.clone(), side))).collect();
-        Ok(SessionSpec { destination, slots, sampling })
+        Ok(SessionSpec { destination, src_port: self.src_port, sides, sampling })
     }
 }
 
-/// Decimal, or hexadecimal with `0x`.
-fn number(value: &str) -> Option<u32> {
-    match value.strip_prefix("0x") {
-        Some(digits) => u32::from_str_radix(digits, 16).ok(),
-        None => value.parse().ok(),
+/// As C's `strtoul` with base 0 reads it: blanks before it, a sign, and octal or hexadecimal by prefix; nothing may follow (fact 23).
+fn number(value: &str) -> Option<u64> {
+    let value = value.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
+    let (negative, digits) = match value.strip_prefix(['-', '+']) {
+        Some(digits) => (value.starts_with('-'), digits),
+        None => (false, value),
+    };
+    let (digits, base) = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None if digits.starts_with('0') => (digits, 8),
+        None => (digits, 10),
+    };
+    // Rust would take a second sign.
+    if !digits.starts_with(|first: char| first.is_digit(base)) {
+        return None;
     }
+    let number = u64::from_str_radix(digits, base).ok()?;
+    Some(if negative { number.wrapping_neg() } else { number })
 }
 
 /// [`number`], if its field can hold it.
-fn small<T: TryFrom<u32>>(value: &str) -> Option<T> {
+fn small<T: TryFrom<u64>>(value: &str) -> Option<T> {
     T::try_from(number(value)?).ok()
 }
 
@@ -249,26 +326,22 @@ fn sampled(side: PortSide) -> PortSide {
     }
 }
 
-/// The ports of `src_port`, LAGs replaced by their members. No token is trimmed: a space makes an unknown port (fact 1).
-fn sources(value: &str, topology: &Topology) -> Result<Vec<String>, Refusal> {
-    let tokens: BTreeSet<&str> = value.split(',').collect();
-    let mut ports = BTreeSet::new();
-    for &token in &tokens {
+/// Every source must exist, and a LAG have members, none of them named as well. No token is trimmed: a space makes an unknown port (fact 1).
+fn check_sources(value: &str, topology: &Topology) -> Result<(), Refusal> {
+    let refuse = |why: String| Err(Refusal::Invalid(format!("src_port {value:?}: {why}")));
+    for token in tokens(value) {
         match topology.lags.get(token) {
-            Some(members) if members.is_empty() => {
-                return Err(Refusal::Invalid(format!("src_port {value:?}: {token} has no members")));
-            }
+            Some(members) if members.is_empty() => return refuse(format!("{token} has no members")),
             Some(members) => {
-                if let Some(member) = members.iter().find(|member| tokens.contains(member.as_str())) {
-                    return Err(Refusal::Invalid(format!("src_port {value:?}: {member} is a member of {token}")));
+                if let Some(member) = members.iter().find(|member| tokens(value).any(|token| token == *member)) {
+                    return refuse(format!("{member} is a member of {token}"));
                 }
-                ports.extend(members.iter().cloned());
             }
-            None if topology.ports.contains(token) => drop(ports.insert(token.to_owned())),
-            None => return Err(Refusal::Invalid(format!("src_port {value:?}: no port {token:?}"))),
+            None if topology.ports.contains(token) => {}
+            None => return refuse(format!("no port {token:?}")),
         }
     }
-    Ok(ports.into_iter().collect())
+    Ok(())
 }
 
 #[cfg(test)]
@@ -298,8 +371,12 @@ mod tests {
     #[test]
     fn a_lag_stands_for_its_members() {
         let spec = read("type=SPAN src_port=PortChannel1,Ethernet0 dst_port=Ethernet8 direction=RX").unwrap();
-        let expected = ["Ethernet0", "Ethernet4", "Ethernet8"].map(|port| (port.to_owned(), PortSide::Rx));
-        assert_eq!(spec.slots, expected);
+        let expected = ["Ethernet4", "Ethernet8", "Ethernet0"].map(|port| (port.to_owned(), PortSide::Rx));
+        assert_eq!(spec.slots(&topology()), Slots { found: expected.into(), missing: None });
+        let mut shrunk = topology();
+        shrunk.lags.remove("PortChannel1");
+        let expected = Slots { found: VecDeque::new(), missing: Some("PortChannel1".to_owned()) };
+        assert_eq!(spec.slots(&shrunk), expected);
     }
 
     #[test]
@@ -330,5 +407,36 @@ mod tests {
         for row in ["dscp=63", "ttl=255", "queue=15", "gre_type=0x88be", "gre_type=35006"] {
             assert!(read(row).is_ok(), "{row}");
         }
+    }
+
+    #[test]
+    fn numbers_are_read_as_c_reads_them() {
+        let read = [
+            ("256", 256),
+            ("0x100", 256),
+            ("0X1f", 31),
+            ("010", 8),
+            ("0", 0),
+            (" 256", 256),
+            ("\t+7", 7),
+            ("-18446744073709551615", 1),
+        ];
+        for (text, expected) in read {
+            assert_eq!(number(text), Some(expected), "{text:?}");
+        }
+        assert_eq!(number("-1"), Some(u64::MAX));
+        for text in ["", "256 ", "0x", "0x+1", "+-1", "08", "many", "18446744073709551616"] {
+            assert_eq!(number(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_ends_at_its_last_comma() {
+        let list = |text| tokens(text).collect::<Vec<_>>();
+        assert_eq!(list(""), [""; 0]);
+        assert_eq!(list("a"), ["a"]);
+        assert_eq!(list("a,"), ["a"]);
+        assert_eq!(list("a,,b"), ["a", "", "b"]);
+        assert_eq!(list(","), [""]);
     }
 }
