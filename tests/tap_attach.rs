@@ -121,12 +121,171 @@ fn a_tap_survives_its_netdev_and_keeps_what_it_counted(attach: Attach) {
 
 by_each_attach!(a_tap_survives_its_netdev_and_keeps_what_it_counted);
 
+/// What a running tap says of itself after each of these commands, the first of which is none.
+fn losses(attach: Attach, commands: &'static [&'static str]) -> Vec<Option<String>> {
+    with_veth(move || {
+        let (tap, _dir) = open(&plan(Hooks::Both), attach);
+        let mut said = vec![tap.loss().unwrap()];
+        for command in commands {
+            run(command);
+            said.push(tap.loss().unwrap());
+        }
+        tap.close().unwrap();
+        said
+    })
+}
+
+fn said(words: &str) -> Option<String> {
+    Some(words.to_owned())
+}
+
+#[test]
+fn a_clsact_filter_or_qdisc_that_somebody_removes_is_noticed_and_named() {
+    const REMOVED: &str = "tc filter del dev tap ingress prio 9";
+    let of_ours = said("the tc filter of this job on tap (ingress) was removed");
+    assert_eq!(losses(Attach::Clsact, &[REMOVED]), [None, of_ours.clone()]);
+    let egress = said("the tc filter of this job on tap (egress) was removed");
+    assert_eq!(losses(Attach::Clsact, &["tc filter del dev tap egress"]), [None, egress]);
+    let qdisc = said("the clsact qdisc of tap, with the filter of this job, was removed");
+    assert_eq!(losses(Attach::Clsact, &["tc qdisc del dev tap clsact"]), [None, qdisc]);
+    // The qdisc of somebody who makes it anew has no filter of ours.
+    let anew: &[&str] = &["tc qdisc del dev tap clsact", "tc qdisc add dev tap clsact"];
+    assert_eq!(losses(Attach::Clsact, anew)[2], of_ours);
+}
+
+#[test]
+fn a_qdisc_that_somebody_made_after_ours_was_removed_is_left_to_them() {
+    let (noticed, left) = with_veth(|| {
+        let (tap, _dir) = open(&plan(Hooks::Ingress), Attach::Clsact);
+        run("tc qdisc del dev tap clsact");
+        let noticed = tap.loss().unwrap().is_some();
+        run("tc qdisc add dev tap clsact");
+        tap.close().unwrap();
+        (noticed, filters_on_tap().contains("qdisc clsact"))
+    });
+    assert_eq!((noticed, left), (true, true));
+}
+
+#[test]
+fn other_peoples_filters_that_come_and_go_are_no_loss() {
+    let commands: &[&str] = &[
+        "tc qdisc replace dev tap clsact",
+        "tc filter add dev tap ingress prio 5 protocol ip u32 match u32 0 0 classid 1:1",
+        "tc filter del dev tap ingress prio 5",
+        "ip link set tap down",
+        "ip link set tap up",
+    ];
+    assert_eq!(losses(Attach::Clsact, commands), vec![None; 6]);
+}
+
+#[test]
+fn a_filter_that_was_replaced_by_another_program_is_noticed() {
+    let said = with_veth(|| {
+        let (tap, _dir) = open(&plan(Hooks::Ingress), Attach::Clsact);
+        let handle = 0x7e1e_9e00;
+        veth::replace_filter("tap", 9, handle);
+        let said = tap.loss().unwrap();
+        tap.close().unwrap();
+        // Theirs now: closing the tap leaves it alone.
+        (said, filters_on_tap().contains("7e1e9e00"))
+    });
+    assert_eq!(said, (self::said("the tc filter of this job on tap (ingress) was replaced"), true));
+}
+
+#[test]
+fn a_tcx_link_that_somebody_detaches_is_noticed_and_named() {
+    if lacks_tcx("a_tcx_link_that_somebody_detaches_is_noticed_and_named") {
+        return;
+    }
+    let (before, after, left) = with_veth(|| {
+        let (tap, _dir) = open(&plan(Hooks::Both), Attach::Tcx);
+        let before = tap.loss().unwrap();
+        veth::detach_tcx_links("tap", libbpf_sys::BPF_TCX_EGRESS);
+        let after = tap.loss().unwrap();
+        tap.close().unwrap();
+        (before, after, tcx_programs())
+    });
+    let detached = said("the TCX link of this job on tap (egress) was detached");
+    assert_eq!((before, after, left), (None, detached, 0));
+}
+
+fn a_netdev_that_goes_or_comes_again_under_its_name_is_noticed(attach: Attach) {
+    let removed = said("the network device tap was removed");
+    let another = said("the network device tap was removed, and another one has its name");
+    let commands = &["ip link del tap", "ip link add wire mtu 9200 type veth peer name tap mtu 9200"];
+    assert_eq!(losses(attach, commands), [None, removed, another]);
+    let renamed = said("the network device tap was renamed to other");
+    assert_eq!(losses(attach, &["ip link set tap name other"]), [None, renamed]);
+}
+
+by_each_attach!(a_netdev_that_goes_or_comes_again_under_its_name_is_noticed);
+
+/// The kernel gives an index a second time if it is asked for; the name and the index alone do not tell.
+fn a_netdev_that_comes_again_with_its_name_and_index_is_noticed(attach: Attach) {
+    let (before, after) = with_veth(move || {
+        let (tap, _dir) = open(&plan(Hooks::Ingress), attach);
+        let before = tap.loss().unwrap();
+        let index = nix::net::if_::if_nametoindex("tap").unwrap();
+        run("ip link del tap");
+        run(&format!("ip link add tap index {index} type veth peer name wire"));
+        let after = tap.loss().unwrap();
+        tap.close().unwrap();
+        (before, after)
+    });
+    let words = match attach {
+        Attach::Clsact => "the clsact qdisc of tap, with the filter of this job, was removed",
+        Attach::Tcx | Attach::Auto => "the TCX link of this job on tap (ingress) was detached",
+    };
+    assert_eq!((before, after), (None, said(words)));
+}
+
+by_each_attach!(a_netdev_that_comes_again_with_its_name_and_index_is_noticed);
+
+/// Not a test: what [`a_process_without_a_descriptor_concludes_nothing`] runs as a child, whose descriptors it uses up.
+#[test]
+fn child_without_descriptors() {
+    let Ok(by) = std::env::var(STARVED_CHILD) else { return };
+    let attach = if by == "clsact" { Attach::Clsact } else { Attach::Tcx };
+    let (tap, dir) = open(&plan(Hooks::Ingress), attach);
+    let few = libc::rlimit { rlim_cur: 64, rlim_max: 64 };
+    // SAFETY: the limit lives through the call.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const few) }, 0);
+    let mut held = Vec::new();
+    while let Ok(file) = fs::File::open("/dev/null") {
+        held.push(file);
+    }
+    let starved = tap.loss();
+    let opened = Tap::open(&plan(Hooks::Ingress), &host(attach, dir.path()));
+    held.clear();
+    let error = starved.unwrap_err();
+    assert!(error.to_string().ends_with("Too many open files (os error 24)"), "{error}");
+    let refused = opened.unwrap_err();
+    assert_ne!(refused.reason(), Reason::TapMissing, "{refused}");
+    assert_eq!(tap.loss().unwrap(), None);
+    tap.close().unwrap();
+    println!("\nnothing concluded");
+}
+
+fn a_process_without_a_descriptor_concludes_nothing(attach: Attach) {
+    let output = with_veth(move || {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "child_without_descriptors", "--nocapture"]);
+        child.env(STARVED_CHILD, if attach == Attach::Clsact { "clsact" } else { "tcx" }).output().unwrap()
+    });
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("nothing concluded"), "{said}{errors}");
+}
+
+by_each_attach!(a_process_without_a_descriptor_concludes_nothing);
+
 /// How many TCX programs hang on the ingress of `tap`.
 fn tcx_programs() -> u32 {
     veth::tcx_programs("tap").unwrap()
 }
 
 const CHILD: &str = "TELEGEN_TEST_TAP_CHILD";
+const STARVED_CHILD: &str = "TELEGEN_TEST_STARVED_CHILD";
 
 /// Not a test: what [`hold_and_kill`] runs as a child.
 #[test]

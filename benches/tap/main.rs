@@ -42,12 +42,13 @@ const ROUNDS: usize = 9;
 /// The name of a section, and what measures it on a CPU that this thread is pinned to.
 type Part = (&'static str, fn(usize) -> Section);
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("frames", |_| per_packet::by_frame(&BenchPrograms::load(0))),
     ("flows", |_| per_packet::by_flows(&BenchPrograms::load(0))),
     ("live", live::live),
     ("top", |_| topk::accuracy()),
     ("reads", |_| taps::reads()),
+    ("looks", |_| taps::looks()),
     ("taps", |_| taps::start_and_stop()),
     ("loads", |_| taps::loads()),
     ("memory", |_| taps::memory()),

@@ -16,7 +16,7 @@ use crate::measure::{Median, p95};
 use crate::random::Seeded;
 use crate::report::{Goal, Section, judged, numbers, spread, table};
 use crate::topk::{ENTRIES, plan};
-use crate::veth::{host, with_veth};
+use crate::veth::{host, run, with_veth};
 use crate::way::thread_cpu_ns;
 
 const STARTS: usize = 50;
@@ -112,6 +112,42 @@ pub fn reads() -> Section {
         json[name] = json!({ "flows": flows, "ms": numbers(&millis) });
     }
     Section { key: "reads", table: text, json, goals }
+}
+
+/// A look after a running tap: does it still hang where it was hung? Once a second, so a millisecond of it is 0.1 % of a core.
+pub fn looks() -> Section {
+    let mut text = table(["one look after a tap, both hooks", "CPU time, µs"]);
+    let (mut goals, mut json) = (Vec::new(), json!({}));
+    let cases = [
+        ("TCX", Attach::Tcx, 0),
+        ("clsact", Attach::Clsact, 0),
+        ("clsact, beside 1,000 filters of others", Attach::Clsact, 1000),
+    ];
+    for (name, attach, others) in cases {
+        let micros = Median::of(looks_micros(attach, others));
+        text.add_row([name.to_owned(), judged(&micros, Some(50.0))]);
+        goals.push(Goal::at_most(format!("one look: {name}"), micros.middle, 50.0, "µs"));
+        json[name] = json!({ "us": numbers(&micros) });
+    }
+    Section { key: "looks", table: text, json, goals }
+}
+
+fn looks_micros(attach: Attach, others: u32) -> Vec<f64> {
+    const TIMES: usize = 1000;
+    with_veth(move || {
+        let dir = tempfile::tempdir().unwrap();
+        let tap = Tap::open(&Detail::Everything.plan(Form::Plain, "tap"), &host(attach, dir.path())).unwrap();
+        let add = "filter add dev tap ingress prio 5 protocol ip u32 match u32 0 0 classid 1:1\n";
+        let batch = dir.path().join("batch");
+        fs::write(&batch, add.repeat(others as usize)).unwrap();
+        run(&format!("tc -batch {}", batch.display()));
+        let look = || {
+            let begin = thread_cpu_ns();
+            assert_eq!(tap.loss().unwrap(), None);
+            Duration::from_nanos(thread_cpu_ns() - begin).as_secs_f64() * 1e6
+        };
+        (0..TIMES).map(|_| look()).collect()
+    })
 }
 
 /// Fills the parts of the first CPUs with other flows each. This thread stays on the last.

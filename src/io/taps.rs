@@ -3,12 +3,13 @@
 //!
 //! A thread ends by `Close`, or because this process gives its end of the channel up; the tap is detached either way.
 
+mod vigil;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use nix::net::if_::if_nametoindex;
 use tokio::sync::mpsc;
 
 use super::tap::{DEFAULT_MEMORY, Encapsulation, FlowSlots, Hooks, Tap, TapHost, TapPlan, possible_cpus};
@@ -18,6 +19,7 @@ use crate::model::job::{Direction, JobId, JobSpec, ResultDetail};
 use crate::model::sample::Sample;
 use crate::model::schema::Reason;
 use crate::model::world::TapCost;
+use vigil::Vigil;
 
 /// What a tap's thread says.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ pub enum TapEvent {
         /// The numbers.
         sample: Sample,
     },
-    /// The netdev is gone, or is another one under the same name.
+    /// The tap does not hang any more where it was hung, whoever took it off.
     Lost {
         /// Whose.
         id: JobId,
@@ -191,20 +193,23 @@ impl Reader {
             }
         };
         self.say(TapEvent::Opened { id: id.clone(), result: Ok(tap.read(false)) });
-        if self.read_until_closed(&tap, &plan.netdev, commands) {
+        let mut vigil = Vigil::new(&plan.netdev, Instant::now());
+        if self.read_until_closed(&tap, &mut vigil, commands) {
+            // What was lost since the last look would be missing in the numbers of a job that says it is done.
+            let lost = vigil.look_now(Instant::now(), || tap.loss());
+            self.say_lost(lost);
             let result = tap.close().map_err(|error| error.to_string());
             self.say(TapEvent::Closed { id, result });
         }
     }
 
     /// True when asked to close; false when nobody is left to ask.
-    fn read_until_closed(&mut self, tap: &Tap, netdev: &str, commands: &Receiver<Command>) -> bool {
-        let ifindex = if_nametoindex(netdev).ok();
+    fn read_until_closed(&mut self, tap: &Tap, vigil: &mut Vigil, commands: &Receiver<Command>) -> bool {
         let mut next_results = Instant::now() + self.intervals.results;
         let mut next_flows = Instant::now() + self.intervals.flows;
-        let mut lost = false;
         loop {
-            match commands.recv_timeout(next_results.saturating_duration_since(Instant::now())) {
+            let next = vigil.next().map_or(next_results, |look| look.min(next_results));
+            match commands.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok(Command::Close) => return true,
                 Ok(Command::Intervals(intervals)) => {
                     let now = Instant::now();
@@ -217,18 +222,22 @@ impl Reader {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = Instant::now();
-            let with_flows = now >= next_flows;
-            self.say(TapEvent::Read { id: self.id.clone(), sample: tap.read(with_flows) });
-            next_results = now + self.intervals.results;
-            if with_flows {
-                next_flows = now + self.intervals.flows;
+            if now >= next_results {
+                let with_flows = now >= next_flows;
+                self.say(TapEvent::Read { id: self.id.clone(), sample: tap.read(with_flows) });
+                next_results = now + self.intervals.results;
+                if with_flows {
+                    next_flows = now + self.intervals.flows;
+                }
             }
-            if !lost && if_nametoindex(netdev).ok() != ifindex {
-                lost = true;
-                let message =
-                    format!("the network device {netdev} was removed while the job ran; the counts stop there");
-                self.say(TapEvent::Lost { id: self.id.clone(), message });
-            }
+            let lost = vigil.look(now, || tap.loss());
+            self.say_lost(lost);
+        }
+    }
+
+    fn say_lost(&self, lost: Option<String>) {
+        if let Some(message) = lost {
+            self.say(TapEvent::Lost { id: self.id.clone(), message });
         }
     }
 

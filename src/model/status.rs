@@ -19,6 +19,22 @@ pub struct Ending {
 }
 
 impl Ending {
+    /// Says one thing more.
+    pub fn add(&mut self, more: &str) {
+        if !self.message.is_empty() {
+            self.message.push_str("; ");
+        }
+        self.message.push_str(more);
+    }
+
+    /// Something went wrong while the job was ending: one that would have been done has failed, any other keeps its first reason.
+    pub fn spoil(&mut self, reason: Reason, message: &str) {
+        match self.status {
+            Status::Done => *self = Ending::failed(reason, message),
+            _ => self.add(message),
+        }
+    }
+
     /// The job ran its time.
     #[must_use]
     pub fn done() -> Ending {

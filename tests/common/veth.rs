@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
-use telegen_sonic::io::tap::{Attach, FlowSlots, Hooks, Tap, TapHost, TapPlan};
+use telegen_sonic::io::tap::{Attach, FlowSlots, Hook, Hooks, Program, Tap, TapHost, TapPlan};
 use telegen_sonic::model::filter::Filter;
 use telegen_sonic::model::sample::Sample;
 
@@ -58,6 +58,49 @@ pub fn tcx_programs(netdev: &str) -> nix::Result<u32> {
     }
     // SAFETY: the kernel fills count, the only member of its union that this query has.
     Ok(unsafe { options.__bindgen_anon_1.count })
+}
+
+/// `BPF_LINK_DETACH` of every TCX link on one hook of a netdev, by the links' ids, as any other process with the right to can.
+pub fn detach_tcx_links(netdev: &str, hook: libbpf_sys::bpf_attach_type) {
+    let index = nix::net::if_::if_nametoindex(netdev).unwrap();
+    let on_hook = |info: &libbpf_rs::query::LinkInfo| match &info.info {
+        libbpf_rs::query::LinkTypeInfo::Tcx(tcx) => {
+            tcx.ifindex == index && tcx.attach_type.clone() as libbpf_sys::bpf_attach_type == hook
+        }
+        _ => false,
+    };
+    let ids: Vec<u32> = libbpf_rs::query::LinkInfoIter::default().filter(on_hook).map(|info| info.id).collect();
+    assert!(!ids.is_empty(), "no TCX link on {netdev}");
+    for id in ids {
+        // SAFETY: takes an integer, returns a new descriptor or a negative error.
+        let fd = unsafe { libbpf_sys::bpf_link_get_fd_by_id(id) };
+        assert!(fd >= 0, "link {id}: {}", std::io::Error::from_raw_os_error(-fd));
+        // SAFETY: a new descriptor that nobody else has.
+        let link = unsafe { OwnedFd::from_raw_fd(fd) };
+        // SAFETY: the descriptor is open.
+        assert_eq!(unsafe { libbpf_sys::bpf_link_detach(link.as_raw_fd()) }, 0);
+    }
+}
+
+/// Puts a program of somebody else in the place of a filter on the ingress of a netdev.
+pub fn replace_filter(netdev: &str, priority: u32, handle: u32) {
+    let program = Program::load(&plan(Hooks::Ingress)).unwrap();
+    let hook = libbpf_sys::bpf_tc_hook {
+        sz: size_of::<libbpf_sys::bpf_tc_hook>() as libbpf_sys::size_t,
+        ifindex: i32::try_from(nix::net::if_::if_nametoindex(netdev).unwrap()).unwrap(),
+        attach_point: libbpf_sys::BPF_TC_INGRESS,
+        ..Default::default()
+    };
+    let mut options = libbpf_sys::bpf_tc_opts {
+        sz: size_of::<libbpf_sys::bpf_tc_opts>() as libbpf_sys::size_t,
+        prog_fd: program.fd(Hook::Ingress).unwrap().as_raw_fd(),
+        handle,
+        priority,
+        flags: libbpf_sys::BPF_TC_F_REPLACE,
+        ..Default::default()
+    };
+    // SAFETY: both structs live through the call, and their sz is right.
+    assert_eq!(unsafe { libbpf_sys::bpf_tc_attach(&raw const hook, &raw mut options) }, 0);
 }
 
 /// Whether the kernel can attach by TCX, asked in another way than the product does.

@@ -8,7 +8,8 @@ use telegen_sonic::lab::control::FaultName;
 use telegen_sonic::lab::profiles::Profile;
 use telegen_sonic::lab::send::{Pace, Source};
 
-use crate::fixture::{DEADLINE, RESYNC, Switch, millis_between, wait_for};
+use crate::fixture::{DEADLINE, Options, RESYNC, Switch, millis_between, wait_for};
+use crate::kernel;
 use crate::redis_db::{Db, Row};
 
 /// How long orchagent has to make a session active, and to remove it (contract).
@@ -138,6 +139,67 @@ fn a_tapped_netdev_that_goes_ends_the_job_in_tap_missing_with_its_numbers() {
     switch.start_job("blind", "Ethernet0", &[]);
     let row = switch.assert_ended("blind", "rejected", "tap_missing", DEADLINE);
     assert_message(&row, &["Ethernet24"]);
+}
+
+/// What somebody does to the tap of a running job ends it with the numbers from before, and it is said what was seen.
+fn assert_loss_is_noticed(arguments: &'static [&'static str], harm: impl FnOnce(&Switch, &str), message: &str) {
+    // Read seldom: whether the tap is still there does not wait for that.
+    let settings = &[("result_interval", "60"), ("flow_interval", "60")];
+    let Some(switch) = Switch::with(&Options { arguments, settings, ..Options::default() }) else { return };
+    let row = switch.run_job("tapped", "Ethernet0", &[("sample_rate", "1")]);
+    let sent = switch.send("Ethernet0", Profile::Mixed, 500, 1);
+    let harmed = Instant::now();
+    harm(&switch, &row["tap"]);
+    let row = switch.assert_ended("tapped", "failed", "tap_missing", DEADLINE);
+    assert!(harmed.elapsed() < Duration::from_secs(5), "noticed after {:?}", harmed.elapsed());
+    assert_eq!(row["message"], format!("{message} while the job ran; the counts stop there"));
+    assert_eq!(switch.results("tapped")["packets_total"], sent.packets.to_string());
+    switch.assert_clean();
+    assert_next_job_works(&switch);
+}
+
+#[test]
+fn a_tc_filter_that_somebody_removes_ends_the_job_and_is_named() {
+    let harm = |switch: &Switch, tap: &str| {
+        switch.run_ok(&["tc", "filter", "del", "dev", tap, "ingress"]);
+    };
+    let message = "the tc filter of this job on Ethernet24 (ingress) was removed";
+    assert_loss_is_noticed(&["--attach", "clsact"], harm, message);
+}
+
+#[test]
+fn a_qdisc_that_somebody_removes_ends_the_job_and_is_named() {
+    let harm = |switch: &Switch, tap: &str| {
+        switch.run_ok(&["tc", "qdisc", "del", "dev", tap, "clsact"]);
+    };
+    let message = "the clsact qdisc of Ethernet24, with the filter of this job, was removed";
+    assert_loss_is_noticed(&["--attach", "clsact"], harm, message);
+}
+
+#[test]
+fn a_tcx_link_that_somebody_detaches_ends_the_job_and_is_named() {
+    let harm = |switch: &Switch, _: &str| {
+        let links = switch.daemon().bpf_objects().links;
+        assert_eq!(links.len(), 1);
+        links.into_iter().for_each(kernel::detach_link);
+    };
+    let message = "the TCX link of this job on Ethernet24 (ingress) was detached";
+    assert_loss_is_noticed(&["--attach", "tcx"], harm, message);
+}
+
+#[test]
+fn what_is_taken_off_in_the_last_moment_of_a_job_is_not_called_done() {
+    let Some(switch) = Switch::with(&Options { arguments: &["--attach", "clsact"], ..Options::default() }) else {
+        return;
+    };
+    let row = switch.run_job("short", "Ethernet0", &[("duration", "1"), ("sample_rate", "1")]);
+    // Then the session's end takes its time.
+    switch.lab.fault(FaultName::Dead, None).unwrap();
+    switch.await_status("short", "stopping");
+    switch.run_ok(&["tc", "filter", "del", "dev", &row["tap"], "ingress"]);
+    switch.assert_ended("short", "failed", "tap_missing", DEADLINE);
+    switch.lab.fault(FaultName::Clear, None).unwrap();
+    switch.assert_clean();
 }
 
 #[test]

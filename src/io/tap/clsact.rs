@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::netdev;
 use super::netlink::{self, TcFilter};
 use super::plan::Hook;
 use super::{Swept, TapError};
@@ -80,6 +81,26 @@ impl ClsactFilter {
         self.remove()
     }
 
+    /// What became of the filter, in words; `None` if it is there with our program.
+    pub(super) fn loss(&self) -> Result<Option<String>, TapError> {
+        let Some(filter) = self.filter else { return Ok(None) };
+        let Place { netdev, ifindex, hook, .. } = &self.place;
+        let found = list(*ifindex, *hook, Some(PRIORITY))?;
+        let what = match found.iter().find(|found| found.priority == PRIORITY && found.handle == filter.handle) {
+            Some(found) if found.bpf_id == Some(filter.program) => return Ok(None),
+            Some(_) => "replaced",
+            // Not before the filter: who removes a qdisc removes its filters.
+            None if !has_qdisc(*ifindex)? => {
+                // One that comes there now is somebody else's.
+                let _alone = alone();
+                self.place.note().release()?;
+                return Ok(Some(format!("the clsact qdisc of {netdev}, with the filter of this job, was removed")));
+            }
+            None => "removed",
+        };
+        Ok(Some(format!("the tc filter of this job on {netdev} ({hook}) was {what}")))
+    }
+
     fn remove(&mut self) -> Result<(), TapError> {
         let Some(filter) = self.filter.take() else { return Ok(()) };
         let _alone = alone();
@@ -122,7 +143,7 @@ impl Place {
     }
 
     fn add_filter(&self, program: BorrowedFd<'_>) -> Result<Identity, TapError> {
-        let taken = list(self.ifindex, self.hook)?;
+        let taken = list(self.ifindex, self.hook, Some(PRIORITY))?;
         let is_free =
             |handle: &u32| !taken.iter().any(|filter| filter.handle == *handle && filter.priority == PRIORITY);
         let handle = (FIRST_HANDLE..FIRST_HANDLE + HANDLES).find(is_free);
@@ -146,7 +167,7 @@ impl Place {
         let ours = |found: &TcFilter| {
             found.priority == PRIORITY && found.handle == filter.handle && found.bpf_id == Some(filter.program)
         };
-        if !list(self.ifindex, self.hook)?.iter().any(ours) {
+        if !list(self.ifindex, self.hook, Some(PRIORITY))?.iter().any(ours) {
             return Ok(());
         }
         delete(self.ifindex, self.hook, filter.handle)
@@ -161,7 +182,7 @@ pub(super) fn sweep(state_dir: &Path) -> Result<Swept, TapError> {
     let qdiscs = netlink::clsact_qdiscs().map_err(|source| TapError::Netlink { what: "list qdiscs", source })?;
     for qdisc in qdiscs {
         for hook in [Hook::Ingress, Hook::Egress] {
-            for filter in list(qdisc.ifindex, hook)?.iter().filter(|filter| is_ours(filter)) {
+            for filter in list(qdisc.ifindex, hook, Some(PRIORITY))?.iter().filter(|filter| is_ours(filter)) {
                 delete(qdisc.ifindex, hook, filter.handle)
                     .map_err(|source| TapError::Netlink { what: "remove a filter", source })?;
                 swept.filters += 1;
@@ -222,11 +243,11 @@ impl Note {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             netdev => netdev.map_err(|error| self.failed(error))?,
         };
-        let same_netdev = nix::net::if_::if_nametoindex(netdev.as_str()).ok() == u32::try_from(self.ifindex).ok();
-        if !same_netdev || !has_qdisc(self.ifindex)? {
+        let index = netdev::index_of(&netdev).map_err(|source| TapError::Netdev { netdev, source })?;
+        if index != Some(self.ifindex) || !has_qdisc(self.ifindex)? {
             return self.remove().map(|()| false);
         }
-        if !list(self.ifindex, Hook::Ingress)?.is_empty() || !list(self.ifindex, Hook::Egress)?.is_empty() {
+        if !list(self.ifindex, Hook::Ingress, None)?.is_empty() || !list(self.ifindex, Hook::Egress, None)?.is_empty() {
             return Ok(false);
         }
         qdisc(self.ifindex, libbpf_sys::bpf_tc_hook_destroy)
@@ -235,8 +256,9 @@ impl Note {
     }
 }
 
-fn list(ifindex: i32, hook: Hook) -> Result<Vec<TcFilter>, TapError> {
-    netlink::filters(ifindex, hook).map_err(|source| TapError::Netlink { what: "list filters", source })
+/// The filters of one priority, or all.
+fn list(ifindex: i32, hook: Hook, priority: Option<u32>) -> Result<Vec<TcFilter>, TapError> {
+    netlink::filters(ifindex, hook, priority).map_err(|source| TapError::Netlink { what: "list filters", source })
 }
 
 fn has_qdisc(ifindex: i32) -> Result<bool, TapError> {

@@ -11,6 +11,7 @@ mod attach;
 mod clsact;
 mod distinct;
 mod mapped;
+pub mod netdev;
 mod netlink;
 mod plan;
 mod program;
@@ -82,6 +83,22 @@ pub enum TapError {
         /// As planned.
         netdev: String,
     },
+    /// Whether the netdev is there is not known.
+    #[error("the kernel cannot be asked for netdev {netdev}: {source}")]
+    Netdev {
+        /// As planned.
+        netdev: String,
+        /// The kernel's error.
+        source: io::Error,
+    },
+    /// Whether a TCX link still hangs on its netdev is not known.
+    #[error("the kernel cannot be asked for the TCX link on {netdev}: {source}")]
+    Link {
+        /// The netdev.
+        netdev: String,
+        /// The kernel's error.
+        source: io::Error,
+    },
     /// The kernel refused the program or its maps.
     #[error("the kernel does not load the tap's program: {0}")]
     Load(#[source] libbpf_rs::Error),
@@ -141,9 +158,12 @@ impl TapError {
         match self {
             TapError::NoNetdev { .. } => Reason::TapMissing,
             TapError::Load(_) | TapError::Map { .. } | TapError::Attach { .. } => Reason::AttachFailed,
-            TapError::Detach { .. } | TapError::Netlink { .. } | TapError::Journal { .. } | TapError::Random(_) => {
-                Reason::Internal
-            }
+            TapError::Netdev { .. }
+            | TapError::Link { .. }
+            | TapError::Detach { .. }
+            | TapError::Netlink { .. }
+            | TapError::Journal { .. }
+            | TapError::Random(_) => Reason::Internal,
         }
     }
 }
@@ -154,6 +174,8 @@ pub struct Tap {
     // Dropped first: nothing may run when the maps go.
     attached: Vec<attach::Attached>,
     program: Program,
+    netdev: String,
+    ifindex: i32,
 }
 
 impl Tap {
@@ -170,7 +192,25 @@ impl Tap {
             .iter()
             .map(|&hook| attach::attach(&program, hook, &plan.netdev, ifindex, host))
             .collect::<Result<Vec<_>, TapError>>()?;
-        Ok(Tap { attached, program })
+        Ok(Tap { attached, program, netdev: plan.netdev.clone(), ifindex })
+    }
+
+    /// What became of the tap, in words, if it does not hang where it was hung; `None` while it counts. Microseconds.
+    ///
+    /// # Errors
+    /// [`TapError::Netdev`], [`TapError::Link`] or [`TapError::Netlink`]: the kernel could not be asked, so nothing is known.
+    pub fn loss(&self) -> Result<Option<String>, TapError> {
+        let netdev = netdev::loss(&self.netdev, self.ifindex);
+        let netdev = netdev.map_err(|source| TapError::Netdev { netdev: self.netdev.clone(), source })?;
+        if netdev.is_some() {
+            return Ok(netdev);
+        }
+        for attached in &self.attached {
+            if let Some(what) = attached.loss()? {
+                return Ok(Some(what));
+            }
+        }
+        Ok(None)
     }
 
     /// What was counted so far; with the flow table if `flows` (some hundred microseconds for a full one) and the plan has one.
@@ -191,7 +231,7 @@ impl Tap {
     /// # Errors
     /// [`TapError::Detach`] or [`TapError::Netlink`], [`TapError::Journal`]; as much as possible is given back all the same.
     pub fn close(self) -> Result<Sample, TapError> {
-        let Tap { attached, program } = self;
+        let Tap { attached, program, .. } = self;
         attached.into_iter().map(attach::Attached::detach).fold(Ok(()), Result::and)?;
         attach::wait_for_running_programs();
         Ok(program.read(true))

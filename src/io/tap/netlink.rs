@@ -47,13 +47,15 @@ pub(super) fn clsact_qdiscs() -> io::Result<Vec<ClsactQdisc>> {
     Ok(clsact.map(|(message, _)| ClsactQdisc { ifindex: message.ifindex }).collect())
 }
 
-/// The filters on one side of a netdev; none if it has no clsact qdisc.
-pub(super) fn filters(ifindex: i32, hook: Hook) -> io::Result<Vec<TcFilter>> {
+/// The filters on one side of a netdev, of all priorities or of one (the kernel leaves the others out, however many there are); none if it has
+/// no clsact qdisc.
+pub(super) fn filters(ifindex: i32, hook: Hook, priority: Option<u32>) -> io::Result<Vec<TcFilter>> {
     let parent = match hook {
         Hook::Ingress => TC_H_MIN_INGRESS,
         Hook::Egress => TC_H_MIN_EGRESS,
     };
-    let found = dump(libc::RTM_GETTFILTER, TcMessage { ifindex, parent, ..TcMessage::default() })?;
+    let info = priority.unwrap_or_default() << 16;
+    let found = dump(libc::RTM_GETTFILTER, TcMessage { ifindex, parent, info, ..TcMessage::default() })?;
     Ok(found.into_iter().map(|(message, attributes)| filter(&message, &attributes)).collect())
 }
 

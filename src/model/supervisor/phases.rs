@@ -230,10 +230,25 @@ impl Supervisor {
         }
     }
 
+    /// A job that is ending has its numbers from the tap still: what is lost is lost for them, too.
     pub(super) fn tap_lost(&mut self, id: &JobId, message: String, now: Now, effects: &mut Vec<Effect>) {
-        let running = self.jobs.get(id.as_str()).is_some_and(|job| matches!(job.phase, Phase::Running { .. }));
-        if running {
-            self.end(id.as_str(), Ending::failed(Reason::TapMissing, message), now, effects);
+        let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
+        match &mut job.phase {
+            Phase::Running { .. } => {
+                self.end(id.as_str(), Ending::failed(Reason::TapMissing, message), now, effects);
+            }
+            Phase::Unmirroring { ending, tap: TapOwned::Yes, .. } | Phase::Closing { ending } => {
+                ending.spoil(Reason::TapMissing, &message);
+            }
+            Phase::Settling { .. }
+            | Phase::Surveying { .. }
+            | Phase::Queued { .. }
+            | Phase::Mirroring { .. }
+            | Phase::Resolving { .. }
+            | Phase::Attaching { .. }
+            | Phase::Unmirroring { tap: TapOwned::No, .. }
+            | Phase::Publishing { .. }
+            | Phase::Removing { .. } => {}
         }
     }
 
@@ -242,9 +257,7 @@ impl Supervisor {
         let Phase::Closing { ending } = &job.phase else { return };
         let mut ending = ending.clone();
         if let Err(error) = result {
-            let said = std::mem::take(&mut ending.message);
-            let separator = if said.is_empty() { "" } else { "; " };
-            ending.message = format!("{said}{separator}the last reading of the tap failed: {error}");
+            ending.add(&format!("the last reading of the tap failed: {error}"));
         }
         self.publish(id.as_str(), ending, now);
     }

@@ -162,6 +162,27 @@ fn a_tap_whose_device_goes_ends_the_job_with_tap_missing() {
 }
 
 #[test]
+fn a_tap_that_is_lost_while_the_job_ends_is_not_done_and_a_job_with_a_reason_keeps_it() {
+    let mut bench = running();
+    bench.held.insert("CloseTap");
+    bench.pass(secs(60));
+    assert_eq!(bench.said("a"), "stopping");
+    bench.feed(Event::TapLost { id: id("a"), message: "the tc filter was removed".to_owned() });
+    bench.feed(Event::TapClosed { id: id("a"), result: Ok(()) });
+    assert_eq!(
+        (bench.said("a").as_str(), bench.message("a").as_str()),
+        ("failed tap_missing", "the tc filter was removed")
+    );
+
+    let mut bench = running();
+    bench.held.insert("CloseTap");
+    bench.delete("a");
+    bench.feed(Event::TapLost { id: id("a"), message: "the tc filter was removed".to_owned() });
+    bench.feed(Event::TapClosed { id: id("a"), result: Ok(()) });
+    assert_eq!((bench.said("a").as_str(), bench.message("a").as_str()), ("stopped", "the tc filter was removed"));
+}
+
+#[test]
 fn a_last_reading_that_fails_is_said() {
     let mut bench = running();
     bench.refused.insert("CloseTap");
