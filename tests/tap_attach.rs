@@ -17,7 +17,7 @@ use std::thread;
 use std::time::Instant;
 
 use packets::ethernet;
-use telegen_sonic::io::tap::{Attach, Hooks, Swept, Tap, TapError, TapPlan};
+use telegen_sonic::io::tap::{Attach, Hooks, Swept, Tap, TapError, TapPlan, netdev};
 use telegen_sonic::model::schema::Reason;
 use veth::{DEADLINE, EXPERIMENTAL, Wire, close_after, host, lacks_tcx, open, plan, run, with_veth};
 
@@ -255,10 +255,12 @@ fn child_without_descriptors() {
         held.push(file);
     }
     let starved = tap.loss();
+    let listed = netdev::names();
     let opened = Tap::open(&plan(Hooks::Ingress), &host(attach, dir.path()));
     held.clear();
     let error = starved.unwrap_err();
     assert!(error.to_string().ends_with("Too many open files (os error 24)"), "{error}");
+    assert_eq!(listed.unwrap_err().raw_os_error(), Some(libc::EMFILE));
     let refused = opened.unwrap_err();
     assert_ne!(refused.reason(), Reason::TapMissing, "{refused}");
     assert_eq!(tap.loss().unwrap(), None);

@@ -92,13 +92,13 @@ impl Worker {
     async fn carry_out(&mut self, effect: Effect) -> Option<Event> {
         match effect {
             Effect::Survey { id } => {
-                let world = self.surveyor.survey().await.map(Box::new).map_err(text);
+                let world = self.surveyor.survey().await.map(Box::new).map_err(|error| error.to_string());
                 Some(Event::Surveyed { id, world })
             }
             Effect::ListSessions => match self.surveyor.survey().await {
                 Ok(world) => Some(Event::Sessions { world: Box::new(world) }),
                 Err(error) => {
-                    tracing::warn!(%error, "mirror sessions cannot be listed now; the next round tries again");
+                    tracing::warn!(%error, "the switch cannot be looked at now; the next round tries again");
                     None
                 }
             },

@@ -4,12 +4,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nix::net::if_::if_nameindex;
-
+use super::tap::netdev;
 use crate::model::job::Fields;
 use crate::model::schema::{SESSION_PREFIX, appl_db, config_db, state_db};
 use crate::model::world::{Capability, Port, Session, TapCost, World};
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Reconnecting, RedisConnection};
+
+/// Why there is no snapshot. One that lacks what could not be asked for would refuse jobs with a reason that is not so.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    /// Redis is away, or does not answer in time.
+    #[error(transparent)]
+    Redis(#[from] Error),
+    /// The kernel could not be asked which network devices there are.
+    #[error("the network devices of this host cannot be listed: {0}")]
+    Netdevs(std::io::Error),
+}
 
 /// Reads the switch's tables.
 #[derive(Debug)]
@@ -37,11 +47,12 @@ impl Surveyor {
     /// The snapshot.
     ///
     /// # Errors
-    /// Redis is away, or does not answer in time.
-    pub async fn survey(&mut self) -> Result<World, Error> {
+    /// Redis is away, or does not answer in time; or the kernel cannot be asked for the network devices.
+    pub async fn survey(&mut self) -> Result<World, SurveyError> {
+        let netdevs = netdev::names().map_err(SurveyError::Netdevs)?;
         let config = self.config.connection().await?;
         let state = self.state.connection().await?;
-        let mut world = World { tap_cost: self.tap_cost, netdevs: netdevs(), ..World::default() };
+        let mut world = World { tap_cost: self.tap_cost, netdevs, ..World::default() };
         let appl = self.appl.connection().await?;
         world.ports = ports(&config, &appl).await?;
         let sflow = appl.rows(appl_db::SFLOW_SESSION).await?;
@@ -124,16 +135,5 @@ fn read_capability(fields: &Fields) -> Capability {
         ingress_sample: word("PORT_INGRESS_SAMPLE_MIRROR_CAPABLE"),
         egress_sample: word("PORT_EGRESS_SAMPLE_MIRROR_CAPABLE"),
         truncation: word("SAMPLEPACKET_TRUNCATION_CAPABLE"),
-    }
-}
-
-/// The devices of this network namespace, asked of the kernel: /sys may show another namespace's.
-fn netdevs() -> BTreeSet<String> {
-    match if_nameindex() {
-        Ok(interfaces) => interfaces.iter().map(|interface| interface.name().to_string_lossy().into_owned()).collect(),
-        Err(error) => {
-            tracing::error!(%error, "the network devices cannot be listed; every tap will be refused as missing");
-            BTreeSet::new()
-        }
     }
 }

@@ -86,7 +86,14 @@ impl Taps {
     /// Opens a tap; answered by [`TapEvent::Opened`].
     pub fn open(&mut self, id: &JobId, spec: &JobSpec, netdev: String, hooks: Direction, outer: Option<Outer>) {
         let (commands, receiver) = channel();
-        let plan = plan(spec, netdev, hooks, outer);
+        let plan = match plan(spec, netdev, hooks, outer) {
+            Ok(plan) => plan,
+            Err(error) => {
+                let message =
+                    format!("the number of CPUs, and so the size of the flow table, cannot be found out: {error}");
+                return self.say(TapEvent::Opened { id: id.clone(), result: Err((Reason::Internal, message)) });
+            }
+        };
         let reader =
             Reader { id: id.clone(), host: self.host.clone(), events: self.events.clone(), intervals: self.intervals };
         let thread = std::thread::Builder::new().name(format!("tap-{id}"));
@@ -154,9 +161,8 @@ pub fn cost() -> std::io::Result<TapCost> {
     Ok(TapCost { summary_bytes: bytes(None), flows_bytes: bytes(FlowSlots::within(DEFAULT_MEMORY, cpus)) })
 }
 
-fn plan(spec: &JobSpec, netdev: String, hooks: Direction, outer: Option<Outer>) -> TapPlan {
-    let slots = || possible_cpus().ok().and_then(|cpus| FlowSlots::within(DEFAULT_MEMORY, cpus));
-    TapPlan {
+fn plan(spec: &JobSpec, netdev: String, hooks: Direction, outer: Option<Outer>) -> std::io::Result<TapPlan> {
+    Ok(TapPlan {
         netdev,
         hooks: match hooks {
             Direction::Ingress => Hooks::Ingress,
@@ -167,11 +173,11 @@ fn plan(spec: &JobSpec, netdev: String, hooks: Direction, outer: Option<Outer>) 
         sample_rate: spec.sample_rate,
         flows: match spec.result_detail {
             ResultDetail::Summary => None,
-            ResultDetail::Flows => slots(),
+            ResultDetail::Flows => FlowSlots::within(DEFAULT_MEMORY, possible_cpus()?),
         },
         inner: spec.inner,
         encapsulation: outer.map(|Outer { src, dst }| Encapsulation { src, dst }),
-    }
+    })
 }
 
 /// One tap's thread.

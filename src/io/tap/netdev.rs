@@ -1,5 +1,6 @@
 //! What the kernel says of a netdev by its name. That there is none is an answer; that the kernel could not be asked is not.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -35,6 +36,15 @@ pub fn index_of(netdev: &str) -> io::Result<Option<i32>> {
     }
     let error = io::Error::last_os_error();
     if error.raw_os_error() == Some(libc::ENODEV) { Ok(None) } else { Err(error) }
+}
+
+/// The names of all netdevs of the thread's network namespace, asked of the kernel: /sys may show another namespace's.
+///
+/// # Errors
+/// The kernel could not be asked.
+pub fn names() -> io::Result<BTreeSet<String>> {
+    let all = if_nameindex()?;
+    Ok(all.iter().map(|interface| interface.name().to_string_lossy().into_owned()).collect())
 }
 
 /// What became of the netdev that was called `netdev` and had this index, in words; `None` if it is still there.
