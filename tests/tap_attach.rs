@@ -135,6 +135,7 @@ fn losses(attach: Attach, commands: &'static [&'static str]) -> Vec<Option<Strin
     })
 }
 
+#[allow(clippy::unnecessary_wraps)] // what a loss is
 fn said(words: &str) -> Option<String> {
     Some(words.to_owned())
 }

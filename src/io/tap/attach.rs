@@ -160,6 +160,7 @@ impl TcxLink {
 /// What the kernel says of a link; a detached one has no netdev (index 0).
 fn info(link: &OwnedFd) -> io::Result<libbpf_sys::bpf_link_info> {
     let mut info = libbpf_sys::bpf_link_info::default();
+    #[allow(clippy::cast_possible_truncation)] // some hundred bytes
     let mut length = size_of_val(&info) as u32;
     // SAFETY: info lives through the call and is as long as said.
     let result = unsafe { libbpf_sys::bpf_link_get_info_by_fd(link.as_raw_fd(), &raw mut info, &raw mut length) };
