@@ -177,7 +177,7 @@ impl Daemon {
         };
         errors.extend(lasting_errors.iter().cloned());
         let tap_cost = taps::cost().context("find out how much memory a tap takes")?;
-        let mut surveyor = Surveyor::new(databases, tap_cost)?;
+        let mut surveyor = Surveyor::new(databases, tap_cost, host::release())?;
         let world = surveyor.survey().await.context("read the switch's tables")?;
         let trials = probe::trials(databases, &world, &settings, &host.state_dir).await;
         let info = host::daemon_info(&config, host::capabilities(&world, &settings, &trials), errors).await?;
@@ -293,7 +293,7 @@ impl Daemon {
                 self.numbers.settings_changed(&settings, errors);
                 Some(Event::Settings(settings))
             }
-            Input::SessionsChanged | Input::Reconnected => {
+            Input::SwitchChanged | Input::Reconnected => {
                 self.begin(Effect::ListSessions);
                 None
             }

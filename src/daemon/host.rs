@@ -112,12 +112,18 @@ async fn device(config: &RedisConnection) -> anyhow::Result<Device> {
             "aarch64" => "arm64".to_owned(),
             other => other.to_owned(),
         },
-        os_version: os_version(&fs::read_to_string("/etc/sonic/sonic_version.yml").unwrap_or_default()),
+        os_version: release().unwrap_or_default(),
         manufacturer: manufacturer(&platform),
         platform,
         hwsku: field("hwsku"),
         namespace: std::env::var("NAMESPACE_ID").map(|id| format!("asic{id}")).unwrap_or_default(),
     })
+}
+
+/// SONiC's `build_version`; `None` where this host does not say.
+pub fn release() -> Option<String> {
+    let version = os_version(&fs::read_to_string("/etc/sonic/sonic_version.yml").ok()?);
+    Some(version).filter(|version| !version.is_empty())
 }
 
 fn kernel_hostname() -> String {

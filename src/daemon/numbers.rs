@@ -25,6 +25,7 @@ const POLLS_WAITING: usize = 8;
 /// What a poll found.
 pub struct PollAnswer {
     id: JobId,
+    ports: BTreeSet<String>,
     poll: PortPoll,
 }
 
@@ -32,6 +33,8 @@ pub struct PollAnswer {
 struct Job {
     spec: Arc<JobSpec>,
     topk_flows: usize,
+    /// The ports whose counters were asked for last.
+    polled: BTreeSet<String>,
     aggregator: Option<Aggregator>,
     results: Option<Arc<Results>>,
     detail: Option<Arc<Detail>>,
@@ -83,6 +86,7 @@ impl Numbers {
         let job = Job {
             spec: Arc::clone(spec),
             topk_flows: settings.topk_flows,
+            polled: BTreeSet::new(),
             aggregator: None,
             results: None,
             detail: None,
@@ -93,6 +97,12 @@ impl Numbers {
     /// A reading, the first of which opens the job's numbers; `ports` are polled beside it.
     pub fn read(&mut self, id: &JobId, sample: Sample, ports: BTreeSet<String>) {
         self.read_last(id, sample);
+        if let Some(job) = self.jobs.get_mut(id.as_str()).filter(|job| !ports.is_empty() && job.polled != ports) {
+            let before = std::mem::replace(&mut job.polled, ports.clone());
+            if let Some(aggregator) = job.aggregator.as_mut().filter(|_| !before.is_empty()) {
+                aggregator.sources_changed();
+            }
+        }
         // A full queue means that COUNTERS_DB is slow: this poll is left out, coverage stands between the others.
         if !ports.is_empty() && self.poll_requests.try_send((id.clone(), ports)).is_err() {
             tracing::debug!(%id, "a poll of the port's counters was left out");
@@ -112,7 +122,8 @@ impl Numbers {
 
     /// A poll of the port's counters, at `at` on the steady clock. It shows in the next reading's results.
     pub fn polled(&mut self, answer: PollAnswer, at: Duration) -> Option<Event> {
-        let job = self.jobs.get_mut(answer.id.as_str())?;
+        // An answer on ports that the job copies no longer says nothing of its coverage.
+        let job = self.jobs.get_mut(answer.id.as_str()).filter(|job| job.polled == answer.ports)?;
         let warning = job.aggregator.as_mut()?.poll(answer.poll, at)?;
         Some(Event::Warned { id: answer.id, warning })
     }
@@ -196,7 +207,7 @@ async fn poll(
     while let Some((id, ports)) = requests.recv().await {
         match counters.poll(&ports).await {
             Ok(poll) => {
-                if answers.send(PollAnswer { id, poll }).await.is_err() {
+                if answers.send(PollAnswer { id, ports, poll }).await.is_err() {
                     return;
                 }
             }

@@ -6,6 +6,7 @@
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::asic::AsicReader;
 use super::mirror::MirrorSessions;
 use super::survey::Surveyor;
 use super::taps::Taps;
@@ -17,6 +18,7 @@ use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Reconnecting};
 pub struct Executor {
     redis: mpsc::UnboundedSender<Effect>,
     task: JoinHandle<()>,
+    asic: AsicReader,
 }
 
 impl Executor {
@@ -36,9 +38,10 @@ impl Executor {
             mirrors: MirrorSessions::new(databases)?,
             config: Reconnecting::new(databases, "CONFIG_DB")?,
             appl: Reconnecting::new(databases, "APPL_DB")?,
-            outcomes,
+            outcomes: outcomes.clone(),
         };
-        Ok(Executor { redis, task: tokio::spawn(worker.run(queue)) })
+        let asic = AsicReader::start(databases, outcomes)?;
+        Ok(Executor { redis, task: tokio::spawn(worker.run(queue)), asic })
     }
 
     /// Begins an effect. `ClearResults` is not for this queue: the sink that writes the results deletes them, in its own order;
@@ -49,6 +52,8 @@ impl Executor {
             Effect::CloseTap { id } => taps.close(&id),
             Effect::Log { line } => tracing::warn!("{line}"),
             Effect::ClearResults { key } => return Some(key),
+            Effect::AskAsic { id, question } => self.asic.ask(id, question),
+            Effect::AskObjects { key, oids } => self.asic.ask_objects(key, oids),
             Effect::Survey { .. }
             | Effect::SetMirror { .. }
             | Effect::DeleteMirror { .. }
@@ -107,7 +112,7 @@ impl Worker {
                 Some(Event::MirrorSet { id, result })
             }
             Effect::DeleteMirror { id, plan } => {
-                let result = self.mirrors.delete(&plan.session).await.map_err(text);
+                let result = self.mirrors.delete_all(&plan).await.map_err(text);
                 Some(Event::MirrorDeleted { id, result })
             }
             Effect::DeleteOrphan { session } => {
@@ -123,7 +128,12 @@ impl Worker {
                 let result = self.delete_row(door, &key).await.map_err(text);
                 Some(Event::RowDeleted { door, key, result })
             }
-            Effect::OpenTap { .. } | Effect::CloseTap { .. } | Effect::ClearResults { .. } | Effect::Log { .. } => None,
+            Effect::OpenTap { .. }
+            | Effect::CloseTap { .. }
+            | Effect::ClearResults { .. }
+            | Effect::AskAsic { .. }
+            | Effect::AskObjects { .. }
+            | Effect::Log { .. } => None,
         }
     }
 

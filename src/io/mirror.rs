@@ -25,14 +25,30 @@ impl MirrorSessions {
         })
     }
 
-    /// Adds the session, in one HSET.
+    /// Adds the sessions, each in one HSET.
     ///
     /// # Errors
-    /// Redis is away or did not answer: the row may have been written all the same.
+    /// Redis is away or did not answer: rows may have been written all the same.
     pub async fn set(&mut self, plan: &MirrorPlan) -> Result<(), Error> {
         let connection = self.config.connection().await?;
-        let fields: Fields = plan.to_fields().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        connection.hset_whole(&connection.database().key(config_db::MIRROR_SESSION, &plan.session), &fields).await
+        for session in &plan.sessions {
+            let row = plan.row(session);
+            let fields: Fields = row.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            let key = connection.database().key(config_db::MIRROR_SESSION, &session.name);
+            connection.hset_whole(&key, &fields).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes all sessions of a job.
+    ///
+    /// # Errors
+    /// Redis is away or did not answer; those before the failure are deleted.
+    pub async fn delete_all(&mut self, plan: &MirrorPlan) -> Result<(), Error> {
+        for name in plan.names() {
+            self.delete(name).await?;
+        }
+        Ok(())
     }
 
     /// Deletes a session of ours.

@@ -1,5 +1,6 @@
 //! The drivers: Redis sources, mirror sessions, the tap, the executor. Each translates; none decides.
 
+pub mod asic;
 pub mod counters;
 pub mod executor;
 pub mod mirror;

@@ -22,8 +22,8 @@ pub enum Input {
     Event(Event),
     /// The settings changed; with what of them could not be taken.
     Settings(Box<Settings>, Vec<String>),
-    /// Mirror sessions changed, or may have: take a snapshot.
-    SessionsChanged,
+    /// Mirror sessions, ports or members of port channels changed, or may have: take a snapshot.
+    SwitchChanged,
     /// A database came back, so what was written there may be gone.
     Reconnected,
 }
@@ -42,7 +42,14 @@ impl Sources {
         variables: &Variables,
         inputs: &mpsc::Sender<Input>,
     ) -> Result<Sources, DatabaseConfigError> {
-        let tables = [config_db::JOB, config_db::SETTINGS, config_db::MIRROR_SESSION];
+        let tables = [
+            config_db::JOB,
+            config_db::SETTINGS,
+            config_db::MIRROR_SESSION,
+            config_db::PORT,
+            config_db::PORTCHANNEL,
+            config_db::PORTCHANNEL_MEMBER,
+        ];
         let config = TableWatch::new(databases, "CONFIG_DB", &tables, RESYNC)?;
         let state = TableWatch::new(databases, "STATE_DB", &[state_db::MIRROR_SESSION], RESYNC)?;
         let appl = ConsumerStateTable::new(databases, "APPL_DB", appl_db::JOB, RESYNC)?;
@@ -62,26 +69,26 @@ impl Drop for Sources {
     }
 }
 
-/// CONFIG_DB: jobs, settings, and the fact that mirror sessions changed.
+/// CONFIG_DB: jobs, settings, and the fact that something else changed that jobs depend on.
 async fn watch_config(mut watch: TableWatch, variables: Variables, inputs: mpsc::Sender<Input>) {
     loop {
         let input = match watch.next().await {
             WatchEvent::Resynchronised { table, mut rows } => match table.as_str() {
                 config_db::JOB => Input::Event(Event::Rows { door: Source::Config, rows }),
                 config_db::SETTINGS => settings(&variables, &rows.remove(config_db::SETTINGS_KEY).unwrap_or_default()),
-                _ => Input::SessionsChanged,
+                _ => Input::SwitchChanged,
             },
             WatchEvent::Set { table, key, fields } => match table.as_str() {
                 config_db::JOB => row(Source::Config, key, Some(fields)),
                 config_db::SETTINGS if key == config_db::SETTINGS_KEY => settings(&variables, &fields),
                 config_db::SETTINGS => continue,
-                _ => Input::SessionsChanged,
+                _ => Input::SwitchChanged,
             },
             WatchEvent::Del { table, key } => match table.as_str() {
                 config_db::JOB => row(Source::Config, key, None),
                 config_db::SETTINGS if key == config_db::SETTINGS_KEY => settings(&variables, &Fields::new()),
                 config_db::SETTINGS => continue,
-                _ => Input::SessionsChanged,
+                _ => Input::SwitchChanged,
             },
             WatchEvent::Disconnected { error } => {
                 tracing::warn!(%error, "CONFIG_DB is away");
@@ -140,7 +147,7 @@ fn session_state(name: &str, fields: Option<&Fields>) -> Option<Event> {
         Some(Some("active")) => SessionState::Active,
         Some(_) => SessionState::Inactive,
     };
-    Some(Event::SessionState { id, state })
+    Some(Event::SessionState { id, session: name.to_owned(), state })
 }
 
 /// APPL_DB: jobs of programs on the switch.

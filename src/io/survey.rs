@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::tap::netdev;
-use crate::model::job::Fields;
+use crate::model::job::{Direction, Fields};
 use crate::model::schema::{SESSION_PREFIX, appl_db, config_db, state_db};
 use crate::model::world::{Capability, Port, Session, TapCost, World};
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Reconnecting, RedisConnection};
@@ -28,19 +28,26 @@ pub struct Surveyor {
     appl: Reconnecting,
     state: Reconnecting,
     tap_cost: TapCost,
+    release: Option<String>,
 }
 
 impl Surveyor {
-    /// A surveyor of the switch that `databases` describes; `tap_cost` is what a tap takes on this host.
+    /// A surveyor of the switch that `databases` describes; `tap_cost` is what a tap takes on this host, `release` its SONiC's
+    /// `build_version`.
     ///
     /// # Errors
     /// The configuration lacks one of the three databases.
-    pub fn new(databases: &DatabaseConfig, tap_cost: TapCost) -> Result<Surveyor, DatabaseConfigError> {
+    pub fn new(
+        databases: &DatabaseConfig,
+        tap_cost: TapCost,
+        release: Option<String>,
+    ) -> Result<Surveyor, DatabaseConfigError> {
         Ok(Surveyor {
             config: Reconnecting::new(databases, "CONFIG_DB")?,
             appl: Reconnecting::new(databases, "APPL_DB")?,
             state: Reconnecting::new(databases, "STATE_DB")?,
             tap_cost,
+            release,
         })
     }
 
@@ -52,13 +59,11 @@ impl Surveyor {
         let netdevs = netdev::names().map_err(SurveyError::Netdevs)?;
         let config = self.config.connection().await?;
         let state = self.state.connection().await?;
-        let mut world = World { tap_cost: self.tap_cost, netdevs, ..World::default() };
+        let mut world = World { tap_cost: self.tap_cost, netdevs, release: self.release.clone(), ..World::default() };
         let appl = self.appl.connection().await?;
         world.ports = ports(&config, &appl).await?;
         let sflow = appl.rows(appl_db::SFLOW_SESSION).await?;
-        let sampled =
-            |(port, row): (String, Fields)| row.get("admin_state").is_some_and(|word| word == "up").then_some(port);
-        world.sflow_ports = sflow.into_iter().filter_map(sampled).collect();
+        world.sflow_ports = sflow.into_iter().filter_map(|(port, row)| Some((port, sampled_by_sflow(&row)?))).collect();
         world.port_channels = port_channels(&config).await?;
         world.vlan_members = second_parts(&config, config_db::VLAN_MEMBER).await?;
         world.routed_ports = first_parts(&config, config_db::INTERFACE).await?;
@@ -81,6 +86,20 @@ async fn ports(config: &RedisConnection, appl: &RedisConnection) -> Result<BTree
         speed_mbps: live.get("speed").or_else(|| configured.get("speed")).and_then(|speed| speed.parse().ok()),
     };
     Ok(configured.iter().zip(&live).map(|((name, row), live)| (name.clone(), facts(row, live))).collect())
+}
+
+/// In which directions orchagent samples a port with this row of SFLOW_SESSION_TABLE: a state that is absent is up, a direction that is absent
+/// is rx, and any other word binds nothing (observed fact 5).
+fn sampled_by_sflow(row: &Fields) -> Option<Direction> {
+    if row.get("admin_state").is_some_and(|state| state != "up") {
+        return None;
+    }
+    match row.get("sample_direction").map(String::as_str) {
+        None | Some("rx") => Some(Direction::Ingress),
+        Some("tx") => Some(Direction::Egress),
+        Some("both") => Some(Direction::Both),
+        Some(_) => None,
+    }
 }
 
 async fn port_channels(config: &RedisConnection) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {

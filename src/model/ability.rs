@@ -192,7 +192,8 @@ fn sampling(world: &World) -> (Verdict, String) {
             return (Verdict::No, "SWITCH_CAPABILITY says that the ASIC cannot, in either direction".to_owned());
         }
     };
-    let sflow: Vec<&str> = world.sflow_ports.iter().map(String::as_str).collect();
+    let sflow: Vec<String> =
+        world.sflow_ports.iter().map(|(port, direction)| format!("{port} ({direction})")).collect();
     let but = if sflow.is_empty() {
         String::new()
     } else {

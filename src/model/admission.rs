@@ -11,12 +11,16 @@ use super::erspan::{Outer, Ready};
 use super::job::{Direction, JobId, JobSpec, ResultDetail, SpanMethod};
 use super::schema::{Reason, Warning};
 use super::settings::Settings;
-use super::source_ports::SourcePorts;
 use super::world::{Session, World};
+pub use follow::{Followed, follow};
 use hardware::{check_direction, check_sampling};
-pub use session::{MirrorPlan, MirrorTarget};
+pub use overlap::{Intruder, conflict, intruder, over};
+use overlap::{session_between, session_using};
+pub use session::{MirrorPlan, MirrorTarget, SessionPlan};
 
+mod follow;
 mod hardware;
+mod overlap;
 mod session;
 
 /// The pool key that stands for the switch's CPU port.
@@ -109,22 +113,22 @@ pub fn plan(
 ) -> Result<Plan, Refusal> {
     let mut sessions = world.sessions.clone();
     sessions.extend(taken.iter().map(|(name, session)| (name.clone(), session.clone())));
-    check_sampling(spec, world)?;
+    check_sampling(spec, world, settings)?;
     let (mirror, netdev, hooks) = match spec.span_method {
         SpanMethod::Span => {
             check_direction(spec.direction, world, settings)?;
-            let session = check_conflict(id, spec, &sessions, world)?;
+            let sources = check_conflict(id, spec, &sessions, world)?;
             let (port, netdev) = lease_port(spec, world, settings, &sessions)?;
-            (Some(mirror(session, spec, MirrorTarget::Port(port))), netdev, Direction::Ingress)
+            (Some(MirrorPlan::new(id, spec, sources, MirrorTarget::Port(port))), netdev, Direction::Ingress)
         }
         SpanMethod::Erspan => {
             check_direction(spec.direction, world, settings)?;
             let ready = settings.erspan.ready();
             let ready = ready.map_err(|message| Refusal { reason: Reason::MirrorUnsupported, message })?;
-            let session = check_conflict(id, spec, &sessions, world)?;
+            let sources = check_conflict(id, spec, &sessions, world)?;
             let tunnel = settings.erspan.tunnel(lease_source(ready, &sessions)?, ready.dst);
             let target = MirrorTarget::Tunnel(tunnel);
-            (Some(mirror(session, spec, target)), ready.netdev.to_owned(), Direction::Ingress)
+            (Some(MirrorPlan::new(id, spec, sources, target)), ready.netdev.to_owned(), Direction::Ingress)
         }
         SpanMethod::None => (None, spec.ports.to_string(), spec.direction),
     };
@@ -147,30 +151,19 @@ pub fn plan(
         );
     }
     let source_ports = world.expand(spec.ports.names());
-    let warnings = warnings(spec, world, mirror.as_ref(), &source_ports);
+    let warnings = warnings(world, mirror.as_ref(), &source_ports);
     Ok(Plan { mirror, netdev, hooks, source_ports, memory_bytes, warnings })
 }
 
-fn mirror(session: String, spec: &JobSpec, target: MirrorTarget) -> MirrorPlan {
-    MirrorPlan {
-        session,
-        sources: spec.ports.clone(),
-        target,
-        direction: spec.direction,
-        sample_rate: spec.mirror_sample_rate,
-        truncate: spec.mirror_truncate,
-    }
-}
-
-/// The name of the job's session, if no session is in its way.
+/// The ports that the job's sessions will name, if no session is in their way.
 fn check_conflict(
     id: &JobId,
     spec: &JobSpec,
     sessions: &BTreeMap<String, Session>,
     world: &World,
-) -> Result<String, Refusal> {
-    let session = id.session_name(1);
-    if sessions.contains_key(&session) || world.known_states.contains(&session) {
+) -> Result<Vec<String>, Refusal> {
+    let there = sessions.keys().chain(&world.known_states);
+    if let Some(session) = there.filter(|name| JobId::of_session(name).as_ref() == Some(id)).min() {
         return refuse(
             Reason::MirrorConflict,
             format!(
@@ -178,7 +171,9 @@ fn check_conflict(
             ),
         );
     }
-    if let Some((name, port)) = conflict(&spec.ports, spec.direction, sessions, world) {
+    let sources = session::sources(spec, world);
+    let ports: BTreeSet<String> = sources.iter().cloned().collect();
+    if let Some((name, port)) = conflict(&ports, spec.direction, sessions, world) {
         return refuse(
             Reason::MirrorConflict,
             format!(
@@ -186,54 +181,7 @@ fn check_conflict(
             ),
         );
     }
-    Ok(session)
-}
-
-/// The first session that a session on `ports` would overlap, and the port they would share.
-#[must_use]
-pub fn conflict(
-    ports: &SourcePorts,
-    direction: Direction,
-    sessions: &BTreeMap<String, Session>,
-    world: &World,
-) -> Option<(String, String)> {
-    let ours = world.expand(ports.names());
-    for (name, session) in sessions {
-        if let Some(shared) = session.dst_port.as_ref().filter(|dst| ours.contains(*dst)) {
-            return Some((name.clone(), shared.clone()));
-        }
-        let theirs: BTreeSet<String> = world.expand(session.src_ports.iter().map(String::as_str));
-        let same_direction = overlaps(direction, session.direction.unwrap_or(Direction::Both));
-        if let Some(shared) = ours.intersection(&theirs).next().filter(|_| same_direction) {
-            return Some((name.clone(), shared.clone()));
-        }
-    }
-    None
-}
-
-/// A session of somebody else that came into the way of one of ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Intruder {
-    /// It takes copies of the same traffic, or sends its own to our port; orchagent lets one of the two win.
-    OverOurs(String),
-    /// It sends its copies between the addresses of ours, so that nobody can tell them apart.
-    InOurTunnel(String),
-}
-
-/// The session of somebody else that is in the way of `mirror`.
-#[must_use]
-pub fn intruder(mirror: &MirrorPlan, foreign: &BTreeMap<String, Session>, world: &World) -> Option<Intruder> {
-    if let Some((name, _)) = conflict(&mirror.sources, mirror.direction, foreign, world) {
-        return Some(Intruder::OverOurs(name));
-    }
-    match &mirror.target {
-        MirrorTarget::Port(port) => session_using(port, foreign).cloned().map(Intruder::OverOurs),
-        MirrorTarget::Tunnel(tunnel) => session_between(tunnel.outer, foreign).cloned().map(Intruder::InOurTunnel),
-    }
-}
-
-fn overlaps(one: Direction, other: Direction) -> bool {
-    one == other || one == Direction::Both || other == Direction::Both
+    Ok(sources)
 }
 
 /// The first free port of the pool, in natural order, the CPU port last.
@@ -281,10 +229,6 @@ fn lease_source(ready: Ready<'_>, sessions: &BTreeMap<String, Session>) -> Resul
     refuse(Reason::NoMirrorPort, message)
 }
 
-fn session_between(outer: Outer, sessions: &BTreeMap<String, Session>) -> Option<&String> {
-    sessions.iter().find(|(_, session)| session.outer == Some(outer)).map(|(name, _)| name)
-}
-
 fn unusable(port: &str, spec: &JobSpec, world: &World, sessions: &BTreeMap<String, Session>) -> Option<String> {
     if port == CPU_PORT {
         return session_using(port, sessions).map(|name| format!("is in mirror session {name}"));
@@ -307,19 +251,7 @@ fn unusable(port: &str, spec: &JobSpec, world: &World, sessions: &BTreeMap<Strin
     session_using(port, sessions).map(|name| format!("is in mirror session {name}"))
 }
 
-fn session_using<'a>(port: &str, sessions: &'a BTreeMap<String, Session>) -> Option<&'a String> {
-    let uses = |session: &Session| {
-        session.dst_port.as_deref() == Some(port) || session.src_ports.iter().any(|src| src == port)
-    };
-    sessions.iter().find(|(_, session)| uses(session)).map(|(name, _)| name)
-}
-
-fn warnings(
-    spec: &JobSpec,
-    world: &World,
-    mirror: Option<&MirrorPlan>,
-    source_ports: &BTreeSet<String>,
-) -> BTreeSet<Warning> {
+fn warnings(world: &World, mirror: Option<&MirrorPlan>, source_ports: &BTreeSet<String>) -> BTreeSet<Warning> {
     let mut warnings = BTreeSet::new();
     let facts = |port: &String| world.ports.get(port);
     if source_ports.iter().filter_map(facts).any(|port| port.oper_up == Some(false)) {
@@ -330,15 +262,6 @@ fn warnings(
     let destination_mbps = mirror.port().and_then(|port| world.ports.get(port)?.speed_mbps);
     if destination_mbps.is_some_and(|mbps| mbps < source_mbps) {
         warnings.insert(Warning::Oversubscribed);
-    }
-    // MirrorOrch::updateLagMember looks for the name of the LAG that changed within the session's src_port, the whole text of it.
-    let text = spec.ports.as_str();
-    let is_listed = |name: &str| spec.ports.names().any(|listed| listed == name);
-    let within_ours = |name: &String| !is_listed(name) && text.contains(name.as_str());
-    if spec.ports.names().any(|port| world.port_channels.contains_key(port))
-        && world.port_channels.keys().any(within_ours)
-    {
-        warnings.insert(Warning::LagPrefix);
     }
     warnings
 }

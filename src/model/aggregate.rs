@@ -74,6 +74,8 @@ pub struct Aggregator {
     rates: (f64, f64),
     first_poll: Option<Paired>,
     last_poll: Option<Paired>,
+    /// Packets of the ports and packets delivered while the job copied other ports than now.
+    earlier: (u64, u64),
     /// A counter's oid changed, so coverage is not known any more.
     coverage_lost: bool,
     /// The watch for copies that do not come.
@@ -94,6 +96,7 @@ impl Aggregator {
             rates: (0.0, 0.0),
             first_poll: None,
             last_poll: None,
+            earlier: (0, 0),
             coverage_lost: false,
             silence: Silence::default(),
             detail: None,
@@ -128,6 +131,21 @@ impl Aggregator {
             Some(_) => self.last_poll = Some(paired.clone()),
         }
         self.watch_for_copies(paired)
+    }
+
+    /// The job copies other ports from now on. What was counted between the last poll of those before and the first one of these is left
+    /// out of the coverage: copies were missing then.
+    pub fn sources_changed(&mut self) {
+        if let (Some(first), Some(last)) = (self.first_poll.take(), self.last_poll.take()) {
+            match grown(&first.poll, &last.poll, self.spec.direction) {
+                Some(packets) => {
+                    self.earlier.0 += packets;
+                    self.earlier.1 += last.delivered.saturating_sub(first.delivered);
+                }
+                None => self.coverage_lost = true,
+            }
+        }
+        self.silence = Silence::default();
     }
 
     /// Nothing delivered for five seconds, while the port's counter grew by enough since the lag was over.
@@ -198,9 +216,15 @@ impl Aggregator {
         if self.coverage_lost {
             return None;
         }
-        let (first, last) = (self.first_poll.as_ref()?, self.last_poll.as_ref()?);
-        let port_packets = grown(&first.poll, &last.poll, self.spec.direction)?;
-        let delivered = last.delivered.saturating_sub(first.delivered);
+        let (mut port_packets, mut delivered) = self.earlier;
+        match (&self.first_poll, &self.last_poll) {
+            (Some(first), Some(last)) => {
+                port_packets += grown(&first.poll, &last.poll, self.spec.direction)?;
+                delivered += last.delivered.saturating_sub(first.delivered);
+            }
+            (_, None) | (None, _) if self.earlier == (0, 0) => return None,
+            (_, None) | (None, _) => {}
+        }
         let expected = float(port_packets) / f64::from(self.spec.mirror_factor().get());
         Some((port_packets, (port_packets > 0).then(|| float(delivered) / expected)))
     }

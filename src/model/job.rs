@@ -26,6 +26,24 @@ words! {
     Direction { Ingress = "ingress", Egress = "egress", Both = "both" }
 }
 
+impl Direction {
+    /// The single directions that it stands for.
+    #[must_use]
+    pub const fn each(self) -> &'static [Direction] {
+        match self {
+            Direction::Ingress => &[Direction::Ingress],
+            Direction::Egress => &[Direction::Egress],
+            Direction::Both => &[Direction::Ingress, Direction::Egress],
+        }
+    }
+
+    /// Whether the two have a single direction in common.
+    #[must_use]
+    pub fn overlaps(self, other: Direction) -> bool {
+        self.each().iter().any(|single| other.each().contains(single))
+    }
+}
+
 words! {
     /// How the traffic reaches the tap.
     SpanMethod {

@@ -3,6 +3,7 @@
 pub mod ability;
 pub mod admission;
 pub mod aggregate;
+pub mod asic;
 pub mod counter;
 pub mod erspan;
 pub mod families;

@@ -85,7 +85,7 @@ pub mod appl_db {
     pub const JOB: &str = "TELEGEN_JOB_TABLE";
     /// SONiC's port state: `oper_status`, `speed`, `alias`.
     pub const PORT: &str = "PORT_TABLE";
-    /// The ports that sFlow samples, as sflowmgrd tells orchagent: `admin_state`.
+    /// The ports that sFlow samples, as sflowmgrd tells orchagent: `admin_state`, `sample_direction`.
     pub const SFLOW_SESSION: &str = "SFLOW_SESSION_TABLE";
 }
 
@@ -264,7 +264,9 @@ words! {
     /// What a job's user should know although the job goes on.
     Warning {
         NoCopies = "no_copies", ChangeIgnored = "change_ignored", SessionUnconfirmed = "session_unconfirmed", PortDown = "port_down",
-        Oversubscribed = "oversubscribed", LagPrefix = "lag_prefix",
+        Oversubscribed = "oversubscribed",
+        /// ASIC_DB still shows a port bound to the job's session after its end.
+        LeftBound = "left_bound",
     }
 }
 

@@ -81,8 +81,8 @@ pub struct World {
     pub vlan_members: BTreeSet<String>,
     /// Ports with a layer-3 configuration.
     pub routed_ports: BTreeSet<String>,
-    /// Ports whose sampler sFlow has.
-    pub sflow_ports: BTreeSet<String>,
+    /// Ports of which sFlow has a sampler, and in which directions.
+    pub sflow_ports: BTreeMap<String, Direction>,
     /// All mirror sessions, ours included.
     pub sessions: BTreeMap<String, Session>,
     /// Names of ours of which STATE_DB has a row.
@@ -95,6 +95,8 @@ pub struct World {
     pub capability: Capability,
     /// What a tap costs here.
     pub tap_cost: TapCost,
+    /// SONiC's `build_version`; `None` where the host does not say.
+    pub release: Option<String>,
 }
 
 impl World {

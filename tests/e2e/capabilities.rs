@@ -182,7 +182,11 @@ fn a_job_on_a_port_channel_counts_what_all_its_members_carry() {
         config.set(&format!("PORTCHANNEL_MEMBER|PortChannel1|{member}"), &[("NULL", "NULL")]);
     }
     switch.run_job("lag", "PortChannel1", &[("sample_rate", "1")]);
-    assert_eq!(config.row("MIRROR_SESSION|telegen_lag")["src_port"], "PortChannel1");
+    assert_eq!(
+        config.row("MIRROR_SESSION|telegen_lag")["src_port"],
+        "Ethernet0,Ethernet8",
+        "members, not the port channel"
+    );
     assert_eq!(switch.bindings(), ["Ethernet0 rx is copied to port 6", "Ethernet8 rx is copied to port 6"]);
     assert_counts_both(&switch, "lag");
     // A member of it belongs to the job, too, as long as that runs.

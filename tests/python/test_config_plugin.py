@@ -115,9 +115,9 @@ def test_a_refusal_is_told_with_reason_and_message(switch):
 
 
 def test_a_warning_is_told(switch):
-    with switch.daemon(always({**RUNNING, "warning": "port_down,lag_prefix"})):
+    with switch.daemon(always({**RUNNING, "warning": "port_down,oversubscribed"})):
         result = switch.run("config", "telegen", "start", "Ethernet0", "--id", "j1")
-    assert "Warning: port_down,lag_prefix; 'show telegen results j1' says what it means\n" in result.output
+    assert "Warning: port_down,oversubscribed; 'show telegen results j1' says what it means\n" in result.output
 
 
 def test_a_job_that_is_still_starting_after_the_wait_is_told_as_such(switch):

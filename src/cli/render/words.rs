@@ -22,8 +22,8 @@ pub fn warning(warning: Warning) -> &'static str {
         Warning::Oversubscribed => {
             "the port is faster than the one that copies are sent to: some are lost when it is busy"
         }
-        Warning::LagPrefix => {
-            "another port channel's name contains this one's: orchagent compares by part of the name and may refuse or mix them up"
+        Warning::LeftBound => {
+            "ASIC_DB shows a port that orchagent did not free when the job ended; the job's message says which, and what frees it"
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Ability, Trial, Trials, Verdict, abilities, objection};
-use crate::model::job::Fields;
+use crate::model::job::{Direction, Fields};
 use crate::model::settings::Settings;
 use crate::model::world::{Capability, Session, World};
 
@@ -72,12 +72,14 @@ fn releases_say_more_and_more() {
 #[test]
 fn sampling_names_its_directions_and_the_ports_that_sflow_has() {
     let mut world = world(capability("ttft-"));
-    world.sflow_ports = BTreeSet::from(["Ethernet0".to_owned(), "Ethernet4".to_owned()]);
+    world.sflow_ports = [("Ethernet0", Direction::Ingress), ("Ethernet4", Direction::Both)]
+        .map(|(port, direction)| (port.to_owned(), direction))
+        .into();
     assert_eq!(
         why(Ability::MirrorSampling, &world, &settings(""), &Trials::none("x")),
         (
             Verdict::Yes,
-            "egress only, with span_method erspan, but not on ports that sFlow samples: Ethernet0, Ethernet4"
+            "egress only, with span_method erspan, but not on ports that sFlow samples: Ethernet0 (ingress), Ethernet4 (both)"
                 .to_owned()
         )
     );

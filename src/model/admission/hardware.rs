@@ -2,6 +2,8 @@
 //!
 //! sonic-swss `switchorch.cpp` writes the row, `mirrororch.cpp` refuses by it; how releases differ is in docs/sonic.md.
 
+use std::collections::BTreeSet;
+
 use super::{Refusal, refuse};
 use crate::model::job::{Direction, JobSpec, SpanMethod};
 use crate::model::schema::{JobField, Reason};
@@ -31,7 +33,7 @@ pub(super) fn check_direction(direction: Direction, world: &World, settings: &Se
 ///
 /// `allow_unprobed` opens nothing here: orchagent itself refuses what these fields do not confirm, and releases without the fields do
 /// not know the attributes.
-pub(super) fn check_sampling(spec: &JobSpec, world: &World) -> Result<(), Refusal> {
+pub(super) fn check_sampling(spec: &JobSpec, world: &World, settings: &Settings) -> Result<(), Refusal> {
     let Some(field) = asked(spec) else { return Ok(()) };
     if spec.span_method != SpanMethod::Erspan {
         return refuse(
@@ -70,7 +72,21 @@ pub(super) fn check_sampling(spec: &JobSpec, world: &World) -> Result<(), Refusa
             }
         }
     }
-    match world.expand(spec.ports.names()).intersection(&world.sflow_ports).next() {
+    let sources = world.expand(spec.ports.names());
+    check_sflow(field, spec.direction, &sources, world)?;
+    check_count(field, sources.len() * spec.direction.each().len(), world, settings)
+}
+
+/// sFlow and a sampled mirror cannot have the sampler of one port in one direction; in the other direction each has its own (observed facts
+/// 12 and 13).
+fn check_sflow(
+    field: JobField,
+    direction: Direction,
+    sources: &BTreeSet<String>,
+    world: &World,
+) -> Result<(), Refusal> {
+    let sampled = |port: &&String| world.sflow_ports.get(*port).is_some_and(|theirs| theirs.overlaps(direction));
+    match sources.iter().find(sampled) {
         None => Ok(()),
         Some(port) => refuse(
             Reason::MirrorConflict,
@@ -79,6 +95,44 @@ pub(super) fn check_sampling(spec: &JobSpec, world: &World) -> Result<(), Refusa
             ),
         ),
     }
+}
+
+/// A session for each port and direction, and no more of them than the switch can be asked for without harm.
+fn check_count(field: JobField, needed: usize, world: &World, settings: &Settings) -> Result<(), Refusal> {
+    if needed <= 1 {
+        return Ok(());
+    }
+    if needed > settings.max_sessions {
+        return refuse(
+            Reason::MirrorUnsupported,
+            format!(
+                "{field}: the job would take {needed} mirror sessions, one for each port and direction, and max_sessions in TELEGEN|global is {}; name fewer ports or one direction, leave {field} out, or raise max_sessions if the ASIC has as many",
+                settings.max_sessions
+            ),
+        );
+    }
+    match world.release.as_deref().filter(|release| ends_on_refusal(release) == Some(true)) {
+        None => Ok(()),
+        Some(release) => refuse(
+            Reason::MirrorUnsupported,
+            format!(
+                "{field}: the job would take {needed} mirror sessions, and orchagent of this release ({release}) ends when the ASIC refuses one; name one port and one direction, or leave {field} out"
+            ),
+        ),
+    }
+}
+
+/// Whether orchagent of this SONiC ends when the SAI refuses an attribute: up to branch 202411 it does, from 202505 on it does not. `None` where
+/// the version does not say its branch.
+fn ends_on_refusal(build_version: &str) -> Option<bool> {
+    const LAST_THAT_ENDS: u32 = 202_411;
+    if build_version.starts_with("master") {
+        return Some(false);
+    }
+    // `202411.1-abc` and `SONiC.20230531.12`: a branch is a year and a month.
+    let digits =
+        build_version.split(|c: char| !c.is_ascii_digit()).find(|run| run.len() >= 6 && run.starts_with("20"))?;
+    digits.get(..6)?.parse::<u32>().ok().map(|branch| branch <= LAST_THAT_ENDS)
 }
 
 fn asked(spec: &JobSpec) -> Option<JobField> {

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Plan, check_ports, plan};
+use super::{MirrorPlan, Plan, check_ports, plan};
 use crate::model::job::{Direction, Fields, JobId, JobSpec};
 use crate::model::schema::{Reason, Warning};
 use crate::model::settings::Settings;
 use crate::model::world::{Capability, Port, Session, TapCost, World};
 
+mod follow;
 mod hardware;
 mod overlaps;
 mod tunnels;
@@ -73,6 +74,12 @@ fn destination(plan: Result<Plan, (Reason, String)>) -> String {
     }
 }
 
+/// The row of the only session.
+fn row_of(mirror: &MirrorPlan) -> Vec<(&'static str, String)> {
+    let [session] = mirror.sessions.as_slice() else { panic!("one session: {mirror:?}") };
+    mirror.row(session)
+}
+
 fn reason(plan: Result<Plan, (Reason, String)>) -> Option<Reason> {
     plan.err().map(|(reason, _)| reason)
 }
@@ -81,9 +88,9 @@ fn reason(plan: Result<Plan, (Reason, String)>) -> Option<Reason> {
 fn a_plan_says_everything_that_the_job_takes() {
     let plan = admit("port=Ethernet0 direction=egress", &world()).expect("admitted");
     let mirror = plan.mirror.clone().expect("a session");
-    assert_eq!(mirror.session, "telegen_a");
+    assert_eq!(mirror.names().collect::<Vec<_>>(), ["telegen_a"]);
     let row = [("type", "SPAN"), ("dst_port", "Ethernet120"), ("src_port", "Ethernet0"), ("direction", "TX")];
-    assert_eq!(mirror.to_fields(), row.map(|(name, value)| (name, value.to_owned())));
+    assert_eq!(row_of(&mirror), row.map(|(name, value)| (name, value.to_owned())));
     assert_eq!((plan.netdev.as_str(), plan.hooks), ("cpu120", Direction::Ingress));
     assert_eq!((plan.source_ports, plan.memory_bytes), (names(&["Ethernet0"]), 4 << 20));
     assert_eq!(plan.warnings, BTreeSet::new());
@@ -93,7 +100,7 @@ fn a_plan_says_everything_that_the_job_takes() {
 fn directions_are_written_in_the_words_of_orchagent() {
     for (direction, word) in [("ingress", "RX"), ("egress", "TX"), ("both", "BOTH")] {
         let plan = admit(&format!("port=Ethernet0 direction={direction}"), &world()).expect("admitted");
-        assert_eq!(plan.mirror.expect("a session").to_fields()[3], ("direction", word.to_owned()));
+        assert_eq!(row_of(&plan.mirror.expect("a session"))[3], ("direction", word.to_owned()));
     }
 }
 
@@ -291,16 +298,4 @@ fn a_source_faster_than_its_destination_is_oversubscribed_and_members_add_up() {
     assert_eq!(warnings("port=Ethernet0 span_method=none", &world), [], "nothing is sent anywhere");
     world.ports.get_mut("Ethernet120").expect("a port").speed_mbps = None;
     assert_eq!(warnings("port=Ethernet0", &world), [], "what is not known is not said");
-}
-
-#[test]
-fn a_port_channel_whose_name_contains_anothers_is_warned_of_because_orchagent_confuses_them() {
-    let mut world = world();
-    for (name, member) in [("PortChannel10", "Ethernet0"), ("PortChannel2", "Ethernet4")] {
-        world.port_channels.insert(name.to_owned(), names(&[member]));
-    }
-    assert_eq!(warnings("port=PortChannel10", &world), [Warning::LagPrefix]);
-    assert_eq!(warnings("port=PortChannel2", &world), []);
-    // Members of PortChannel10 are not looked for in a session on PortChannel1; it is only faster than its destination.
-    assert_eq!(warnings("port=PortChannel1", &world), [Warning::Oversubscribed]);
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    Effect, Finished, Job, MISSING_FIELD_QUIET, Now, Phase, Prior, SESSION_TIMEOUT_SHUTDOWN, SURVEY_TIMEOUT,
-    SessionState, Supervisor,
+    Effect, Finished, Job, MISSING_FIELD_QUIET, Now, Phase, Prior, Renewals, SESSION_TIMEOUT_SHUTDOWN, SURVEY_TIMEOUT,
+    SessionStates, Supervisor,
 };
 use crate::model::job::{Fields, JobId, JobSpec};
 use crate::model::schema::{JobField, Reason, Source, Status, Warning};
@@ -118,8 +118,11 @@ impl Supervisor {
             plan: None,
             warnings: BTreeSet::new(),
             note: String::new(),
-            session_state: SessionState::Absent,
+            states: SessionStates::default(),
             gap: Duration::ZERO,
+            renewals: Renewals::default(),
+            kept: false,
+            oids: BTreeMap::new(),
             created_at,
             expires: None,
             started: None,
@@ -182,6 +185,7 @@ impl Supervisor {
             Phase::Attaching { then: Some(_), .. }
             | Phase::Unmirroring { .. }
             | Phase::Closing { .. }
+            | Phase::Looking { .. }
             | Phase::Publishing { .. }
             | Phase::Removing { .. } => match job.row {
                 None => job.successor = Some(fields),
@@ -192,7 +196,8 @@ impl Supervisor {
             | Phase::Mirroring { spec, .. }
             | Phase::Resolving { spec, .. }
             | Phase::Attaching { spec, then: None, .. }
-            | Phase::Running { spec, .. } => {
+            | Phase::Running { spec, .. }
+            | Phase::Renewing { spec, .. } => {
                 let mut wanted = JobSpec::clone(spec);
                 job.note.clear();
                 match JobSpec::parse(&fields, &job.settings) {
@@ -230,8 +235,9 @@ impl Supervisor {
             | Phase::Mirroring { .. }
             | Phase::Resolving { .. }
             | Phase::Attaching { .. }
-            | Phase::Running { .. } => self.end(key, Ending::stopped(), now, effects),
-            Phase::Unmirroring { .. } | Phase::Closing { .. } | Phase::Publishing { .. } => {}
+            | Phase::Running { .. }
+            | Phase::Renewing { .. } => self.end(key, Ending::stopped(), now, effects),
+            Phase::Unmirroring { .. } | Phase::Closing { .. } | Phase::Looking { .. } | Phase::Publishing { .. } => {}
             Phase::Removing { .. } => self.finish(key, now),
         }
     }
@@ -330,7 +336,11 @@ impl Job {
 
     /// The end of a running job follows its duration, never past the row's `expires_at`.
     fn reschedule(&mut self) {
-        let (Phase::Running { spec, ends, .. }, Some(started)) = (&mut self.phase, self.started) else { return };
+        let (Phase::Running { spec, ends, .. } | Phase::Renewing { spec, ends, .. }, Some(started)) =
+            (&mut self.phase, self.started)
+        else {
+            return;
+        };
         let wanted = started.mono + spec.duration;
         *ends = self.expires.map_or(wanted, |expires| wanted.min(expires));
         if *ends < wanted {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LOST_GRACE, NEIGHBOUR_TIMEOUT, SessionState};
+use super::{LOST_GRACE, NEIGHBOUR_TIMEOUT, SessionState, SessionStates};
 use crate::model::admission::{MirrorPlan, MirrorTarget};
 use crate::model::schema::Reason;
 use crate::model::status::Ending;
@@ -43,16 +43,19 @@ impl Missing {
 pub(super) fn waiting(mirror: &MirrorPlan) -> Option<String> {
     let dst = mirror.tunnel()?.outer.dst;
     Some(format!(
-        "orchagent holds mirror session {} inactive until the switch knows a route and a neighbour for erspan_dst_ip {dst}; it has {} s",
-        mirror.session,
+        "orchagent holds {} inactive until the switch knows a route and a neighbour for erspan_dst_ip {dst}; it has {} s",
+        mirror.words(),
         NEIGHBOUR_TIMEOUT.as_secs()
     ))
 }
 
 /// orchagent did not make the session active in its time.
-pub(super) fn timed_out(mirror: &MirrorPlan, state: SessionState) -> Ending {
-    let session = &mirror.session;
-    match (state, &mirror.target) {
+///
+/// A job has all of its sessions or none: results of some of its ports would be taken for those of all.
+pub(super) fn timed_out(mirror: &MirrorPlan, states: &SessionStates) -> Ending {
+    let state = states.worst(mirror);
+    let session = states.first(mirror, state).unwrap_or_default();
+    let mut ending = match (state, &mirror.target) {
         (SessionState::Inactive, MirrorTarget::Port(_)) => Ending::failed(
             Reason::MirrorInactive,
             format!(
@@ -74,12 +77,20 @@ pub(super) fn timed_out(mirror: &MirrorPlan, state: SessionState) -> Ending {
                 "orchagent did not take mirror session {session} within 5 s: it refused it, or it is not running; see syslog of orchagent"
             ),
         ),
+    };
+    if mirror.sessions.len() > 1 {
+        ending.add(&format!(
+            "the job takes {} mirror sessions, and the others are given up with this one; how many the ASIC has stands in no table: name fewer ports, or set max_sessions to what it has",
+            mirror.sessions.len()
+        ));
     }
+    ending
 }
 
 /// The session went and stayed away.
-pub(super) fn lost(mirror: &MirrorPlan, state: SessionState) -> Ending {
-    let session = &mirror.session;
+pub(super) fn lost(mirror: &MirrorPlan, states: &SessionStates) -> Ending {
+    let state = states.worst(mirror);
+    let session = states.first(mirror, state).unwrap_or_default();
     let message = match (state, &mirror.target) {
         (SessionState::Inactive, MirrorTarget::Port(_)) => {
             format!("mirror session {session} went inactive while the job ran; the counts stop there")

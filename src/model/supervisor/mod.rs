@@ -1,13 +1,15 @@
 //! The life of every job as a pure state machine: events in, effects out, time as a value.
 //!
 //! ```text
-//!                                       Resolving
-//!                                        ▲      │
+//!                                       Resolving                Renewing
+//!                                        ▲      │                  ▲  │
 //!            Settling ──▶ Surveying ──▶ Mirroring ──▶ Attaching ──▶ Running
 //!               │            │  ▲           │             │            │
 //!               │            ▼  │           ▼             ▼            ▼
 //!               │          Queued     Unmirroring ◀───── Closing ◀─────┘
-//!               │            │           │  (Running deletes the session first, then closes the tap)
+//!               │            │           │  (Running deletes the sessions first, then closes the tap)
+//!               │            │           ▼
+//!               │            │        Looking (at ASIC_DB)
 //!               ▼            ▼           ▼
 //!             (gone)      Publishing ──▶ Removing ──▶ (over)
 //! ```
@@ -25,19 +27,30 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::admission::{MirrorPlan, Plan};
+use super::asic::{Oid, Question, View};
 use super::erspan::Outer;
 use super::job::{Direction, Fields, JobId, JobSpec};
 use super::schema::{Reason, Source, Status, Warning};
 use super::settings::Settings;
 use super::status::{Ending, JobStatus};
 use super::world::World;
+use evidence::{Departed, Look};
+use members::{Renewal, Renewals};
 use missing::Missing;
+use states::SessionStates;
 
 mod doors;
+mod evidence;
+mod keep;
+mod members;
 mod missing;
 mod phases;
+mod states;
 mod timers;
 mod view;
+
+pub use evidence::{DEPARTED_AFTER, LEFT_AFTER};
+pub use members::{RENEWAL_INTERVAL, RENEWALS_MAX};
 
 #[cfg(test)]
 mod simulation;
@@ -75,7 +88,7 @@ pub struct Now {
 }
 
 /// What orchagent says of a session in STATE_DB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SessionState {
     /// No row: refused, not yet processed, or removed.
     Absent,
@@ -131,6 +144,8 @@ pub enum Event {
     SessionState {
         /// Whose session.
         id: JobId,
+        /// Which of the job's.
+        session: String,
         /// The word.
         state: SessionState,
     },
@@ -138,6 +153,20 @@ pub enum Event {
     Sessions {
         /// The snapshot.
         world: Box<World>,
+    },
+    /// `AskAsic` was answered, or could not be.
+    Asic {
+        /// For which job.
+        id: JobId,
+        /// What ASIC_DB shows.
+        view: Result<View, String>,
+    },
+    /// `AskObjects` was answered, or could not be.
+    Objects {
+        /// The row's key of the job whose ports they were.
+        key: String,
+        /// The ports whose object is still there.
+        held: Result<Vec<String>, String>,
     },
     /// `OpenTap` was carried out, or not.
     TapOpened {
@@ -193,19 +222,33 @@ pub enum Effect {
         /// For which job.
         id: JobId,
     },
-    /// Write the session, in one HSET; answered by [`Event::MirrorSet`].
+    /// Write the sessions, each in one HSET; answered by [`Event::MirrorSet`].
     SetMirror {
         /// For which job.
         id: JobId,
-        /// The session.
+        /// The sessions.
         plan: MirrorPlan,
     },
-    /// Delete the session; answered by [`Event::MirrorDeleted`].
+    /// Delete the sessions; answered by [`Event::MirrorDeleted`].
     DeleteMirror {
         /// For which job.
         id: JobId,
-        /// The session.
+        /// The sessions.
         plan: MirrorPlan,
+    },
+    /// Ask ASIC_DB for the job's ports; answered by [`Event::Asic`].
+    AskAsic {
+        /// For which job.
+        id: JobId,
+        /// What is asked.
+        question: Question,
+    },
+    /// Ask ASIC_DB whether these ports' objects are still there; answered by [`Event::Objects`].
+    AskObjects {
+        /// The row's key of the job whose ports they were.
+        key: String,
+        /// The ports and their objects.
+        oids: BTreeMap<String, Oid>,
     },
     /// Delete a session of ours that no job owns; repeated by the sweep until it is gone.
     DeleteOrphan {
@@ -266,12 +309,16 @@ enum Phase {
     Resolving { spec: Arc<JobSpec>, plan: Arc<Plan>, mirror: MirrorPlan, missing: Missing },
     /// The tap is being opened; `then` ends the job as soon as it is.
     Attaching { spec: Arc<JobSpec>, plan: Arc<Plan>, then: Option<Ending> },
-    /// Packets are counted until `ends`; `missing` while the session is not active.
+    /// Packets are counted until `ends`; `missing` while a session is not active.
     Running { spec: Arc<JobSpec>, plan: Arc<Plan>, ends: Duration, missing: Option<Missing> },
+    /// As `Running`, but its ports changed: the sessions of `old` make way for those of `new`. No copies come since `since`.
+    Renewing { spec: Arc<JobSpec>, old: Arc<Plan>, new: Arc<Plan>, ends: Duration, since: Duration, step: Renewal },
     /// The session's deletion has been asked for; orchagent has until `deadline`.
     Unmirroring { ending: Ending, mirror: MirrorPlan, tap: TapOwned, deleted: Deleted, deadline: Duration },
     /// The tap's last reading and removal have been asked for.
     Closing { ending: Ending },
+    /// ASIC_DB is asked whether anything of the job is still bound.
+    Looking { ending: Ending, look: Look },
     /// The final status is on its way to STATE_DB.
     Publishing { ending: Ending },
     /// The row's deletion has been asked for; again at `retry`, if it was refused. Never twice at once: the second one would
@@ -316,9 +363,15 @@ struct Job {
     warnings: BTreeSet<Warning>,
     /// What the user should know of a change that was not, or not wholly, followed.
     note: String,
-    session_state: SessionState,
-    /// How long the session was not active while the job ran, up to the last time that it came back.
+    states: SessionStates,
+    /// How long a session was not active while the job ran, up to the last time that all were.
     gap: Duration,
+    /// How it has followed the members of its port channels.
+    renewals: Renewals,
+    /// Its sessions stay when it ends, for the sake of somebody else's.
+    kept: bool,
+    /// The objects of its ports and of its destination, as far as ASIC_DB has been asked.
+    oids: BTreeMap<String, Oid>,
     created_at: Timestamp,
     /// The row's `expires_at` on the steady clock.
     expires: Option<Duration>,
@@ -375,6 +428,10 @@ pub struct Supervisor {
     next_sweep: Duration,
     /// Until then a job is not refused while there are sessions of ours that nobody owns: it waits for them to go.
     orphans_until: Duration,
+    /// Sessions of ours that no job owns and that stay, by name, each with the session for whose sake.
+    kept: BTreeMap<String, String>,
+    /// Ports that were removed under a job, by its key.
+    departed: BTreeMap<String, Departed>,
     draining: bool,
 }
 
@@ -391,6 +448,8 @@ impl Supervisor {
             next_sequence: 0,
             next_sweep: now.mono,
             orphans_until: now.mono + ORPHANS_GRACE,
+            kept: BTreeMap::new(),
+            departed: BTreeMap::new(),
             draining: false,
         }
     }
@@ -406,11 +465,13 @@ impl Supervisor {
             Event::Surveyed { id, world } => self.surveyed(&id, world, now, &mut effects),
             Event::MirrorSet { id, result } => self.mirror_set(&id, result, now, &mut effects),
             Event::MirrorDeleted { id, result } => self.mirror_deleted(&id, &result, now, &mut effects),
-            Event::SessionState { id, state } => self.session_state(&id, state, now, &mut effects),
+            Event::SessionState { id, session, state } => self.session_state(&id, &session, state, now, &mut effects),
+            Event::Asic { id, view } => self.asic(&id, view, now, &mut effects),
+            Event::Objects { key, held } => self.departed_seen(&key, held, now, &mut effects),
             Event::Sessions { world } => self.sessions(&world, now, &mut effects),
             Event::TapOpened { id, result } => self.tap_opened(&id, result, now, &mut effects),
             Event::TapLost { id, message } => self.tap_lost(&id, message, now, &mut effects),
-            Event::TapClosed { id, result } => self.tap_closed(&id, result, now),
+            Event::TapClosed { id, result } => self.tap_closed(&id, result, now, &mut effects),
             Event::Warned { id, warning } => self.warned(&id, warning),
             Event::Published { key } => self.published(&key, now, &mut effects),
             Event::RowDeleted { door, key, result } => self.row_deleted(door, &key, &result, now, &mut effects),

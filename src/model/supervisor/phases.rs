@@ -1,20 +1,20 @@
 //! What the world answers: snapshots, sessions, taps, deletions. Each handler names every phase; the ones in which an answer
 //! comes too late to matter are listed as such.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::missing::Missing;
 use super::{
-    Deleted, Effect, Job, Now, ORPHANS_RETRY, Phase, RETRY, SESSION_TIMEOUT, SESSION_TIMEOUT_SHUTDOWN, SessionState,
-    Supervisor, TapOwned,
+    Deleted, Effect, Job, Now, ORPHANS_RETRY, Phase, RETRY, Renewal, SESSION_TIMEOUT, SESSION_TIMEOUT_SHUTDOWN,
+    SessionState, SessionStates, Supervisor, TapOwned,
 };
-use crate::model::admission::{self, Intruder, MirrorPlan, Plan};
+use crate::model::admission::{self, MirrorPlan, Plan};
 use crate::model::job::{JobId, JobSpec};
 use crate::model::schema::{Reason, SESSION_PREFIX, Source, Warning};
 use crate::model::status::Ending;
-use crate::model::world::{Session, World};
+use crate::model::world::World;
 
 impl Supervisor {
     pub(super) fn surveyed(
@@ -42,8 +42,10 @@ impl Supervisor {
             | Phase::Resolving { .. }
             | Phase::Attaching { .. }
             | Phase::Running { .. }
+            | Phase::Renewing { .. }
             | Phase::Unmirroring { .. }
             | Phase::Closing { .. }
+            | Phase::Looking { .. }
             | Phase::Publishing { .. }
             | Phase::Removing { .. } => return,
         };
@@ -74,7 +76,7 @@ impl Supervisor {
         let plan = Arc::new(plan);
         job.warnings.extend(plan.warnings.iter().copied());
         job.plan = Some(Arc::clone(&plan));
-        job.session_state = SessionState::Absent;
+        job.states = SessionStates::default();
         match plan.mirror.clone() {
             Some(mirror) => {
                 effects.push(Effect::SetMirror { id: id.clone(), plan: mirror.clone() });
@@ -87,8 +89,11 @@ impl Supervisor {
     pub(super) fn mirror_set(&mut self, id: &JobId, result: Result<(), String>, now: Now, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         match (&mut job.phase, result) {
-            (Phase::Mirroring { deadline, .. }, Ok(())) => *deadline = now.mono + SESSION_TIMEOUT,
-            (Phase::Mirroring { .. }, Err(error)) => {
+            (
+                Phase::Mirroring { deadline, .. } | Phase::Renewing { step: Renewal::Adding { deadline }, .. },
+                Ok(()),
+            ) => *deadline = now.mono + SESSION_TIMEOUT,
+            (Phase::Mirroring { .. } | Phase::Renewing { step: Renewal::Adding { .. }, .. }, Err(error)) => {
                 let message = format!("the mirror session could not be written to CONFIG_DB: {error}");
                 self.end(id.as_str(), Ending::failed(Reason::Internal, message), now, effects);
             }
@@ -99,8 +104,10 @@ impl Supervisor {
                 | Phase::Resolving { .. }
                 | Phase::Attaching { .. }
                 | Phase::Running { .. }
+                | Phase::Renewing { step: Renewal::Deleting { .. }, .. }
                 | Phase::Unmirroring { .. }
                 | Phase::Closing { .. }
+                | Phase::Looking { .. }
                 | Phase::Publishing { .. }
                 | Phase::Removing { .. },
                 _,
@@ -108,9 +115,18 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn session_state(&mut self, id: &JobId, state: SessionState, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn session_state(
+        &mut self,
+        id: &JobId,
+        session: &str,
+        state: SessionState,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
-        job.session_state = state;
+        job.states.set(session, state);
+        let mirror = job.plan.as_ref().and_then(|plan| plan.mirror.as_ref());
+        let state = mirror.map_or(SessionState::Absent, |mirror| job.states.worst(mirror));
         match (&mut job.phase, state) {
             (Phase::Mirroring { spec, plan, .. } | Phase::Resolving { spec, plan, .. }, SessionState::Active) => {
                 let (spec, plan) = (Arc::clone(spec), Arc::clone(plan));
@@ -119,6 +135,7 @@ impl Supervisor {
             (Phase::Resolving { mirror, missing, .. }, SessionState::Absent | SessionState::Inactive) => {
                 *missing = Missing::after(Some(*missing), state, mirror, now.mono).unwrap_or(*missing);
             }
+            (Phase::Renewing { .. }, _) => self.renewal_moves(id.as_str(), now, effects),
             (Phase::Running { plan, missing, .. }, state) => {
                 // A job without a session may share its name with one that an earlier daemon left behind.
                 if let Some(mirror) = &plan.mirror {
@@ -127,7 +144,7 @@ impl Supervisor {
                     job.gap += came_back.map_or(Duration::ZERO, |before| now.mono.saturating_sub(before.since));
                 }
             }
-            (Phase::Unmirroring { deleted: Deleted::Done, .. }, SessionState::Absent) => {
+            (Phase::Unmirroring { deleted: Deleted::Done, .. }, _) if job.states.all_gone() => {
                 self.unmirrored(id.as_str(), now, effects);
             }
             (
@@ -138,6 +155,7 @@ impl Supervisor {
                 | Phase::Attaching { .. }
                 | Phase::Unmirroring { .. }
                 | Phase::Closing { .. }
+                | Phase::Looking { .. }
                 | Phase::Publishing { .. }
                 | Phase::Removing { .. },
                 _,
@@ -153,9 +171,23 @@ impl Supervisor {
         effects: &mut Vec<Effect>,
     ) {
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
-        let Phase::Unmirroring { deleted, .. } = &mut job.phase else { return };
+        let deleted = match &mut job.phase {
+            Phase::Unmirroring { deleted, .. } => deleted,
+            Phase::Renewing { .. } => return self.renewal_deleted(id.as_str(), result.is_ok(), now, effects),
+            Phase::Settling { .. }
+            | Phase::Surveying { .. }
+            | Phase::Queued { .. }
+            | Phase::Mirroring { .. }
+            | Phase::Resolving { .. }
+            | Phase::Attaching { .. }
+            | Phase::Running { .. }
+            | Phase::Closing { .. }
+            | Phase::Looking { .. }
+            | Phase::Publishing { .. }
+            | Phase::Removing { .. } => return,
+        };
         *deleted = if result.is_ok() { Deleted::Done } else { Deleted::RetryAt(now.mono + RETRY) };
-        if *deleted == Deleted::Done && job.session_state == SessionState::Absent {
+        if *deleted == Deleted::Done && job.states.all_gone() {
             self.unmirrored(id.as_str(), now, effects);
         }
     }
@@ -167,7 +199,7 @@ impl Supervisor {
         let ending = ending.clone();
         match tap {
             TapOwned::Yes => self.close_tap(key, ending, effects),
-            TapOwned::No => self.publish(key, ending, now),
+            TapOwned::No => self.look(key, ending, now, effects),
         }
     }
 
@@ -178,32 +210,14 @@ impl Supervisor {
         present.filter(|name| name.starts_with(SESSION_PREFIX) && !owned.contains_key(*name)).cloned().collect()
     }
 
-    /// Deletes sessions of ours that no job owns, and looks for sessions of others that came over ours.
+    /// A look at the switch: deletes sessions of ours that no job owns, looks for sessions of others that came over ours, and follows
+    /// the ports of the jobs that run.
     pub(super) fn sessions(&mut self, world: &World, now: Now, effects: &mut Vec<Effect>) {
-        effects.extend(self.orphans(world).into_iter().map(|session| Effect::DeleteOrphan { session }));
-
-        let foreign: BTreeMap<String, Session> = world
-            .sessions
-            .iter()
-            .filter(|(name, _)| !name.starts_with(SESSION_PREFIX))
-            .map(|(name, session)| (name.clone(), session.clone()))
-            .collect();
-        let intruded: Vec<(String, Intruder)> = self
-            .jobs
-            .iter()
-            .filter_map(|(key, job)| Some((key.clone(), admission::intruder(job.live_mirror()?, &foreign, world)?)))
-            .collect();
-        for (key, intruder) in intruded {
-            let message = match intruder {
-                Intruder::OverOurs(name) => format!(
-                    "mirror session {name} was added over this job's session; orchagent copies a port to one session only, so when ours is removed now, the owner of {name} must remove it and add it again"
-                ),
-                Intruder::InOurTunnel(name) => format!(
-                    "mirror session {name} was added with the src_ip and dst_ip of this job's session, so that nobody can tell their copies apart; take src_ip out of erspan_src_ip, or give {name} another one"
-                ),
-            };
-            self.end(&key, Ending::failed(Reason::MirrorConflict, message), now, effects);
-        }
+        let orphans = self.orphans(world).into_iter().collect();
+        let orphans = self.sort_orphans(orphans, world, effects);
+        effects.extend(orphans.into_iter().map(|session| Effect::DeleteOrphan { session }));
+        self.intruders(world, now, effects);
+        self.follow_ports(world, now, effects);
     }
 
     pub(super) fn tap_opened(
@@ -222,7 +236,12 @@ impl Supervisor {
         }
         let wanted = now.mono + spec.duration;
         let ends = job.expires.map_or(wanted, |expires| wanted.min(expires));
-        let missing = plan.mirror.as_ref().and_then(|mirror| Missing::after(None, job.session_state, mirror, now.mono));
+        let missing =
+            plan.mirror.as_ref().and_then(|mirror| Missing::after(None, job.states.worst(mirror), mirror, now.mono));
+        if plan.mirror.is_some() && spec.ports.names().any(|port| !plan.source_ports.contains(port)) {
+            // Members of a port channel may have changed since the survey.
+            effects.push(Effect::ListSessions);
+        }
         job.started = Some(now);
         job.phase = Phase::Running { spec, plan, ends, missing };
         if let Some(ending) = then {
@@ -234,7 +253,7 @@ impl Supervisor {
     pub(super) fn tap_lost(&mut self, id: &JobId, message: String, now: Now, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         match &mut job.phase {
-            Phase::Running { .. } => {
+            Phase::Running { .. } | Phase::Renewing { .. } => {
                 self.end(id.as_str(), Ending::failed(Reason::TapMissing, message), now, effects);
             }
             Phase::Unmirroring { ending, tap: TapOwned::Yes, .. } | Phase::Closing { ending } => {
@@ -247,19 +266,20 @@ impl Supervisor {
             | Phase::Resolving { .. }
             | Phase::Attaching { .. }
             | Phase::Unmirroring { tap: TapOwned::No, .. }
+            | Phase::Looking { .. }
             | Phase::Publishing { .. }
             | Phase::Removing { .. } => {}
         }
     }
 
-    pub(super) fn tap_closed(&mut self, id: &JobId, result: Result<(), String>, now: Now) {
+    pub(super) fn tap_closed(&mut self, id: &JobId, result: Result<(), String>, now: Now, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         let Phase::Closing { ending } = &job.phase else { return };
         let mut ending = ending.clone();
         if let Err(error) = result {
             ending.add(&format!("the last reading of the tap failed: {error}"));
         }
-        self.publish(id.as_str(), ending, now);
+        self.look(id.as_str(), ending, now, effects);
     }
 
     pub(super) fn warned(&mut self, id: &JobId, warning: Warning) {
@@ -306,6 +326,7 @@ impl Supervisor {
             Phase::Settling { .. }
             | Phase::Unmirroring { .. }
             | Phase::Closing { .. }
+            | Phase::Looking { .. }
             | Phase::Publishing { .. }
             | Phase::Removing { .. } => {}
             Phase::Surveying { .. } | Phase::Queued { .. } => self.publish(key, ending, now),
@@ -319,22 +340,25 @@ impl Supervisor {
                 job.gap += missing.map_or(Duration::ZERO, |missing| now.mono.saturating_sub(missing.since));
                 self.take_down(key, ending, TapOwned::Yes, now, effects);
             }
+            Phase::Renewing { since, .. } => {
+                job.gap += now.mono.saturating_sub(*since);
+                self.take_down(key, ending, TapOwned::Yes, now, effects);
+            }
         }
     }
 
-    /// The session first, then the tap, so that the last copy is counted.
+    /// The sessions first, then the tap, so that the last copy is counted.
     fn take_down(&mut self, key: &str, ending: Ending, tap: TapOwned, now: Now, effects: &mut Vec<Effect>) {
         let timeout = self.session_timeout();
         let Some(job) = self.jobs.get_mut(key) else { return };
-        let mirror = job.plan.as_ref().and_then(|plan| plan.mirror.clone());
-        match (mirror, tap, JobId::parse(key)) {
+        match (job.mirror_to_delete(), tap, JobId::parse(key)) {
             (Some(mirror), tap, Ok(id)) => {
                 effects.push(Effect::DeleteMirror { id, plan: mirror.clone() });
                 let deadline = now.mono + timeout;
                 job.phase = Phase::Unmirroring { ending, mirror, tap, deleted: Deleted::Asked, deadline };
             }
             (_, TapOwned::Yes, _) => self.close_tap(key, ending, effects),
-            (_, TapOwned::No, _) => self.publish(key, ending, now),
+            (_, TapOwned::No, _) => self.look(key, ending, now, effects),
         }
     }
 
@@ -367,18 +391,33 @@ impl Job {
             outer: plan.mirror.as_ref().and_then(|mirror| Some(mirror.tunnel()?.outer)),
         });
         self.phase = Phase::Attaching { spec, plan, then: None };
+        // Which objects its ports are is known only while they are in a table.
+        effects.extend(self.question().map(|question| Effect::AskAsic { id: id.clone(), question }));
     }
 
-    /// The session of a job that still wants it.
-    fn live_mirror(&self) -> Option<&MirrorPlan> {
+    /// The sessions that the job's end takes away: while they are being made anew, the larger number of them; their names are the same.
+    fn mirror_to_delete(&self) -> Option<MirrorPlan> {
+        let planned = match &self.phase {
+            Phase::Renewing { old, new, .. } => [Some(old), Some(new)],
+            _ => [self.plan.as_ref(), None],
+        };
+        let mirrors = planned.into_iter().flatten().filter_map(|plan| plan.mirror.as_ref());
+        mirrors.max_by_key(|mirror| mirror.sessions.len()).filter(|_| !self.kept).cloned()
+    }
+
+    /// The sessions of a job that still wants them.
+    pub(super) fn live_mirror(&self) -> Option<&MirrorPlan> {
         match &self.phase {
             Phase::Mirroring { mirror, .. } | Phase::Resolving { mirror, .. } => Some(mirror),
-            Phase::Attaching { plan, .. } | Phase::Running { plan, .. } => plan.mirror.as_ref(),
-            Phase::Settling { .. }
+            Phase::Attaching { plan, then: None, .. } | Phase::Running { plan, .. } => plan.mirror.as_ref(),
+            Phase::Renewing { new, .. } => new.mirror.as_ref(),
+            Phase::Attaching { then: Some(_), .. }
+            | Phase::Settling { .. }
             | Phase::Surveying { .. }
             | Phase::Queued { .. }
             | Phase::Unmirroring { .. }
             | Phase::Closing { .. }
+            | Phase::Looking { .. }
             | Phase::Publishing { .. }
             | Phase::Removing { .. } => None,
         }

@@ -68,13 +68,25 @@ impl Simulation {
             self.run_until(self.switch.mono + pause);
         }
         self.switch.heal(&mut self.random);
+        self.calm();
+        // What is left of ours lies under a session of somebody else, and goes when that one goes.
+        for name in self.switch.our_sessions() {
+            let kept = self.supervisor.kept().get(&name).and_then(|theirs| self.switch.foreign.get(theirs));
+            assert!(kept.is_some(), "seed {}: {name} is left in CONFIG_DB", self.seed);
+        }
+        self.switch.remove_foreign_sessions();
+        self.calm();
+        self.reckon();
+    }
+
+    /// Nothing happens from outside, for long.
+    fn calm(&mut self) {
         let end = self.switch.mono + CALM;
         while self.switch.mono < end {
             self.list_rows();
             let step = (self.switch.mono + SWEEP_INTERVAL).min(end);
             self.run_until(step);
         }
-        self.reckon();
     }
 
     /// One thing from outside.

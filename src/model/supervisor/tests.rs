@@ -4,7 +4,9 @@
 mod bench;
 mod changes;
 mod endings;
+mod evidence;
 mod jobs_in_line;
+mod members;
 mod recovery;
 mod refusals;
 mod sessions;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::doors::expired_before_start;
 use super::missing::{self, Missing};
 use super::{
-    Deleted, Effect, Finished, NEIGHBOUR_TIMEOUT, Now, Phase, SESSION_TIMEOUT, SURVEY_TIMEOUT, SWEEP_INTERVAL,
-    SessionState, Supervisor,
+    Deleted, Departed, Effect, Finished, NEIGHBOUR_TIMEOUT, Now, Phase, SESSION_TIMEOUT, SURVEY_TIMEOUT,
+    SWEEP_INTERVAL, SessionState, Supervisor,
 };
 use crate::model::job::JobId;
 use crate::model::schema::{Reason, Warning};
@@ -23,7 +23,8 @@ impl Supervisor {
         let retention = self.settings.result_retention;
         let jobs = self.jobs.keys().filter_map(|key| self.deadline(key));
         let finished = self.finished.values().map(|finished| finished.forgotten_at(retention));
-        jobs.chain(finished).fold(self.next_sweep, Duration::min)
+        let departed = self.departed.values().map(Departed::deadline);
+        jobs.chain(finished).chain(departed).fold(self.next_sweep, Duration::min)
     }
 
     /// When time alone moves the job on; `None` while only an answer can.
@@ -37,7 +38,12 @@ impl Supervisor {
             Phase::Mirroring { deadline, .. } => Some(or_expiry(*deadline)),
             Phase::Resolving { missing, .. } => Some(or_expiry(missing.until)),
             Phase::Attaching { then: None, .. } => job.expires,
-            Phase::Running { ends, missing, .. } => Some(missing.map_or(*ends, |missing| (*ends).min(missing.until))),
+            Phase::Running { ends, missing, .. } => {
+                let until = missing.map_or(*ends, |missing| (*ends).min(missing.until));
+                Some(job.renewals.look_at.map_or(until, |at| at.min(until)))
+            }
+            Phase::Renewing { ends, step, .. } => Some((*ends).min(step.deadline())),
+            Phase::Looking { look, .. } => Some(look.deadline()),
             Phase::Unmirroring { deleted, deadline, .. } => match deleted {
                 Deleted::RetryAt(at) => Some((*at).min(*deadline)),
                 Deleted::Asked | Deleted::Done => Some(*deadline),
@@ -54,6 +60,7 @@ impl Supervisor {
             let key = key.clone();
             self.job_due(&key, now, effects);
         }
+        self.departed_due(now, effects);
         self.promote(now, effects);
         self.forget(now, effects);
         if self.next_sweep <= now.mono {
@@ -84,30 +91,48 @@ impl Supervisor {
                 self.end(key, expired_before_start(), now, effects);
             }
             Phase::Mirroring { spec, plan, mirror, deadline }
-                if mirror.tunnel().is_some() && job.session_state == SessionState::Inactive =>
+                if mirror.tunnel().is_some() && job.states.worst(mirror) == SessionState::Inactive =>
             {
                 let since = deadline.saturating_sub(SESSION_TIMEOUT);
                 let missing = Missing { since, until: since + NEIGHBOUR_TIMEOUT };
                 let (spec, plan, mirror) = (Arc::clone(spec), Arc::clone(plan), mirror.clone());
+                // A sampler that somebody else has looks the same in STATE_DB as a missing neighbour.
+                let asks = mirror.is_sampled();
                 job.phase = Phase::Resolving { spec, plan, mirror, missing };
+                let question = job.question().filter(|_| asks);
+                effects.extend(
+                    question.zip(JobId::parse(key).ok()).map(|(question, id)| Effect::AskAsic { id, question }),
+                );
             }
             Phase::Mirroring { mirror, .. } => {
-                let ending = missing::timed_out(mirror, job.session_state);
+                let ending = missing::timed_out(mirror, &job.states);
                 self.end(key, ending, now, effects);
             }
             Phase::Resolving { mirror, .. } => {
-                let ending = match job.session_state {
-                    SessionState::Inactive => missing::timed_out(mirror, job.session_state),
-                    SessionState::Absent | SessionState::Active => missing::lost(mirror, job.session_state),
+                let ending = match job.states.worst(mirror) {
+                    SessionState::Inactive => missing::timed_out(mirror, &job.states),
+                    SessionState::Absent | SessionState::Active => missing::lost(mirror, &job.states),
                 };
                 self.end(key, ending, now, effects);
             }
-            Phase::Running { ends, .. } if *ends <= now.mono => self.end(key, Ending::done(), now, effects),
-            Phase::Running { plan, .. } => {
-                let lost = plan.mirror.as_ref().map(|mirror| missing::lost(mirror, job.session_state));
-                let ending = lost.unwrap_or_else(Ending::done);
-                self.end(key, ending, now, effects);
+            Phase::Running { ends, .. } | Phase::Renewing { ends, .. } if *ends <= now.mono => {
+                self.end(key, Ending::done(), now, effects);
             }
+            Phase::Running { plan, missing, .. } => {
+                let missing = missing.filter(|missing| missing.until <= now.mono);
+                match (plan.mirror.as_ref(), missing) {
+                    (Some(mirror), Some(_)) => {
+                        let ending = missing::lost(mirror, &job.states);
+                        self.end(key, ending, now, effects);
+                    }
+                    (Some(_) | None, _) => {
+                        job.renewals.look_at = None;
+                        effects.push(Effect::ListSessions);
+                    }
+                }
+            }
+            Phase::Renewing { .. } => self.renewal_due(key, now, effects),
+            Phase::Looking { .. } => self.look_due(key, now, effects),
             Phase::Unmirroring { deadline, .. } if *deadline <= now.mono => {
                 job.warnings.insert(Warning::SessionUnconfirmed);
                 self.unmirrored(key, now, effects);

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::missing;
 use super::{Effect, Job, Now, Phase, SURVEY_TIMEOUT, Supervisor};
+use crate::model::admission::{MirrorPlan, Plan};
 use crate::model::job::{JobId, JobSpec};
 use crate::model::limits::JOBS_MAX;
 use crate::model::schema::{Reason, Status};
@@ -36,7 +37,9 @@ impl Supervisor {
     /// The front-panel ports behind a job that copies their traffic; empty for one that does not, or holds nothing.
     #[must_use]
     pub fn source_ports(&self, id: &JobId) -> BTreeSet<String> {
-        let plan = self.jobs.get(id.as_str()).and_then(|job| job.plan.as_ref());
+        // While the sessions are made anew there are no copies to compare the counters with.
+        let job = self.jobs.get(id.as_str()).filter(|job| !matches!(job.phase, Phase::Renewing { .. }));
+        let plan = job.and_then(|job| job.plan.as_ref());
         plan.filter(|plan| plan.mirror.is_some()).map(|plan| plan.source_ports.clone()).unwrap_or_default()
     }
 
@@ -55,9 +58,7 @@ impl Supervisor {
     /// The sessions of jobs that hold one, also while it is being removed.
     pub(super) fn taken_sessions(&self) -> BTreeMap<String, Session> {
         let held = self.jobs.values().filter(|job| job.holds_resources());
-        held.filter_map(|job| job.plan.as_ref()?.mirror.as_ref())
-            .map(|mirror| (mirror.session.clone(), mirror.as_session()))
-            .collect()
+        held.flat_map(Job::taken_sessions).collect()
     }
 
     /// Bytes of the maps of all jobs that hold resources.
@@ -138,10 +139,28 @@ impl Job {
             | Phase::Resolving { .. }
             | Phase::Attaching { .. }
             | Phase::Running { .. }
+            | Phase::Renewing { .. }
             | Phase::Unmirroring { .. }
             | Phase::Closing { .. }
+            | Phase::Looking { .. }
             | Phase::Publishing { .. } => true,
         }
+    }
+
+    /// Its sessions, those included that make way for others.
+    fn taken_sessions(&self) -> BTreeMap<String, Session> {
+        let mirror = |plan: &Arc<Plan>| plan.mirror.as_ref().map(MirrorPlan::as_sessions).unwrap_or_default();
+        let Phase::Renewing { old, new, .. } = &self.phase else {
+            return self.plan.as_ref().map(mirror).unwrap_or_default();
+        };
+        let mut sessions = mirror(old);
+        for (name, session) in mirror(new) {
+            let taken = sessions.entry(name).or_default();
+            let before = std::mem::take(&mut taken.src_ports);
+            *taken = session;
+            taken.src_ports.extend(before);
+        }
+        sessions
     }
 
     fn waits(&self) -> bool {
@@ -154,8 +173,10 @@ impl Job {
             | Phase::Resolving { .. }
             | Phase::Attaching { .. }
             | Phase::Running { .. }
+            | Phase::Renewing { .. }
             | Phase::Unmirroring { .. }
-            | Phase::Closing { .. } => true,
+            | Phase::Closing { .. }
+            | Phase::Looking { .. } => true,
             Phase::Settling { .. }
             | Phase::Surveying { .. }
             | Phase::Queued { .. }
@@ -180,7 +201,7 @@ impl Job {
             warnings: self.warnings.clone(),
             source: self.door,
             tap: self.plan.as_ref().map(|plan| plan.netdev.clone()),
-            mirror_session: self.plan.as_ref().and_then(|plan| Some(plan.mirror.as_ref()?.session.clone())),
+            mirror_session: self.plan.as_ref().and_then(|plan| Some(plan.mirror.as_ref()?.listed())),
             created_at: self.created_at,
             started_at: self.started.map(|started| started.wall),
             expires_at: self.expires_at(),
@@ -205,13 +226,15 @@ impl Job {
             | Phase::Mirroring { .. }
             | Phase::Attaching { .. }
             | Phase::Running { missing: None, .. }
+            | Phase::Renewing { .. }
             | Phase::Unmirroring { .. }
             | Phase::Closing { .. }
+            | Phase::Looking { .. }
             | Phase::Publishing { .. }
             | Phase::Removing { .. } => None,
         };
         let note = (!self.note.is_empty()).then(|| self.note.clone());
-        waiting.into_iter().chain(note).chain(gap).collect::<Vec<_>>().join("; ")
+        waiting.into_iter().chain(note).chain(self.followed()).chain(gap).collect::<Vec<_>>().join("; ")
     }
 
     fn word(&self) -> (Status, Option<&Ending>) {
@@ -220,10 +243,11 @@ impl Job {
             Phase::Mirroring { .. } | Phase::Resolving { .. } | Phase::Attaching { then: None, .. } => {
                 (Status::Starting, None)
             }
-            Phase::Running { .. } => (Status::Running, None),
+            Phase::Running { .. } | Phase::Renewing { .. } => (Status::Running, None),
             Phase::Attaching { then: Some(ending), .. }
             | Phase::Unmirroring { ending, .. }
-            | Phase::Closing { ending } => (Status::Stopping, Some(ending)),
+            | Phase::Closing { ending }
+            | Phase::Looking { ending, .. } => (Status::Stopping, Some(ending)),
             Phase::Publishing { ending } | Phase::Removing { ending, .. } => (ending.status, Some(ending)),
         }
     }

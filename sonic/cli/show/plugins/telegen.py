@@ -115,8 +115,8 @@ WARNINGS = {
     "'show mirror_session', and whether swss runs",
     "port_down": "the port is down: there may be nothing to see",
     "oversubscribed": "the port is faster than the one that copies are sent to: some are lost when it is busy",
-    "lag_prefix": "another port channel's name contains this one's: orchagent compares by part of the name and may "
-    "refuse or mix them up",
+    "left_bound": "ASIC_DB shows a port that orchagent did not free when the job ended; the job's message says "
+    "which, and what frees it",
 }
 # Distributions, one line each, the largest first.
 MIX = (

@@ -1,10 +1,8 @@
 //! Sessions of others, of other jobs and of earlier ones: what overlaps a job's and what does not.
 
-use std::collections::BTreeMap;
-
-use super::{admit, admit_under, destination, reason, session, with_session, world};
-use crate::model::admission::{MirrorPlan, MirrorTarget, conflict, intruder};
-use crate::model::job::Direction;
+use super::{admit, admit_under, destination, reason, session, spec, with_session, world};
+use crate::model::admission::{Intruder, MirrorPlan, MirrorTarget, conflict, intruder};
+use crate::model::job::{Direction, JobId};
 use crate::model::schema::Reason;
 use crate::model::settings::Settings;
 use crate::model::source_ports::SourcePorts;
@@ -57,7 +55,7 @@ fn a_session_conflicts_if_it_shares_a_port_in_a_direction_or_has_our_port_as_its
         let world = with_session(theirs);
         let direction = Direction::from_word(direction).expect("a direction");
         let expected = shared.map(|port| ("debug".to_owned(), port.to_owned()));
-        let ports = SourcePorts::parse(port).expect("names");
+        let ports = world.expand(SourcePorts::parse(port).expect("names").names());
         assert_eq!(conflict(&ports, direction, &world.sessions, &world), expected, "{job} beside {theirs}");
         let refused = reason(admit(&format!("port={port} direction={direction}"), &world));
         assert_eq!(refused, shared.map(|_| Reason::MirrorConflict), "{job} beside {theirs}");
@@ -66,15 +64,7 @@ fn a_session_conflicts_if_it_shares_a_port_in_a_direction_or_has_our_port_as_its
 
 #[test]
 fn sessions_of_jobs_that_hold_resources_count_before_their_rows_are_seen() {
-    let other = MirrorPlan {
-        session: "telegen_b".to_owned(),
-        sources: SourcePorts::parse("Ethernet0").expect("a name"),
-        target: MirrorTarget::Port("Ethernet120".to_owned()),
-        direction: Direction::Ingress,
-        sample_rate: None,
-        truncate: None,
-    };
-    let taken = BTreeMap::from([(other.session.clone(), other.as_session())]);
+    let taken = mirror_of("b").as_sessions();
     let admit = |job: &str| admit_under(job, &world(), &Settings::default(), &taken, 0);
     assert_eq!(
         admit("port=Ethernet0").expect_err("taken"),
@@ -100,27 +90,28 @@ fn a_session_of_our_own_name_must_be_gone_from_both_databases() {
     }
 }
 
+/// A session on Ethernet0, ingress, to Ethernet120.
+fn mirror_of(id: &str) -> MirrorPlan {
+    let (id, target) = (JobId::parse(id).expect("an id"), MirrorTarget::Port("Ethernet120".to_owned()));
+    MirrorPlan::new(&id, &spec("port=Ethernet0"), vec!["Ethernet0".to_owned()], target)
+}
+
 #[test]
 fn an_intruder_takes_our_source_or_sends_to_our_destination() {
-    let mirror = MirrorPlan {
-        session: "telegen_a".to_owned(),
-        sources: SourcePorts::parse("Ethernet0").expect("a name"),
-        target: MirrorTarget::Port("Ethernet120".to_owned()),
-        direction: Direction::Ingress,
-        sample_rate: None,
-        truncate: None,
-    };
-    for (theirs, intrudes) in [
-        ("Ethernet0 RX Ethernet4", true),
-        ("Ethernet0 BOTH -", true),
-        ("Ethernet0 TX Ethernet4", false),
-        ("Ethernet4 RX Ethernet0", true),
-        ("Ethernet4 RX Ethernet120", true),
-        ("Ethernet120 RX Ethernet4", true),
-        ("Ethernet4 RX Ethernet124", false),
-        ("Ethernet4 RX Ethernet12", false),
+    let over = |port: &str| Some(Intruder::OverOurs { session: "debug".to_owned(), port: port.to_owned() });
+    let on = |port: &str| Some(Intruder::OnOurPort { session: "debug".to_owned(), port: port.to_owned() });
+    for (theirs, expected) in [
+        ("Ethernet0 RX Ethernet4", over("Ethernet0")),
+        ("Ethernet0 BOTH -", over("Ethernet0")),
+        ("Ethernet0 RX Ethernet120", over("Ethernet0")),
+        ("Ethernet0 TX Ethernet4", None),
+        ("Ethernet4 RX Ethernet0", on("Ethernet0")),
+        ("Ethernet4 RX Ethernet120", on("Ethernet120")),
+        ("Ethernet120 RX Ethernet4", on("Ethernet120")),
+        ("Ethernet4 RX Ethernet124", None),
+        ("Ethernet4 RX Ethernet12", None),
     ] {
         let world = with_session(theirs);
-        assert_eq!(intruder(&mirror, &world.sessions, &world).is_some(), intrudes, "{theirs}");
+        assert_eq!(intruder(&mirror_of("a"), &world.sessions, &world), expected, "{theirs}");
     }
 }

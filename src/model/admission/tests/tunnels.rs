@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{admit_under, names, reason, world};
+use super::{admit_under, names, reason, row_of, world};
 use crate::model::admission::{Intruder, MirrorPlan, MirrorTarget, Plan, intruder};
 use crate::model::job::{Direction, Fields};
 use crate::model::schema::{Reason, Warning};
 use crate::model::settings::Settings;
-use crate::model::source_ports::SourcePorts;
 use crate::model::world::{Session, World};
 
 const JOB: &str = "port=Ethernet0 span_method=erspan";
@@ -62,7 +61,7 @@ fn a_plan_says_what_orchagent_needs_and_where_the_copies_arrive() {
         ("src_port", "Ethernet0"),
         ("direction", "BOTH"),
     ];
-    assert_eq!(plan.mirror.expect("a session").to_fields(), row.map(|(name, value)| (name, value.to_owned())));
+    assert_eq!(row_of(&plan.mirror.expect("a session")), row.map(|(name, value)| (name, value.to_owned())));
     assert_eq!((plan.netdev.as_str(), plan.hooks), ("cpu16", Direction::Ingress));
     assert_eq!(plan.source_ports, names(&["Ethernet0"]));
 }
@@ -74,7 +73,7 @@ fn type_dscp_and_ttl_are_those_of_the_settings() {
         "erspan_src_ip=2001:db8::1 erspan_dst_ip=2001:db8::9 erspan_netdev=cpu16 erspan_gre_type=35145 erspan_dscp=63 erspan_ttl=1",
     )
     .erspan;
-    let row = admit(JOB, &world(), &settings).expect("admitted").mirror.expect("a session").to_fields();
+    let row = row_of(&admit(JOB, &world(), &settings).expect("admitted").mirror.expect("a session"));
     let values: Vec<&str> = row.iter().map(|(_, value)| value.as_str()).collect();
     assert_eq!(values, ["ERSPAN", "2001:db8::1", "2001:db8::9", "0x8949", "63", "1", "Ethernet0", "RX"]);
 }
@@ -96,9 +95,9 @@ fn each_job_leases_an_address_of_its_own_and_the_last_is_told_who_has_them() {
         let mut mirror = plan.mirror.expect("a session");
         assert_eq!(mirror.tunnel().expect("a tunnel").outer.src.to_string(), expected);
         // Another job's port, so that only the address is in the way.
-        (mirror.session, mirror.sources) =
-            (format!("telegen_{id}"), SourcePorts::parse(&format!("Ethernet{id}")).expect("a name"));
-        taken.insert(mirror.session.clone(), mirror.as_session());
+        mirror.sessions[0].name = format!("telegen_{id}");
+        mirror.sessions[0].sources = vec![format!("Ethernet{id}")];
+        taken.extend(mirror.as_sessions());
     }
     assert_eq!(
         source(admit_under(JOB, &world(), &settings, &taken, 0)),
@@ -164,7 +163,10 @@ fn an_intruder_into_a_tunnel_is_told_from_one_over_its_source() {
         let world = with_sessions(&[("theirs", session)]);
         intruder(&mirror, &world.sessions, &world)
     };
-    assert_eq!(intrudes(everflow("10.0.0.1 10.0.0.9")), Some(Intruder::InOurTunnel("theirs".to_owned())));
+    assert_eq!(intrudes(everflow("10.0.0.1 10.0.0.9")), Some(Intruder::InOurTunnel { session: "theirs".to_owned() }));
     assert_eq!(intrudes(everflow("10.0.0.2 10.0.0.9")), None);
-    assert_eq!(intrudes(super::session("Ethernet0 RX Ethernet4")), Some(Intruder::OverOurs("theirs".to_owned())));
+    assert_eq!(
+        intrudes(super::session("Ethernet0 RX Ethernet4")),
+        Some(Intruder::OverOurs { session: "theirs".to_owned(), port: "Ethernet0".to_owned() })
+    );
 }

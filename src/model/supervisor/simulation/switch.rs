@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::model::admission::MirrorPlan;
+use crate::model::asic::{Binding, MirrorObject, Question, View};
 use crate::model::erspan::Outer;
-use crate::model::job::{Fields, JobId};
+use crate::model::job::{Direction, Fields, JobId};
 use crate::model::schema::{Reason, SESSION_PREFIX, Source};
 use crate::model::status::JobStatus;
 use crate::model::supervisor::{Effect, Event, Now, Prior, SessionState};
@@ -88,6 +89,8 @@ pub(super) struct Switch {
     pub(super) clears: BTreeSet<String>,
     configured: BTreeMap<String, Session>,
     states: BTreeMap<String, SessionState>,
+    /// What the ASIC copies, by session.
+    bound: BTreeMap<String, Session>,
     orchagent: Orchagent,
     /// Whether orchagent knows a neighbour for the destination of ERSPAN sessions.
     neighbour: bool,
@@ -112,6 +115,7 @@ impl Switch {
             clears: BTreeSet::new(),
             configured: BTreeMap::new(),
             states: BTreeMap::new(),
+            bound: BTreeMap::new(),
             orchagent: Orchagent::Works,
             neighbour: true,
             pending: BTreeMap::new(),
@@ -195,12 +199,15 @@ impl Switch {
                 }
             }
             Effect::SetMirror { id, plan } => {
-                let result = self.set_mirror(&id, &plan, random);
+                let result = self.set_mirror(&plan, random);
                 self.outbox.push_back(Event::MirrorSet { id, result });
             }
             Effect::DeleteMirror { id, plan } => {
-                assert_eq!(plan.session, id.session_name(1));
-                let result = self.delete_session(&plan.session, random);
+                let mut result = Ok(());
+                for name in plan.names() {
+                    assert_eq!(JobId::of_session(name).as_ref(), Some(&id));
+                    result = result.and(self.delete_session(name, random));
+                }
                 self.outbox.push_back(Event::MirrorDeleted { id, result });
             }
             Effect::DeleteOrphan { session } => {
@@ -224,6 +231,14 @@ impl Switch {
                 assert!(self.taps.remove(&id).is_some(), "a tap that is not open was closed");
                 self.outbox.push_back(Event::TapClosed { id, result: Ok(()) });
             }
+            Effect::AskAsic { id, question } => {
+                let view = if self.redis_up { Ok(self.asic(&question)) } else { Err("redis is away".to_owned()) };
+                // An answer can get lost.
+                if random.chance(95) {
+                    self.outbox.push_back(Event::Asic { id, view });
+                }
+            }
+            Effect::AskObjects { key, .. } => self.outbox.push_back(Event::Objects { key, held: Ok(Vec::new()) }),
             Effect::DeleteRow { door, key } => self.delete_row_for_daemon(door, key),
             Effect::ClearResults { .. } | Effect::Log { .. } => {}
         }
@@ -242,13 +257,15 @@ impl Switch {
     }
 
     /// A write whose answer is lost may have been carried out all the same.
-    fn set_mirror(&mut self, id: &JobId, plan: &MirrorPlan, random: &mut Random) -> Result<(), String> {
+    fn set_mirror(&mut self, plan: &MirrorPlan, random: &mut Random) -> Result<(), String> {
         let answer_lost = random.chance(3);
         if !self.redis_up {
             return Err("redis is away".to_owned());
         }
-        self.configured.insert(id.session_name(1), plan.as_session());
-        self.poke_orchagent(&id.session_name(1), random);
+        self.configured.extend(plan.as_sessions());
+        for name in plan.names() {
+            self.poke_orchagent(name, random);
+        }
         if answer_lost { Err("timed out".to_owned()) } else { Ok(()) }
     }
 
@@ -287,8 +304,13 @@ impl Switch {
             SessionState::Absent => self.states.remove(name),
             SessionState::Inactive | SessionState::Active => self.states.insert(name.to_owned(), state),
         };
+        match (state, self.configured.get(name)) {
+            (SessionState::Active, Some(session)) => drop(self.bound.insert(name.to_owned(), session.clone())),
+            (SessionState::Active, None) => {}
+            (SessionState::Absent | SessionState::Inactive, _) => drop(self.bound.remove(name)),
+        }
         if let Some(id) = JobId::of_session(name) {
-            self.outbox.push_back(Event::SessionState { id, state });
+            self.outbox.push_back(Event::SessionState { id, session: name.to_owned(), state });
         }
     }
 
@@ -343,6 +365,12 @@ impl Switch {
             self.foreign.insert(name.clone(), session.clone());
             self.configured.insert(name, session);
         } else {
+            self.configured.remove(&name);
+        }
+    }
+
+    pub(super) fn remove_foreign_sessions(&mut self) {
+        for name in std::mem::take(&mut self.foreign).into_keys() {
             self.configured.remove(&name);
         }
     }
@@ -410,6 +438,30 @@ impl Switch {
 
     pub(super) fn our_states(&self) -> BTreeSet<String> {
         self.states.keys().filter(|name| name.starts_with(SESSION_PREFIX)).cloned().collect()
+    }
+
+    /// What ASIC_DB shows of a job's ports: orchagent's sessions bind what they name.
+    fn asic(&self, question: &Question) -> View {
+        let mut view = View::default();
+        let oid = |port: &str| format!("oid:{port}");
+        view.oids = question
+            .ports
+            .keys()
+            .map(String::as_str)
+            .chain(question.destination_port())
+            .map(|port| (port.to_owned(), oid(port)))
+            .collect();
+        for (name, session) in &self.bound {
+            let object = format!("oid:{name}");
+            for port in session.src_ports.iter().filter(|port| question.ports.contains_key(*port)) {
+                let direction = Direction::Ingress;
+                view.bindings.insert(Binding { port: port.clone(), direction, object: object.clone() });
+            }
+            let outer = session.outer.map(|outer| (outer.src, outer.dst));
+            let monitor_port = session.dst_port.as_deref().map(oid);
+            view.objects.insert(object, MirrorObject { monitor_port, outer });
+        }
+        view
     }
 
     fn world(&self) -> World {

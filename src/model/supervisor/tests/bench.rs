@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::model::job::{Fields, JobId};
+use crate::model::asic::{Binding, MirrorObject, View};
+use crate::model::job::{Direction, Fields, JobId};
 use crate::model::schema::{Reason, Source, Warning};
 use crate::model::settings::Settings;
 use crate::model::status::JobStatus;
@@ -26,11 +27,15 @@ pub(super) struct Bench {
     pub(super) rows: BTreeMap<(Source, String), Fields>,
     pub(super) world: World,
     pub(super) orchagent: Orchagent,
+    /// What ASIC_DB shows, whoever asks.
+    pub(super) asic: View,
+    /// Removed ports whose object is still there.
+    pub(super) held_ports: BTreeSet<String>,
     /// Effects, by name, that are not answered; `Publish` stands for the STATE_DB sink.
     pub(super) held: BTreeSet<&'static str>,
     /// Effects, by name, that are answered with an error.
     pub(super) refused: BTreeSet<&'static str>,
-    /// Every effect, in order; the periodic look at sessions is left out.
+    /// Every effect, in order; looks at sessions and at ASIC_DB are left out.
     pub(super) trace: Vec<String>,
     /// Every change of what is said of a job.
     pub(super) history: Vec<String>,
@@ -84,6 +89,18 @@ pub(super) fn world() -> World {
     }
 }
 
+/// ASIC_DB with `port` bound to a mirror object that sends to `destination`.
+pub(super) fn bound(port: &str, destination: &str) -> View {
+    let (object, monitor) = ("oid:0xe1".to_owned(), "oid:0x12".to_owned());
+    let binding = Binding { port: port.to_owned(), direction: Direction::Ingress, object: object.clone() };
+    View {
+        oids: [(destination.to_owned(), monitor.clone())].into(),
+        bindings: [binding].into(),
+        objects: [(object, MirrorObject { monitor_port: Some(monitor), outer: None })].into(),
+        ..View::default()
+    }
+}
+
 impl Bench {
     /// A new daemon on an empty switch, at 2024-10-04T00:00:00Z.
     pub(super) fn new(settings_row: &str) -> Bench {
@@ -100,6 +117,8 @@ impl Bench {
             rows: BTreeMap::new(),
             world: world(),
             orchagent: Orchagent::Works,
+            asic: View::default(),
+            held_ports: BTreeSet::new(),
             held: BTreeSet::new(),
             refused: BTreeSet::new(),
             trace: Vec::new(),
@@ -155,11 +174,18 @@ impl Bench {
     }
 
     pub(super) fn session_state(&mut self, key: &str, state: SessionState) {
-        self.feed(Event::SessionState { id: id(key), state });
+        self.feed(Event::SessionState { id: id(key), session: id(key).session_name(1), state });
     }
 
     pub(super) fn look_at_sessions(&mut self) {
         self.feed(Event::Sessions { world: Box::new(self.world.clone()) });
+    }
+
+    /// Ethernet4 joins PortChannel1, and the switch is looked at.
+    pub(super) fn change_members(&mut self) {
+        let members = ["Ethernet12", "Ethernet4"].map(str::to_owned);
+        self.world.port_channels.insert("PortChannel1".to_owned(), members.into());
+        self.look_at_sessions();
     }
 
     pub(super) fn warn(&mut self, key: &str, warning: Warning) {
@@ -236,7 +262,7 @@ impl Bench {
 
     fn carry_out(&mut self, effect: Effect) -> Vec<Event> {
         let name = name_of(&effect);
-        if name != "ListSessions" {
+        if name != "ListSessions" && name != "AskAsic" {
             self.trace.push(render(&effect));
         }
         if self.held.contains(name) {
@@ -254,8 +280,8 @@ impl Bench {
                 let set = result.is_ok();
                 let mut events = vec![Event::MirrorSet { id, result }];
                 if set {
-                    self.world.sessions.insert(plan.session.clone(), plan.as_session());
-                    events.extend(self.orchagent_sees(&plan.session));
+                    self.world.sessions.extend(plan.as_sessions());
+                    events.extend(plan.names().filter_map(|name| self.orchagent_sees(name)));
                 }
                 events
             }
@@ -263,14 +289,19 @@ impl Bench {
                 let deleted = result.is_ok();
                 let mut events = vec![Event::MirrorDeleted { id, result }];
                 if deleted {
-                    self.world.sessions.remove(&plan.session);
-                    events.extend(self.orchagent_sees(&plan.session));
+                    self.world.sessions.retain(|name, _| !plan.names().any(|known| known == name));
+                    events.extend(plan.names().filter_map(|name| self.orchagent_sees(name)));
                 }
                 events
             }
             Effect::DeleteOrphan { session } if result.is_ok() => {
                 self.world.sessions.remove(&session);
                 self.orchagent_sees(&session).into_iter().collect()
+            }
+            Effect::AskAsic { id, .. } => vec![Event::Asic { id, view: result.map(|()| self.asic.clone()) }],
+            Effect::AskObjects { key, oids } => {
+                let held = oids.keys().filter(|port| self.held_ports.contains(*port)).cloned().collect();
+                vec![Event::Objects { key, held: result.map(|()| held) }]
             }
             Effect::OpenTap { id, .. } => {
                 vec![Event::TapOpened { id, result: result.map_err(|error| (Reason::AttachFailed, error)) }]
@@ -299,7 +330,7 @@ impl Bench {
         };
         let known =
             if wanted { self.world.known_states.insert(name.to_owned()) } else { self.world.known_states.remove(name) };
-        known.then_some(Event::SessionState { id, state })
+        known.then(|| Event::SessionState { id, session: name.to_owned(), state })
     }
 
     pub(super) fn status(&self, key: &str) -> Option<JobStatus> {
@@ -338,6 +369,8 @@ fn name_of(effect: &Effect) -> &'static str {
         Effect::DeleteMirror { .. } => "DeleteMirror",
         Effect::DeleteOrphan { .. } => "DeleteOrphan",
         Effect::ListSessions => "ListSessions",
+        Effect::AskAsic { .. } => "AskAsic",
+        Effect::AskObjects { .. } => "AskObjects",
         Effect::OpenTap { .. } => "OpenTap",
         Effect::CloseTap { .. } => "CloseTap",
         Effect::DeleteRow { .. } => "DeleteRow",
@@ -353,10 +386,13 @@ pub(super) fn render(effect: &Effect) -> String {
         Effect::Survey { id }
         | Effect::SetMirror { id, .. }
         | Effect::DeleteMirror { id, .. }
+        | Effect::AskAsic { id, .. }
         | Effect::OpenTap { id, .. }
         | Effect::CloseTap { id } => format!("{name} {id}"),
         Effect::DeleteOrphan { session } => format!("{name} {session}"),
-        Effect::DeleteRow { door: Source::Config, key } | Effect::ClearResults { key } => format!("{name} {key}"),
+        Effect::DeleteRow { door: Source::Config, key }
+        | Effect::ClearResults { key }
+        | Effect::AskObjects { key, .. } => format!("{name} {key}"),
         Effect::DeleteRow { door: Source::Appl, key } => format!("{name} appl {key}"),
         Effect::ListSessions | Effect::Log { .. } => name.to_owned(),
     }

@@ -1,0 +1,78 @@
+//! What becomes of a running job's sessions when the members of its port channels change, or a port goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{MirrorPlan, MirrorTarget, Plan, check_ports, conflict, hardware, session};
+use crate::model::job::{JobId, JobSpec};
+use crate::model::settings::Settings;
+use crate::model::world::{Session, World};
+
+/// What a look at the switch means for a job's sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// Nothing: they name the right ports.
+    Same,
+    /// They must be made anew, like this.
+    Changed(Box<Plan>),
+    /// A port that they name is not in PORT any more.
+    PortGone {
+        /// The port.
+        port: String,
+    },
+    /// The ports that they would have to name now cannot be copied.
+    Refused {
+        /// Why, in a sentence.
+        why: String,
+    },
+}
+
+/// Compares the sessions of `plan` with what `spec` asks for in `world`. `others` are all sessions but the job's own.
+#[must_use]
+pub fn follow(
+    id: &JobId,
+    spec: &JobSpec,
+    plan: &Plan,
+    world: &World,
+    settings: &Settings,
+    others: &BTreeMap<String, Session>,
+) -> Followed {
+    let Some(mirror) = &plan.mirror else { return Followed::Same };
+    if let Some(port) = plan.source_ports.iter().find(|port| !world.ports.contains_key(*port)) {
+        return Followed::PortGone { port: port.clone() };
+    }
+    // A port channel that is gone has no members; a port that became a member of another one is still itself.
+    let known = |port: &&str| world.ports.contains_key(*port) || world.port_channels.contains_key(*port);
+    let wanted = world.expand(spec.ports.names().filter(known));
+    if wanted == plan.source_ports {
+        return Followed::Same;
+    }
+    match replan(id, spec, mirror, world, settings, others) {
+        Ok(mirror) => {
+            Followed::Changed(Box::new(Plan { source_ports: mirror.sources(), mirror: Some(mirror), ..plan.clone() }))
+        }
+        Err(why) => Followed::Refused { why },
+    }
+}
+
+fn replan(
+    id: &JobId,
+    spec: &JobSpec,
+    mirror: &MirrorPlan,
+    world: &World,
+    settings: &Settings,
+    others: &BTreeMap<String, Session>,
+) -> Result<MirrorPlan, String> {
+    check_ports(spec, world).map_err(|refusal| refusal.message)?;
+    hardware::check_sampling(spec, world, settings).map_err(|refusal| refusal.message)?;
+    let sources = session::sources(spec, world);
+    let ports: BTreeSet<String> = sources.iter().cloned().collect();
+    if let MirrorTarget::Port(destination) = &mirror.target
+        && ports.contains(destination)
+    {
+        return Err(format!("{destination}, to which the copies go, is one of the members now"));
+    }
+    if let Some((name, port)) = conflict(&ports, spec.direction, others, world) {
+        return Err(format!("{port} is already used by mirror session {name}"));
+    }
+    Ok(MirrorPlan::new(id, spec, sources, mirror.target.clone()))
+}

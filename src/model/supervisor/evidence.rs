@@ -1,0 +1,248 @@
+//! What ASIC_DB is asked for: whether a job's end left a port bound, whether a removed port is still held, and who has a sampler.
+//!
+//! Nothing here keeps a job waiting for long: an answer that does not come in time means that nothing is known, and nothing is said.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Effect, Job, Now, Phase, Supervisor};
+use crate::model::admission::MirrorPlan;
+use crate::model::asic::{Binding, Oid, Question, View};
+use crate::model::job::JobId;
+use crate::model::schema::{Reason, Warning};
+use crate::model::status::Ending;
+
+/// syncd writes ASIC_DB behind orchagent's back, so a binding counts as left only after this time …
+pub const LEFT_AFTER: Duration = Duration::from_secs(2);
+/// … and while the daemon is being stopped after this.
+const LEFT_AFTER_SHUTDOWN: Duration = Duration::from_millis(300);
+/// How long the answer to the last question is waited for.
+const NO_ANSWER: Duration = Duration::from_secs(1);
+/// Until the second look; the time doubles with each.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How long a removed port is looked for (observed fact 18: syncd tries its removal every second).
+pub const DEPARTED_AFTER: Duration = Duration::from_secs(30);
+/// Between two looks for it.
+const DEPARTED_INTERVAL: Duration = Duration::from_secs(5);
+/// Jobs whose removed ports are looked for at the most.
+const DEPARTED_MAX: usize = 16;
+
+/// How the look at the end of a job goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Look {
+    /// A binding that is there from then on is left.
+    until: Duration,
+    /// When to ask again; `None` while an answer is due.
+    again: Option<Duration>,
+    /// The wait after the next answer.
+    wait: Duration,
+    /// No answer is waited for any longer.
+    give_up: Duration,
+}
+
+impl Look {
+    pub(super) fn deadline(&self) -> Duration {
+        self.again.unwrap_or(self.give_up)
+    }
+}
+
+/// A port that was removed under a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Departed {
+    /// The ports' objects, as they were while the job ran.
+    oids: BTreeMap<String, Oid>,
+    until: Duration,
+    next: Duration,
+}
+
+impl Departed {
+    pub(super) fn deadline(&self) -> Duration {
+        self.next
+    }
+}
+
+impl Supervisor {
+    /// A job that had sessions is over when ASIC_DB was looked at; any other is over now.
+    pub(super) fn look(&mut self, key: &str, ending: Ending, now: Now, effects: &mut Vec<Effect>) {
+        let after = if self.draining { LEFT_AFTER_SHUTDOWN } else { LEFT_AFTER };
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        let question = job.question().filter(|_| !job.kept);
+        let (Some(question), Ok(id)) = (question, JobId::parse(key)) else { return self.publish(key, ending, now) };
+        effects.push(Effect::AskAsic { id, question });
+        let until = now.mono + after;
+        let look = Look { until, again: None, wait: LOOK_AGAIN, give_up: until + after.min(NO_ANSWER) };
+        job.phase = Phase::Looking { ending, look };
+    }
+
+    /// ASIC_DB answered, or did not.
+    pub(super) fn asic(&mut self, id: &JobId, view: Result<View, String>, now: Now, effects: &mut Vec<Effect>) {
+        let key = id.as_str();
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        if let Ok(view) = &view {
+            job.oids.extend(view.oids.clone());
+        }
+        let mirror = job.plan.as_ref().and_then(|plan| plan.mirror.clone());
+        match &mut job.phase {
+            Phase::Looking { look, .. } => match (view, mirror) {
+                (Ok(view), Some(mirror)) => {
+                    let left: Vec<Binding> =
+                        view.bound_to(&mirror.target).unwrap_or_default().into_iter().cloned().collect();
+                    if left.is_empty() {
+                        self.looked(key, &[], now, effects);
+                    } else if now.mono < look.until {
+                        look.again = Some((now.mono + look.wait).min(look.until));
+                        look.wait = look.wait.saturating_mul(2);
+                    } else {
+                        self.looked(key, &left, now, effects);
+                    }
+                }
+                (Err(error), _) => {
+                    let line = format!("job {id}: ASIC_DB could not be asked what its end left there: {error}");
+                    effects.push(Effect::Log { line });
+                    self.looked(key, &[], now, effects);
+                }
+                (Ok(_), None) => self.looked(key, &[], now, effects),
+            },
+            Phase::Resolving { .. } => {
+                if let (Ok(view), Some(mirror)) = (view, mirror)
+                    && let Some(message) = sampler_taken(&view, &mirror)
+                {
+                    self.end(key, Ending::failed(Reason::MirrorInactive, message), now, effects);
+                }
+            }
+            Phase::Settling { .. }
+            | Phase::Surveying { .. }
+            | Phase::Queued { .. }
+            | Phase::Mirroring { .. }
+            | Phase::Attaching { .. }
+            | Phase::Running { .. }
+            | Phase::Renewing { .. }
+            | Phase::Unmirroring { .. }
+            | Phase::Closing { .. }
+            | Phase::Publishing { .. }
+            | Phase::Removing { .. } => {}
+        }
+    }
+
+    /// Time to look again, or to stop waiting for an answer.
+    pub(super) fn look_due(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        let question = job.question();
+        let Phase::Looking { look, .. } = &mut job.phase else { return };
+        match (look.again.take(), question, JobId::parse(key)) {
+            (Some(_), Some(question), Ok(id)) => effects.push(Effect::AskAsic { id, question }),
+            _ => {
+                let line = format!("job {key}: ASIC_DB did not answer in time what its end left there");
+                effects.push(Effect::Log { line });
+                self.looked(key, &[], now, effects);
+            }
+        }
+    }
+
+    fn looked(&mut self, key: &str, left: &[Binding], now: Now, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        let Phase::Looking { ending, .. } = &job.phase else { return };
+        let mut ending = ending.clone();
+        if !left.is_empty() {
+            job.warnings.insert(Warning::LeftBound);
+            let words = left.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let message = format!(
+                "ASIC_DB still shows {words} bound to this job's mirror session after its end; a restart of the swss service frees it, which interrupts traffic"
+            );
+            effects.push(Effect::Log { line: format!("job {key}: {message}") });
+            ending.add(&message);
+        }
+        self.publish(key, ending, now);
+    }
+
+    /// A port of the job was removed: what became of it is known later than the job's end.
+    pub(super) fn watch_departed(&mut self, key: &str, now: Now) {
+        let Some(job) = self.jobs.get(key) else { return };
+        let sources = job.plan.as_ref().map(|plan| plan.source_ports.clone()).unwrap_or_default();
+        let oids: BTreeMap<String, Oid> = job
+            .oids
+            .iter()
+            .filter(|(port, _)| sources.contains(*port))
+            .map(|(port, oid)| (port.clone(), oid.clone()))
+            .collect();
+        if !oids.is_empty() && self.departed.len() < DEPARTED_MAX {
+            let departed = Departed { oids, until: now.mono + DEPARTED_AFTER, next: now.mono + DEPARTED_INTERVAL };
+            self.departed.insert(key.to_owned(), departed);
+        }
+    }
+
+    /// Asks for the removed ports whose time has come.
+    pub(super) fn departed_due(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        for (key, departed) in &mut self.departed {
+            if departed.next <= now.mono {
+                departed.next = now.mono + DEPARTED_INTERVAL;
+                effects.push(Effect::AskObjects { key: key.clone(), oids: departed.oids.clone() });
+            }
+        }
+    }
+
+    /// Which of a job's ports still have an object that is in no table of ports.
+    pub(super) fn departed_seen(
+        &mut self,
+        key: &str,
+        held: Result<Vec<String>, String>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(departed) = self.departed.get(key) else { return };
+        let over = now.mono + DEPARTED_INTERVAL > departed.until;
+        match held {
+            Ok(held) if held.is_empty() => drop(self.departed.remove(key)),
+            Ok(held) if over => {
+                self.departed.remove(key);
+                let ports = held.join(", ");
+                let message = format!(
+                    "{ports} was removed, and ASIC_DB still has its object {} s later: orchagent could not remove it while it was mirrored; a restart of the swss service frees it, which interrupts traffic",
+                    DEPARTED_AFTER.as_secs()
+                );
+                effects.push(Effect::Log { line: format!("job {key}: {message}") });
+                if let Some(status) = self.finished.get_mut(key).and_then(|finished| finished.status.as_mut()) {
+                    status.warnings.insert(Warning::LeftBound);
+                    status.message = format!("{}; {message}", status.message);
+                }
+            }
+            Err(error) if over => {
+                self.departed.remove(key);
+                let line = format!("job {key}: ASIC_DB could not be asked for the ports that were removed: {error}");
+                effects.push(Effect::Log { line });
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+/// What is said if a sampler that the session needs is somebody else's; `None` if ASIC_DB does not show that.
+fn sampler_taken(view: &View, mirror: &MirrorPlan) -> Option<String> {
+    let ours = view.bound_to(&mirror.target).unwrap_or_default();
+    let is_ours = |port: &str, direction| ours.iter().any(|bound| bound.port == port && bound.direction == direction);
+    let wanted = mirror.sessions.iter().flat_map(|session| {
+        let each = move |port| session.direction.each().iter().map(move |direction| (session, port, *direction));
+        session.sources.iter().flat_map(each)
+    });
+    wanted.filter(|(_, port, direction)| !is_ours(port, *direction)).find_map(|(session, port, direction)| {
+        let sampler = view.samplers.get(&(port.clone(), direction))?;
+        Some(format!(
+            "orchagent left mirror session {} inactive: ASIC_DB shows that the {direction} sampler of {port} is taken by {sampler}, of sFlow or of another sampled mirror; end that, or leave mirror_sample_rate and mirror_truncate out",
+            session.name
+        ))
+    })
+}
+
+impl Job {
+    /// What ASIC_DB is asked for of this job; `None` without sessions.
+    pub(super) fn question(&self) -> Option<Question> {
+        let plan = self.plan.as_ref()?;
+        let mirror = plan.mirror.as_ref()?;
+        let known = |port: &String| (port.clone(), self.oids.get(port).cloned());
+        Some(Question {
+            ports: mirror.sources().iter().map(known).collect(),
+            target: mirror.target.clone(),
+            sampled: mirror.is_sampled(),
+        })
+    }
+}

@@ -1,0 +1,195 @@
+//! What a running job does when the members of its port channels change, or a port of its is removed.
+//!
+//! Its sessions name member ports, so orchagent follows nothing. A change makes the sessions anew: deleted, their end confirmed, then
+//! written whole, because orchagent ignores a row that changes (observed fact 7). The tap stays; the time without copies is a gap.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Deleted, Effect, Job, Now, Phase, RETRY, SESSION_TIMEOUT, SessionState, Supervisor};
+use crate::model::admission::{self, Followed, MirrorPlan, Plan};
+use crate::model::job::JobId;
+use crate::model::schema::{Reason, Warning};
+use crate::model::status::Ending;
+use crate::model::world::{Session, World};
+
+/// A job's sessions are made anew not more often than this: copies are missing each time.
+pub const RENEWAL_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a job's sessions are made anew; after that, its coverage would say little.
+pub const RENEWALS_MAX: u32 = 5;
+
+/// How a job has followed its port channels so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Renewals {
+    /// How often its sessions were made anew.
+    pub(super) count: u32,
+    /// When that began last.
+    last: Option<Duration>,
+    /// A change was seen that may be followed only then.
+    pub(super) look_at: Option<Duration>,
+}
+
+impl Renewals {
+    /// When the next change may be followed.
+    fn next(&self) -> Option<Duration> {
+        self.last.map(|last| last + RENEWAL_INTERVAL)
+    }
+}
+
+/// How far the new sessions are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Renewal {
+    /// The old ones are being deleted.
+    Deleting { deleted: Deleted, deadline: Duration },
+    /// The new ones have been asked for.
+    Adding { deadline: Duration },
+}
+
+impl Renewal {
+    /// When time alone moves it on.
+    pub(super) fn deadline(&self) -> Duration {
+        match self {
+            Renewal::Deleting { deleted: Deleted::RetryAt(at), deadline } => (*at).min(*deadline),
+            Renewal::Deleting { deadline, .. } | Renewal::Adding { deadline } => *deadline,
+        }
+    }
+}
+
+impl Supervisor {
+    /// Compares every job's sessions with the switch.
+    pub(super) fn follow_ports(&mut self, world: &World, now: Now, effects: &mut Vec<Effect>) {
+        let all: BTreeMap<String, Session> = world.sessions.clone().into_iter().chain(self.taken_sessions()).collect();
+        let keys: Vec<String> =
+            self.jobs.iter().filter(|(_, job)| job.live_mirror().is_some()).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            let Some(followed) = self.followed(&key, world, &all) else { continue };
+            self.follow(&key, followed, now, effects);
+        }
+    }
+
+    fn followed(&self, key: &str, world: &World, all: &BTreeMap<String, Session>) -> Option<Followed> {
+        let (job, id) = (self.jobs.get(key)?, JobId::parse(key).ok()?);
+        let (spec, plan) = (job.spec.as_ref()?, job.plan.as_ref()?);
+        let mut others = all.clone();
+        others.retain(|name, _| JobId::of_session(name).as_ref() != Some(&id));
+        Some(admission::follow(&id, spec, plan, world, &job.settings, &others))
+    }
+
+    fn follow(&mut self, key: &str, followed: Followed, now: Now, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        let running = matches!(job.phase, Phase::Running { .. });
+        match followed {
+            Followed::Same => job.renewals.look_at = None,
+            Followed::PortGone { port } => {
+                self.watch_departed(key, now);
+                let message = format!(
+                    "{port} was removed from PORT while the job ran; end jobs before a port is removed or broken out, with telegen-sonic drain {port}"
+                );
+                self.end(key, Ending::failed(Reason::MirrorLost, message), now, effects);
+            }
+            // A job that does not run yet looks again when it does.
+            Followed::Changed(_) | Followed::Refused { .. } if !running => {}
+            Followed::Refused { why } => {
+                let message = format!("the members of the job's port channel changed, and {why}");
+                self.end(key, Ending::failed(Reason::MirrorLost, message), now, effects);
+            }
+            Followed::Changed(_) if job.renewals.count >= RENEWALS_MAX => {
+                let message = format!(
+                    "the members of the job's port channel changed more than {RENEWALS_MAX} times; each time copies are missing"
+                );
+                self.end(key, Ending::failed(Reason::MirrorLost, message), now, effects);
+            }
+            Followed::Changed(plan) => match job.renewals.next().filter(|next| now.mono < *next) {
+                Some(next) => job.renewals.look_at = Some(next),
+                None => self.renew(key, *plan, now, effects),
+            },
+        }
+    }
+
+    /// Begins to make the sessions anew.
+    fn renew(&mut self, key: &str, new: Plan, now: Now, effects: &mut Vec<Effect>) {
+        let (Some(job), Ok(id)) = (self.jobs.get_mut(key), JobId::parse(key)) else { return };
+        let Phase::Running { spec, plan: old, ends, missing } = &job.phase else { return };
+        let Some(mirror) = old.mirror.clone() else { return };
+        let since = missing.map_or(now.mono, |missing| missing.since);
+        job.renewals = Renewals { count: job.renewals.count + 1, last: Some(now.mono), look_at: None };
+        effects.push(Effect::DeleteMirror { id, plan: mirror });
+        let step = Renewal::Deleting { deleted: Deleted::Asked, deadline: now.mono + SESSION_TIMEOUT };
+        job.phase = Phase::Renewing {
+            spec: Arc::clone(spec),
+            old: Arc::clone(old),
+            new: Arc::new(new),
+            ends: *ends,
+            since,
+            step,
+        };
+    }
+
+    /// Redis answered to the deletion of the old sessions.
+    pub(super) fn renewal_deleted(&mut self, key: &str, ok: bool, now: Now, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        let Phase::Renewing { step: Renewal::Deleting { deleted, .. }, .. } = &mut job.phase else { return };
+        *deleted = if ok { Deleted::Done } else { Deleted::RetryAt(now.mono + RETRY) };
+        self.renewal_moves(key, now, effects);
+    }
+
+    /// The states of the sessions changed, or the old ones' rows are gone.
+    pub(super) fn renewal_moves(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+        let (Some(job), Ok(id)) = (self.jobs.get_mut(key), JobId::parse(key)) else { return };
+        let Phase::Renewing { new, spec, ends, since, step, .. } = &mut job.phase else { return };
+        let Some(mirror) = new.mirror.clone() else { return };
+        match step {
+            Renewal::Deleting { deleted: Deleted::Done, .. } if job.states.all_gone() => {
+                *step = Renewal::Adding { deadline: now.mono + SESSION_TIMEOUT };
+                job.plan = Some(Arc::clone(new));
+                effects.push(Effect::SetMirror { id, plan: mirror });
+            }
+            Renewal::Adding { .. } if job.states.worst(&mirror) == SessionState::Active => {
+                job.gap += now.mono.saturating_sub(*since);
+                let (spec, plan, ends) = (Arc::clone(spec), Arc::clone(new), *ends);
+                job.phase = Phase::Running { spec, plan, ends, missing: None };
+            }
+            Renewal::Deleting { .. } | Renewal::Adding { .. } => {}
+        }
+    }
+
+    /// The step's deadline has passed, or a deletion may be tried again.
+    pub(super) fn renewal_due(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+        let (Some(job), Ok(id)) = (self.jobs.get_mut(key), JobId::parse(key)) else { return };
+        let Phase::Renewing { old, new, step, .. } = &mut job.phase else { return };
+        let ending = match step {
+            Renewal::Deleting { deadline, .. } if *deadline <= now.mono => {
+                job.warnings.insert(Warning::SessionUnconfirmed);
+                not_renewed(old.mirror.as_ref(), "orchagent did not confirm the end of")
+            }
+            Renewal::Deleting { deleted, .. } => {
+                *deleted = Deleted::Asked;
+                effects.extend(old.mirror.clone().map(|plan| Effect::DeleteMirror { id, plan }));
+                return;
+            }
+            Renewal::Adding { .. } => not_renewed(new.mirror.as_ref(), "orchagent did not make active"),
+        };
+        self.end(key, ending, now, effects);
+    }
+}
+
+fn not_renewed(mirror: Option<&MirrorPlan>, what: &str) -> Ending {
+    let words = mirror.map(MirrorPlan::words).unwrap_or_default();
+    let message = format!(
+        "the members of the job's port channel changed, and {what} {words} within {} s; see syslog of orchagent",
+        SESSION_TIMEOUT.as_secs()
+    );
+    Ending::failed(Reason::MirrorLost, message)
+}
+
+impl Job {
+    /// What there is to say of the changes that were followed.
+    pub(super) fn followed(&self) -> Option<String> {
+        let count = self.renewals.count;
+        let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
+        (count > 0).then(|| {
+            format!("the members of the job's port channel changed, and its mirror session was made anew {times}")
+        })
+    }
+}

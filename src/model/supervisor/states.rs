@@ -1,0 +1,38 @@
+//! orchagent's word on each of a job's sessions, and what the words add up to.
+
+use std::collections::BTreeMap;
+
+use super::SessionState;
+use crate::model::admission::MirrorPlan;
+
+/// The sessions of which STATE_DB has a row, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct SessionStates(BTreeMap<String, SessionState>);
+
+impl SessionStates {
+    pub(super) fn set(&mut self, session: &str, state: SessionState) {
+        match state {
+            SessionState::Absent => self.0.remove(session),
+            SessionState::Inactive | SessionState::Active => self.0.insert(session.to_owned(), state),
+        };
+    }
+
+    fn of(&self, session: &str) -> SessionState {
+        self.0.get(session).copied().unwrap_or(SessionState::Absent)
+    }
+
+    /// The worst word on any of the sessions: copies are whole only while all are active.
+    pub(super) fn worst(&self, mirror: &MirrorPlan) -> SessionState {
+        mirror.names().map(|name| self.of(name)).min().unwrap_or(SessionState::Absent)
+    }
+
+    /// The first session of which this is the word.
+    pub(super) fn first<'a>(&self, mirror: &'a MirrorPlan, state: SessionState) -> Option<&'a str> {
+        mirror.names().find(|name| self.of(name) == state)
+    }
+
+    /// Whether no session is there any more.
+    pub(super) fn all_gone(&self) -> bool {
+        self.0.is_empty()
+    }
+}

@@ -1,0 +1,198 @@
+//! Port channels and ports that change under a job.
+
+use std::time::Duration;
+
+use super::bench::{Bench, MILLI, Orchagent, almost, secs};
+use crate::model::supervisor::{Effect, Event, LOST_GRACE, RENEWAL_INTERVAL, RENEWALS_MAX, SESSION_TIMEOUT};
+
+fn running() -> Bench {
+    let mut bench = Bench::new("");
+    bench.write("a", "port=PortChannel1 duration=600 expires_at=2024-10-05T00:00:00Z");
+    assert_eq!(bench.said("a"), "running");
+    bench.trace.clear();
+    bench
+}
+
+fn members(bench: &mut Bench, members: &[&str]) {
+    let members = members.iter().map(|member| (*member).to_owned()).collect();
+    bench.world.port_channels.insert("PortChannel1".to_owned(), members);
+    bench.look_at_sessions();
+}
+
+fn sources(bench: &Bench) -> String {
+    bench.world.sessions["telegen_a"].src_ports.join(",")
+}
+
+#[test]
+fn a_session_names_members_and_is_made_anew_when_they_change() {
+    let mut bench = running();
+    assert_eq!(sources(&bench), "Ethernet12");
+    members(&mut bench, &["Ethernet12", "Ethernet4"]);
+    assert_eq!(bench.asked(), "DeleteMirror a, SetMirror a");
+    assert_eq!((sources(&bench).as_str(), bench.said("a").as_str()), ("Ethernet4,Ethernet12", "running"));
+    assert_eq!(
+        bench.message("a"),
+        "the members of the job's port channel changed, and its mirror session was made anew once"
+    );
+    let ports = bench.supervisor.source_ports(&super::bench::id("a"));
+    assert_eq!(ports.into_iter().collect::<Vec<_>>(), ["Ethernet12", "Ethernet4"], "coverage counts both from now on");
+    bench.pass(secs(600));
+    assert_eq!(bench.said("a"), "done", "it ends when it would have ended");
+}
+
+#[test]
+fn the_new_session_is_written_after_the_old_one_is_confirmed_gone_and_the_time_between_is_recorded() {
+    let mut bench = running();
+    bench.orchagent = Orchagent::Dead;
+    members(&mut bench, &["Ethernet4"]);
+    assert_eq!(bench.asked(), "DeleteMirror a");
+    assert!(bench.supervisor.source_ports(&super::bench::id("a")).is_empty(), "there are no copies to compare with");
+    bench.pass(secs(2));
+    bench.orchagent = Orchagent::Works;
+    bench.world.known_states.clear();
+    bench.feed(gone("telegen_a"));
+    assert_eq!(bench.asked(), "SetMirror a");
+    assert_eq!(
+        bench.message("a"),
+        "the members of the job's port channel changed, and its mirror session was made anew once; the mirror session was not active for 2.0 s; copies of that time may be missing"
+    );
+}
+
+fn gone(session: &str) -> Event {
+    let state = crate::model::supervisor::SessionState::Absent;
+    Event::SessionState { id: super::bench::id("a"), session: session.to_owned(), state }
+}
+
+#[test]
+fn changes_are_followed_at_most_every_ten_seconds_and_the_last_one_counts() {
+    let mut bench = running();
+    members(&mut bench, &["Ethernet4"]);
+    bench.trace.clear();
+    members(&mut bench, &["Ethernet8"]);
+    members(&mut bench, &["Ethernet0"]);
+    assert_eq!(bench.asked(), "");
+    bench.pass(almost(RENEWAL_INTERVAL));
+    assert_eq!(bench.asked(), "");
+    bench.pass(MILLI);
+    assert_eq!((bench.asked().as_str(), sources(&bench).as_str()), ("DeleteMirror a, SetMirror a", "Ethernet0"));
+}
+
+#[test]
+fn a_change_that_is_taken_back_before_its_turn_costs_nothing() {
+    let mut bench = running();
+    members(&mut bench, &["Ethernet4"]);
+    members(&mut bench, &["Ethernet8"]);
+    members(&mut bench, &["Ethernet4"]);
+    bench.trace.clear();
+    bench.pass(secs(60));
+    assert_eq!(bench.asked(), "");
+}
+
+#[test]
+fn the_sixth_change_ends_the_job() {
+    let mut bench = running();
+    for _ in 0..RENEWALS_MAX {
+        let next = if sources(&bench) == "Ethernet4" { "Ethernet8" } else { "Ethernet4" };
+        members(&mut bench, &[next]);
+        assert_eq!(bench.said("a"), "running");
+        bench.pass(RENEWAL_INTERVAL);
+    }
+    members(&mut bench, &["Ethernet0"]);
+    assert_eq!(bench.said("a"), "failed mirror_lost");
+    assert!(bench.message("a").contains("changed more than 5 times"), "{}", bench.message("a"));
+    assert!(bench.world.sessions.is_empty());
+}
+
+#[test]
+fn members_that_cannot_be_copied_end_the_job() {
+    let mut bench = running();
+    members(&mut bench, &["Ethernet12", "Ethernet120"]);
+    assert_eq!(bench.said("a"), "failed mirror_lost");
+    assert_eq!(
+        bench.message("a"),
+        "the members of the job's port channel changed, and Ethernet120, to which the copies go, is one of the members now"
+    );
+    assert_eq!(bench.asked(), "DeleteMirror a, CloseTap a, DeleteRow a");
+}
+
+#[test]
+fn a_session_that_does_not_go_or_does_not_come_ends_the_job() {
+    for (orchagent, wait, what) in [
+        (Orchagent::Dead, SESSION_TIMEOUT, "orchagent did not confirm the end of mirror session telegen_a"),
+        (Orchagent::Rejects, SESSION_TIMEOUT, "orchagent did not make active mirror session telegen_a"),
+    ] {
+        let mut bench = running();
+        bench.orchagent = orchagent;
+        members(&mut bench, &["Ethernet4"]);
+        bench.pass(almost(wait));
+        assert_eq!(bench.said("a"), "running");
+        bench.pass(Duration::from_secs(20));
+        assert!(bench.said("a").starts_with("failed mirror_lost"), "{}", bench.said("a"));
+        assert!(bench.message("a").contains(what), "{}", bench.message("a"));
+    }
+}
+
+#[test]
+fn a_job_whose_time_is_over_while_its_session_is_made_anew_is_done() {
+    let mut bench = running();
+    bench.held.insert("SetMirror");
+    bench.pass(secs(599));
+    members(&mut bench, &["Ethernet4"]);
+    bench.pass(secs(2));
+    assert_eq!(bench.said("a"), "done");
+    assert!(bench.world.sessions.is_empty());
+}
+
+#[test]
+fn a_port_that_is_removed_ends_the_job_at_once_and_is_looked_for_in_asic_db() {
+    let mut bench = running();
+    bench.asic.oids.insert("Ethernet12".to_owned(), "oid:0x1c".to_owned());
+    bench.look_at_sessions();
+    let question =
+        bench.supervisor.on(Event::Asic { id: super::bench::id("a"), view: Ok(bench.asic.clone()) }, bench.now());
+    assert!(question.is_empty());
+    bench.held_ports.insert("Ethernet12".to_owned());
+    bench.world.ports.remove("Ethernet12");
+    bench.look_at_sessions();
+    assert_eq!(bench.said("a"), "failed mirror_lost");
+    let first = "Ethernet12 was removed from PORT while the job ran; end jobs before a port is removed or broken out, with telegen-sonic drain Ethernet12";
+    assert_eq!(bench.message("a"), first);
+    bench.pass(secs(29));
+    assert_eq!(bench.message("a"), first, "it may still go");
+    bench.pass(secs(2));
+    assert_eq!(bench.said("a"), "failed mirror_lost +left_bound");
+    assert_eq!(
+        bench.message("a"),
+        format!(
+            "{first}; Ethernet12 was removed, and ASIC_DB still has its object 30 s later: orchagent could not remove it while it was mirrored; a restart of the swss service frees it, which interrupts traffic"
+        )
+    );
+    bench.trace.clear();
+    bench.pass(secs(300));
+    assert!(!bench.asked().contains("AskObjects"), "it is not asked for ever");
+}
+
+#[test]
+fn a_removed_port_whose_object_goes_is_not_spoken_of() {
+    let mut bench = running();
+    let view = crate::model::asic::View {
+        oids: [("Ethernet12".to_owned(), "oid:0x1c".to_owned())].into(),
+        ..Default::default()
+    };
+    bench.supervisor.on(Event::Asic { id: super::bench::id("a"), view: Ok(view) }, bench.now());
+    bench.world.ports.remove("Ethernet12");
+    bench.look_at_sessions();
+    bench.pass(secs(60));
+    assert_eq!(bench.said("a"), "failed mirror_lost");
+}
+
+#[test]
+fn a_session_that_went_missing_while_members_change_is_not_lost_for_that() {
+    let mut bench = running();
+    bench.feed(gone("telegen_a"));
+    bench.pass(almost(LOST_GRACE));
+    members(&mut bench, &["Ethernet4"]);
+    assert_eq!((bench.said("a").as_str(), sources(&bench).as_str()), ("running", "Ethernet4"));
+    let effects: Vec<Effect> = bench.supervisor.tick(bench.now());
+    assert_eq!(effects, []);
+}
