@@ -15,6 +15,7 @@ use redis::{Cmd, FromRedisValue, IntoConnectionInfo, Pipeline, RedisConnectionIn
 use super::database_config::{Database, DatabaseConfig, Endpoint};
 use super::error::Error;
 use super::fields::{Fields, NULL};
+use super::oddities;
 
 /// No command takes longer: a Redis that hangs must not hang its clients. A healthy one answers within a millisecond.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
@@ -23,7 +24,7 @@ pub const CHUNK: usize = 100;
 /// Keys that one SCAN step looks at: about 100 µs of Redis' time.
 const SCAN_STEP: usize = 1000;
 
-type RawFields = Vec<(Vec<u8>, Vec<u8>)>;
+pub(super) type RawFields = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// One change to one key, for [`RedisConnection::write_together`] and [`RedisConnection::write_in_chunks`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,10 +97,10 @@ impl RedisConnection {
         self.broken.load(Ordering::Relaxed)
     }
 
-    /// The fields of the row at `key`; none if it does not exist.
+    /// The fields of the row at `key`; none if it does not exist, or if the key holds no hash, which is said by name.
     ///
     /// # Errors
-    /// Redis is away, or the key holds something other than a hash.
+    /// Redis is away.
     pub async fn hgetall(&self, key: &str) -> Result<Fields, Error> {
         Ok(self.hgetall_in_order(key).await?.into_iter().collect())
     }
@@ -109,21 +110,31 @@ impl RedisConnection {
     /// # Errors
     /// As [`RedisConnection::hgetall`].
     pub async fn hgetall_in_order(&self, key: &str) -> Result<Vec<(String, String)>, Error> {
-        let raw: RawFields = self.query("HGETALL", cmd("HGETALL").arg(key)).await?;
+        let raw: RawFields = self.of_row(key, self.query("HGETALL", cmd("HGETALL").arg(key)).await)?;
         Ok(decode(raw).collect())
     }
 
-    /// One field of the row at `key`.
+    /// One field of the row at `key`; `None` as [`RedisConnection::hgetall`].
     ///
     /// # Errors
     /// As [`RedisConnection::hgetall`].
     pub async fn hget(&self, key: &str, field: &str) -> Result<Option<String>, Error> {
-        let raw: Option<Vec<u8>> = self.query("HGET", cmd("HGET").arg(key).arg(field)).await?;
+        let raw: Option<Vec<u8>> = self.of_row(key, self.query("HGET", cmd("HGET").arg(key).arg(field)).await)?;
         Ok(raw.map(text))
     }
 
-    /// The rows at `keys`, in that order, read in chunks. A key that holds no hash reads as no fields, with a log line: one broken
-    /// key must not hide the others.
+    /// Nothing of a key that holds no hash; any other refusal says nothing of the key and stays an error.
+    fn of_row<T: Default>(&self, key: &str, answer: Result<T, Error>) -> Result<T, Error> {
+        match answer {
+            Err(Error::Command { source, .. }) if oddities::is_wrong_type(&source) => {
+                oddities::report(&self.database.name, key, "holds no hash");
+                Ok(T::default())
+            }
+            answer => answer,
+        }
+    }
+
+    /// The rows at `keys`, in that order, read in chunks, each as by [`RedisConnection::hgetall`].
     ///
     /// # Errors
     /// Redis is away.
@@ -137,13 +148,8 @@ impl RedisConnection {
             }
             let answers: Vec<redis::RedisResult<RawFields>> = self.run("HGETALL", &pipeline).await?;
             for (key, answer) in chunk.iter().zip(answers) {
-                rows.push(match answer {
-                    Ok(raw) => decode(raw).collect(),
-                    Err(error) => {
-                        tracing::warn!(database = %self.database.name, key, %error, "not a row, ignored");
-                        Fields::new()
-                    }
-                });
+                let answer = answer.map_err(|source| self.refused("HGETALL", source));
+                rows.push(decode(self.of_row(key, answer)?).collect());
             }
         }
         Ok(rows)
@@ -282,15 +288,18 @@ impl RedisConnection {
         self.within(what, pipeline.query_async(&mut connection)).await
     }
 
+    fn refused(&self, command: &'static str, source: redis::RedisError) -> Error {
+        Error::Command { database: self.database.name.clone(), command, source }
+    }
+
     async fn within<T>(
         &self,
         command: &'static str,
         answer: impl Future<Output = redis::RedisResult<T>>,
     ) -> Result<T, Error> {
-        let database = || self.database.name.clone();
         let result = match tokio::time::timeout(self.timeout, answer).await {
-            Ok(answer) => answer.map_err(|source| Error::Command { database: database(), command, source }),
-            Err(_) => Err(Error::Timeout { database: database(), command, after: self.timeout }),
+            Ok(answer) => answer.map_err(|source| self.refused(command, source)),
+            Err(_) => Err(Error::Timeout { database: self.database.name.clone(), command, after: self.timeout }),
         };
         if result.as_ref().is_err_and(Error::breaks_connection) {
             self.broken.store(true, Ordering::Relaxed);
@@ -355,10 +364,10 @@ fn hset(key: &str, fields: &Fields) -> Cmd {
     hset
 }
 
-fn decode(raw: RawFields) -> impl Iterator<Item = (String, String)> {
+pub(super) fn decode(raw: RawFields) -> impl Iterator<Item = (String, String)> {
     raw.into_iter().map(|(field, value)| (text(field), text(value)))
 }
 
-fn text(bytes: Vec<u8>) -> String {
+pub(super) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }

@@ -13,10 +13,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::backoff::Backoff;
-use super::connection::{COMMAND_TIMEOUT, RedisConnection};
+use super::connection::{COMMAND_TIMEOUT, RawFields, RedisConnection, decode, text};
 use super::database_config::{Database, DatabaseConfig, DatabaseConfigError};
 use super::error::Error;
 use super::fields::Fields;
+use super::oddities;
 use super::producer_table::QueueNames;
 use super::pubsub::Subscription;
 
@@ -24,23 +25,37 @@ use super::pubsub::Subscription;
 pub const BATCH: usize = 128;
 
 /// KEYS: key set, set of deletions. ARGV: how many, prefix of staging rows, prefix of rows.
-/// Answers with {key, waiting fields, whole row} for each key; no waiting fields mean deletion.
+/// Answers with {key, waiting fields, whole row} for each key; no waiting fields mean deletion. Then the Redis keys that hold another type
+/// than they should: an error in the middle would lose all keys that were taken with them. What belongs to such a key stays as it is.
 const POP_SCRIPT: &str = "
-local taken = {}
+local taken, odd = {}, {}
+local function is(key, wanted)
+    local found = redis.call('TYPE', key).ok
+    if found == wanted or found == 'none' then return true end
+    odd[#odd + 1] = {key, found}
+    return false
+end
+local deletions = is(KEYS[2], 'set')
+if not is(KEYS[1], 'set') then return {taken, odd} end
 for _, key in ipairs(redis.call('SPOP', KEYS[1], ARGV[1])) do
     local row = ARGV[3] .. key
-    if redis.call('SREM', KEYS[2], key) == 1 then
+    if deletions and redis.call('SREM', KEYS[2], key) == 1 then
         redis.call('DEL', row)
     end
     local staging = ARGV[2] .. key
-    local waiting = redis.call('HGETALL', staging)
-    for i = 1, #waiting, 2 do
-        redis.call('HSET', row, waiting[i], waiting[i + 1])
+    if is(staging, 'hash') and is(row, 'hash') then
+        local waiting = redis.call('HGETALL', staging)
+        for i = 1, #waiting, 2 do
+            redis.call('HSET', row, waiting[i], waiting[i + 1])
+        end
+        redis.call('DEL', staging)
+        taken[#taken + 1] = {key, waiting, redis.call('HGETALL', row)}
     end
-    redis.call('DEL', staging)
-    taken[#taken + 1] = {key, waiting, redis.call('HGETALL', row)}
 end
-return taken";
+return {taken, odd}";
+
+/// What [`POP_SCRIPT`] answers. Bytes: a name that is not UTF-8 must not lose the others, either.
+type Popped = (Vec<(Vec<u8>, RawFields, RawFields)>, Vec<(Vec<u8>, String)>);
 
 /// One change to one row of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,23 +205,37 @@ impl Consumer {
         loop {
             // A place for the batch first: what is taken is off the queue.
             let place = self.sender.reserve().await.map_err(|_| End::Unread)?;
-            let taken = self.take(connection).await?;
-            if taken.is_empty() {
+            let (taken, is_empty) = self.take(connection).await?;
+            if !taken.is_empty() {
+                place.send(ConsumerEvent::Popped(taken));
+            }
+            if is_empty {
                 return Ok(());
             }
-            place.send(ConsumerEvent::Popped(taken));
         }
     }
 
-    async fn take(&self, connection: &RedisConnection) -> Result<Vec<TableOp>, Error> {
+    /// What was taken, and whether that was all there is.
+    async fn take(&self, connection: &RedisConnection) -> Result<(Vec<TableOp>, bool), Error> {
         let keys = [self.names.key_set.as_str(), &self.names.del_set];
         let batch = BATCH.to_string();
         let args = [batch.as_str(), &self.names.staging, &self.names.rows];
-        let taken: Vec<(String, Fields, Fields)> = connection.eval(POP_SCRIPT, &keys, &args).await?;
-        let op = |(key, changed, row): (String, Fields, Fields)| {
-            if changed.is_empty() { TableOp::Del { key } } else { TableOp::Set { key, changed, row } }
+        let (taken, odd): Popped = connection.eval(POP_SCRIPT, &keys, &args).await?;
+        let queue_is_odd = odd.iter().any(|(key, _)| *key == self.names.key_set.as_bytes());
+        let of_rows = odd.iter().filter(|(key, _)| !keys.iter().any(|queue| *key == queue.as_bytes())).count();
+        for (key, found) in odd {
+            oddities::report(&self.database.name, &text(key), &format!("holds a {found}, which has no place here"));
+        }
+        let is_empty = queue_is_odd || (taken.is_empty() && of_rows == 0);
+        let op = |(key, changed, row): (Vec<u8>, RawFields, RawFields)| {
+            let key = text(key);
+            if changed.is_empty() {
+                TableOp::Del { key }
+            } else {
+                TableOp::Set { key, changed: decode(changed).collect(), row: decode(row).collect() }
+            }
         };
-        Ok(taken.into_iter().map(op).collect())
+        Ok((taken.into_iter().map(op).collect(), is_empty))
     }
 
     async fn send(&self, event: ConsumerEvent) -> Result<(), End> {

@@ -17,6 +17,7 @@ pub mod database_config;
 pub mod error;
 pub mod fields;
 pub mod link;
+mod oddities;
 pub mod producer_table;
 pub mod pubsub;
 pub mod ready;

@@ -124,12 +124,49 @@ async fn a_large_table_is_listed_and_read_without_the_keys_command() {
 async fn a_refused_command_leaves_the_connection_usable() {
     let redis = Redis::start();
     let connection = redis.connect("STATE_DB").await;
-    connection.set("T|a", "text").await.unwrap();
-    let error = connection.hgetall("T|a").await.unwrap_err();
-    assert!(error.to_string().starts_with("STATE_DB: HGETALL: "), "{error}");
+    connection.hset_whole("T|a", &fields([("x", "1")])).await.unwrap();
+    let error = connection.get("T|a").await.unwrap_err();
+    assert!(error.to_string().starts_with("STATE_DB: GET: "), "{error}");
     assert!(error.to_string().contains("WRONGTYPE"), "{error}");
     assert!(!connection.is_broken());
+    assert_eq!(connection.hget("T|a", "x").await.unwrap(), Some("1".to_owned()));
+}
+
+#[tokio::test]
+async fn a_key_that_holds_no_hash_has_no_fields_and_hides_no_other() {
+    let redis = Redis::start();
+    let connection = redis.connect("STATE_DB").await;
+    connection.set("T|a", "text").await.unwrap();
+    connection.hset_whole("T|b", &fields([("x", "1")])).await.unwrap();
+    assert_eq!(connection.hgetall("T|a").await.unwrap(), Fields::new());
+    assert_eq!(connection.hget("T|a", "x").await.unwrap(), None);
+    assert_eq!(connection.rows("T").await.unwrap(), [("b".to_owned(), fields([("x", "1")]))].into());
     assert_eq!(connection.get("T|a").await.unwrap(), Some("text".to_owned()));
+}
+
+/// A Redis that is loading, or that does not let us read, has not said that there is no row.
+#[tokio::test]
+async fn any_other_refusal_is_an_error_and_no_missing_row() {
+    let redis = Redis::start();
+    let connection = redis.connect("STATE_DB").await;
+    connection.hset_whole("T|a", &fields([("x", "1")])).await.unwrap();
+    let acl = |words: &'static [&'static str]| {
+        let mut acl = cmd("ACL");
+        acl.arg(words);
+        acl
+    };
+    let forbid = acl(&["SETUSER", "default", "-hgetall", "-hget"]);
+    let _: String = connection.query("ACL", &forbid).await.unwrap();
+    let refusals = [
+        connection.rows("T").await.unwrap_err(),
+        connection.hgetall("T|a").await.unwrap_err(),
+        connection.hget("T|a", "x").await.unwrap_err(),
+    ];
+    for refusal in refusals {
+        assert!(refusal.to_string().contains("no permissions"), "{refusal}");
+    }
+    let _: String = connection.query("ACL", &acl(&["SETUSER", "default", "+@all"])).await.unwrap();
+    assert_eq!(connection.rows("T").await.unwrap().len(), 1);
 }
 
 #[tokio::test]

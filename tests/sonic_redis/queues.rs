@@ -195,3 +195,106 @@ async fn a_flushed_table_is_noticed_by_the_next_listing() {
     let _: redis::Value = redis.connect("APPL_DB").await.query("FLUSHDB", &cmd("FLUSHDB")).await.unwrap();
     while pops(&mut consumer).await != rows([]) {}
 }
+
+/// What is popped until the queue is empty, by key: whether it was set.
+async fn popped(consumer: &mut ConsumerStateTable, keys: usize) -> BTreeMap<String, bool> {
+    let mut taken = BTreeMap::new();
+    while taken.len() < keys {
+        let ConsumerEvent::Popped(ops) = pops(consumer).await else { panic!("expected a batch") };
+        assert!(!ops.is_empty());
+        taken.extend(ops.into_iter().map(|op| match op {
+            TableOp::Set { key, .. } => (key, true),
+            TableOp::Del { key } => (key, false),
+        }));
+    }
+    taken
+}
+
+#[tokio::test]
+async fn a_key_of_another_type_loses_no_other_key_of_its_batch() {
+    let redis = Redis::start();
+    let (producer, connection) = (producer(&redis).await, redis.connect("APPL_DB").await);
+    for key in ["a", "b", "c"] {
+        producer.set(key, &fields([("x", "1")])).await.unwrap();
+    }
+    producer.del("d").await.unwrap();
+    // Of one the waiting row, of another the row itself; the row of one that is to go is no obstacle.
+    for odd in ["_T:staged", "T:taken", "T:going"] {
+        connection.set(odd, "text").await.unwrap();
+    }
+    producer.set("taken", &fields([("x", "1")])).await.unwrap();
+    let _: i64 = connection.query("SADD", cmd("SADD").arg("T_KEY_SET").arg("staged")).await.unwrap();
+    producer.del("going").await.unwrap();
+    let mut consumer = consumer(&redis, SELDOM);
+    assert_eq!(pops(&mut consumer).await, rows([]));
+    let expected = [("a", true), ("b", true), ("c", true), ("d", false), ("going", false)];
+    assert_eq!(popped(&mut consumer, 5).await, expected.map(|(key, set)| (key.to_owned(), set)).into());
+    // Nothing of the broken ones is gone, nothing waits, and the consumer lives.
+    assert_eq!(connection.get("_T:staged").await.unwrap().as_deref(), Some("text"));
+    assert_eq!(connection.get("T:taken").await.unwrap().as_deref(), Some("text"));
+    assert_eq!(connection.hgetall("_T:taken").await.unwrap(), fields([("x", "1")]));
+    assert!(!all_keys(&connection).await.contains("T_KEY_SET"));
+    producer.set("e", &fields([("x", "1")])).await.unwrap();
+    assert_eq!(popped(&mut consumer, 1).await, BTreeMap::from([("e".to_owned(), true)]));
+    // Once the row is mended, the next change brings all of it.
+    connection.del("T:taken").await.unwrap();
+    producer.set("taken", &fields([("y", "2")])).await.unwrap();
+    let whole = fields([("x", "1"), ("y", "2")]);
+    assert_eq!(pops(&mut consumer).await, set("taken", whole.clone(), whole));
+}
+
+#[tokio::test]
+async fn batches_of_nothing_but_broken_keys_do_not_hide_what_is_behind_them() {
+    let redis = Redis::start();
+    let (producer, connection) = (producer(&redis).await, redis.connect("APPL_DB").await);
+    for key in 0..3 * BATCH {
+        connection.set(&format!("_T:odd{key}"), "text").await.unwrap();
+        let _: i64 = connection.query("SADD", cmd("SADD").arg("T_KEY_SET").arg(format!("odd{key}"))).await.unwrap();
+    }
+    producer.set("a", &fields([("x", "1")])).await.unwrap();
+    let mut consumer = consumer(&redis, SELDOM);
+    assert_eq!(pops(&mut consumer).await, rows([]));
+    assert_eq!(popped(&mut consumer, 1).await, BTreeMap::from([("a".to_owned(), true)]));
+    within("the queue is empty", async {
+        while all_keys(&connection).await.contains("T_KEY_SET") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_queue_of_another_type_is_asked_again_at_the_next_listing_only() {
+    let redis = Redis::start();
+    let connection = redis.connect("APPL_DB").await;
+    connection.set("T_KEY_SET", "text").await.unwrap();
+    let mut consumer = consumer(&redis, Duration::from_millis(200));
+    assert_eq!(pops(&mut consumer).await, rows([]));
+    assert_eq!(pops(&mut consumer).await, rows([]));
+    let asked = async || -> String {
+        let statistics: String = connection.query("INFO", cmd("INFO").arg("commandstats")).await.unwrap();
+        statistics.lines().find(|line| line.starts_with("cmdstat_eval:")).unwrap_or_default().to_owned()
+    };
+    let calls = asked().await;
+    assert!((1..=3).any(|times| calls.contains(&format!("calls={times},"))), "{calls}");
+    connection.del("T_KEY_SET").await.unwrap();
+    producer(&redis).await.set("a", &fields([("x", "1")])).await.unwrap();
+    while pops(&mut consumer).await != set("a", fields([("x", "1")]), fields([("x", "1")])) {}
+    // The same of the set of deletions: what is set is taken all the same.
+    connection.set("T_DEL_SET", "text").await.unwrap();
+    producer(&redis).await.set("b", &fields([("x", "1")])).await.unwrap();
+    while pops(&mut consumer).await != set("b", fields([("x", "1")]), fields([("x", "1")])) {}
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_utf_8_loses_no_other_key_of_its_batch() {
+    let redis = Redis::start();
+    let connection = redis.connect("APPL_DB").await;
+    let _: i64 = connection.query("HSET", cmd("HSET").arg(b"_T:\xff").arg("x").arg(b"\xfe")).await.unwrap();
+    let _: i64 = connection.query("SADD", cmd("SADD").arg("T_KEY_SET").arg(b"\xff")).await.unwrap();
+    producer(&redis).await.set("a", &fields([("x", "1")])).await.unwrap();
+    let mut consumer = consumer(&redis, SELDOM);
+    assert_eq!(pops(&mut consumer).await, rows([]));
+    let expected = BTreeMap::from([("a".to_owned(), true), ("\u{fffd}".to_owned(), true)]);
+    assert_eq!(popped(&mut consumer, 2).await, expected);
+}
