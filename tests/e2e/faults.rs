@@ -95,7 +95,8 @@ fn a_dead_orchagent_is_said_at_the_start_and_at_the_end_of_a_job() {
     switch.start_job("never", "Ethernet8", &[]);
     switch.redis(Db::Config).delete("TELEGEN_JOB|live");
     let live = switch.assert_ended("live", "stopped", "", DEADLINE);
-    assert_eq!(live.get("warning").map(String::as_str), Some("session_unconfirmed"), "{live:?}");
+    let warned = live.get("warning").map(String::as_str);
+    assert_eq!(warned, Some("session_unconfirmed,left_bound"), "ASIC_DB shows that the port is still copied: {live:?}");
     let never = switch.assert_ended("never", "failed", "mirror_rejected", DEADLINE);
     assert_message(&never, &["not running"]);
     // Its word on the first session stands until it lives again.
@@ -106,23 +107,60 @@ fn a_dead_orchagent_is_said_at_the_start_and_at_the_end_of_a_job() {
 }
 
 #[test]
-fn a_foreign_session_over_ours_ends_the_job_and_is_named() {
-    let Some(switch) = Switch::start() else { return };
+fn a_foreign_session_over_ours_ends_the_job_and_goes_on_working_because_ours_stays_under_it() {
+    let Some(mut switch) = Switch::start() else { return };
     switch.run_job("ours", "Ethernet0", &[]);
     let theirs = [("type", "SPAN"), ("src_port", "Ethernet0"), ("dst_port", "Ethernet20"), ("direction", "RX")];
     let mut config = switch.redis(Db::Config);
     config.set("MIRROR_SESSION|mine", &theirs);
     let row = switch.assert_ended("ours", "failed", "mirror_conflict", DEADLINE);
-    assert_message(&row, &["mirror session mine", "add it again"]);
+    assert_message(&row, &["mirror session mine", "Ethernet0", "telegen_ours stays until mine is removed"]);
     let theirs: Row = theirs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     assert_eq!(config.row("MIRROR_SESSION|mine"), theirs);
-    switch.assert_clean_of_ours();
+    let to_theirs = ["Ethernet0 rx is copied to port 5"];
+    assert_eq!(switch.bindings(), to_theirs);
+    assert!(switch.daemon().bpf_objects().is_empty(), "the job is over");
 
     // And one that was there before is not started over.
     switch.start_job("late", "Ethernet0", &[]);
     let row = switch.assert_ended("late", "rejected", "mirror_conflict", DEADLINE);
     assert_message(&row, &["Ethernet0", "mirror session mine"]);
     assert_eq!(config.row("MIRROR_SESSION|mine"), theirs);
+
+    // The next daemon keeps it, too.
+    switch.kill9();
+    switch.start_daemon();
+    switch.run_job("elsewhere", "Ethernet8", &[]);
+    switch.stop_job("elsewhere");
+    assert_eq!(switch.bindings(), to_theirs);
+    config.delete("MIRROR_SESSION|mine");
+    switch.assert_clean();
+}
+
+#[test]
+fn deleting_ours_under_a_foreign_session_is_what_unbinds_theirs() {
+    let Some(switch) = Switch::start() else { return };
+    switch.run_job("ours", "Ethernet0", &[]);
+    let mut config = switch.redis(Db::Config);
+    let theirs = [("type", "SPAN"), ("src_port", "Ethernet0"), ("dst_port", "Ethernet20"), ("direction", "RX")];
+    config.set("MIRROR_SESSION|mine", &theirs);
+    switch.assert_ended("ours", "failed", "mirror_conflict", DEADLINE);
+    assert_eq!(switch.bindings(), ["Ethernet0 rx is copied to port 5"]);
+    config.delete("MIRROR_SESSION|telegen_ours");
+    wait_for("ours is gone", DEADLINE, || {
+        (!switch.redis(Db::State).exists("MIRROR_SESSION_TABLE|telegen_ours")).then_some(())
+    });
+    assert_eq!(switch.bindings(), Vec::<String>::new(), "this is why it is kept");
+    assert_eq!(switch.redis(Db::State).field("MIRROR_SESSION_TABLE|mine", "status").as_deref(), Some("active"));
+    // As the job's message says: its owner removes it and adds it again.
+    config.delete("MIRROR_SESSION|mine");
+    wait_for("theirs is gone", DEADLINE, || {
+        (!switch.redis(Db::State).exists("MIRROR_SESSION_TABLE|mine")).then_some(())
+    });
+    config.set("MIRROR_SESSION|mine", &theirs);
+    wait_for("theirs works again", DEADLINE, || {
+        (switch.bindings() == ["Ethernet0 rx is copied to port 5"]).then_some(())
+    });
 }
 
 #[test]

@@ -259,14 +259,6 @@ impl Switch {
         found
     }
 
-    /// No rows of ours, no tap: what a switch with somebody else's session on it can be held to.
-    #[track_caller]
-    pub fn assert_clean_of_ours(&self) {
-        wait_for("nothing of ours is left", DEADLINE, || {
-            (self.rows_left().is_empty() && self.daemon().bpf_objects().is_empty()).then_some(())
-        });
-    }
-
     /// Nothing of ours is left, soon.
     #[track_caller]
     pub fn assert_clean(&self) {

@@ -19,4 +19,5 @@ mod kills;
 mod life;
 mod operations;
 mod outages;
+mod ports;
 mod redis_db;

@@ -129,13 +129,12 @@ impl Supervisor {
         let Some(job) = self.jobs.get_mut(key) else { return };
         let question = job.question();
         let Phase::Looking { look, .. } = &mut job.phase else { return };
-        match (look.again.take(), question, JobId::parse(key)) {
-            (Some(_), Some(question), Ok(id)) => effects.push(Effect::AskAsic { id, question }),
-            _ => {
-                let line = format!("job {key}: ASIC_DB did not answer in time what its end left there");
-                effects.push(Effect::Log { line });
-                self.looked(key, &[], now, effects);
-            }
+        if let (Some(_), Some(question), Ok(id)) = (look.again.take(), question, JobId::parse(key)) {
+            effects.push(Effect::AskAsic { id, question });
+        } else {
+            let line = format!("job {key}: ASIC_DB did not answer in time what its end left there");
+            effects.push(Effect::Log { line });
+            self.looked(key, &[], now, effects);
         }
     }
 

@@ -120,15 +120,12 @@ impl Supervisor {
             }
             Phase::Running { plan, missing, .. } => {
                 let missing = missing.filter(|missing| missing.until <= now.mono);
-                match (plan.mirror.as_ref(), missing) {
-                    (Some(mirror), Some(_)) => {
-                        let ending = missing::lost(mirror, &job.states);
-                        self.end(key, ending, now, effects);
-                    }
-                    (Some(_) | None, _) => {
-                        job.renewals.look_at = None;
-                        effects.push(Effect::ListSessions);
-                    }
+                if let (Some(mirror), Some(_)) = (plan.mirror.as_ref(), missing) {
+                    let ending = missing::lost(mirror, &job.states);
+                    self.end(key, ending, now, effects);
+                } else {
+                    job.renewals.look_at = None;
+                    effects.push(Effect::ListSessions);
                 }
             }
             Phase::Renewing { .. } => self.renewal_due(key, now, effects),

@@ -129,7 +129,7 @@ fn a_job_of_several_sessions_runs_when_all_are_active_and_gives_all_up_with_one(
     bench.feed(state("telegen_a", crate::model::supervisor::SessionState::Active));
     bench.pass(SESSION_TIMEOUT);
     assert_eq!(
-        bench.status("a").and_then(|status| status.reason).map(|reason| reason.as_str()),
+        bench.status("a").and_then(|status| status.reason).map(crate::model::schema::Reason::as_str),
         Some("mirror_rejected")
     );
     let message = bench.message("a");

@@ -1,0 +1,171 @@
+//! Ports and port channels that change under a job, and what ASIC_DB shows of them.
+
+use telegen_sonic::lab::profiles::Profile;
+
+use crate::fixture::{DEADLINE, Switch, wait_for};
+use crate::redis_db::{Db, Redis};
+
+fn member(config: &mut Redis, channel: &str, port: &str) {
+    config.set(&format!("PORTCHANNEL_MEMBER|{channel}|{port}"), &[("NULL", "NULL")]);
+}
+
+fn channel(config: &mut Redis, name: &str, members: &[&str]) {
+    config.set(&format!("PORTCHANNEL|{name}"), &[("admin_status", "up")]);
+    for port in members {
+        member(config, name, port);
+    }
+}
+
+fn await_sources(switch: &Switch, session: &str, sources: &str) {
+    let mut config = switch.redis(Db::Config);
+    let mut state = switch.redis(Db::State);
+    wait_for(&format!("{session} copies {sources}"), DEADLINE, || {
+        let named = config.field(&format!("MIRROR_SESSION|{session}"), "src_port");
+        let status = state.field(&format!("MIRROR_SESSION_TABLE|{session}"), "status");
+        (named.as_deref() == Some(sources) && status.as_deref() == Some("active")).then_some(())
+    });
+}
+
+#[test]
+fn a_member_that_joins_is_counted_from_then_on_and_one_that_leaves_no_more() {
+    let Some(switch) = Switch::start() else { return };
+    let mut config = switch.redis(Db::Config);
+    channel(&mut config, "PortChannel1", &["Ethernet0"]);
+    switch.run_job("lag", "PortChannel1", &[("sample_rate", "1")]);
+    await_sources(&switch, "telegen_lag", "Ethernet0");
+    let mut sent = switch.send("Ethernet0", Profile::Mixed, 100, 1).copies.delivered;
+    member(&mut config, "PortChannel1", "Ethernet8");
+    await_sources(&switch, "telegen_lag", "Ethernet0,Ethernet8");
+    assert_eq!(switch.bindings(), ["Ethernet0 rx is copied to port 6", "Ethernet8 rx is copied to port 6"]);
+    for port in ["Ethernet0", "Ethernet8"] {
+        sent += switch.send(port, Profile::Mixed, 100, 2).copies.delivered;
+    }
+    assert_eq!(sent, 300);
+    let mut state = switch.redis(Db::State);
+    wait_for("the change is recorded", DEADLINE, || {
+        let message = state.field("TELEGEN_JOB_TABLE|lag", "message").unwrap_or_default();
+        message.contains("its mirror session was made anew once").then_some(())
+    });
+    switch.stop_job("lag");
+    assert_eq!(switch.results("lag")["packets_total"], "300");
+    switch.assert_clean();
+}
+
+#[test]
+fn a_member_of_another_port_channel_whose_name_is_a_part_of_ours_is_not_copied() {
+    let Some(switch) = Switch::start() else { return };
+    let mut config = switch.redis(Db::Config);
+    channel(&mut config, "PortChannel1", &[]);
+    channel(&mut config, "PortChannel10", &["Ethernet0"]);
+    switch.run_job("lag", "PortChannel10", &[]);
+    let before = switch.bindings();
+    member(&mut config, "PortChannel1", "Ethernet8");
+    // A session that comes after the member tells that orchagent has seen it.
+    switch.run_job("later", "Ethernet12", &[]);
+    switch.stop_job("later");
+    assert_eq!(switch.bindings(), before);
+    switch.stop_job("lag");
+    switch.assert_clean();
+}
+
+#[test]
+fn a_port_channel_that_is_deleted_ends_the_job_and_its_session_goes() {
+    let Some(switch) = Switch::start() else { return };
+    let mut config = switch.redis(Db::Config);
+    channel(&mut config, "PortChannel1", &["Ethernet0", "Ethernet8"]);
+    switch.run_job("lag", "PortChannel1", &[]);
+    for key in ["PORTCHANNEL_MEMBER|PortChannel1|Ethernet0", "PORTCHANNEL_MEMBER|PortChannel1|Ethernet8"] {
+        config.delete(key);
+    }
+    config.delete("PORTCHANNEL|PortChannel1");
+    let row = switch.assert_ended("lag", "failed", "mirror_lost", DEADLINE);
+    assert!(row["message"].starts_with("the members of the job's port channel changed, and"), "{row:?}");
+    switch.assert_clean();
+}
+
+#[test]
+fn a_port_that_is_removed_ends_the_job_at_once_and_what_holds_it_is_said_half_a_minute_later() {
+    let Some(switch) = Switch::start() else { return };
+    switch.run_job("gone", "Ethernet0", &[]);
+    switch.redis(Db::Config).delete("PORT|Ethernet0");
+    let row = switch.assert_ended("gone", "failed", "mirror_lost", DEADLINE);
+    assert!(row["message"].starts_with("Ethernet0 was removed from PORT while the job ran"), "{row:?}");
+    wait_for("job and session are gone", DEADLINE, || switch.rows_left().is_empty().then_some(()));
+    let mut state = switch.redis(Db::State);
+    let limit = telegen_sonic::model::supervisor::DEPARTED_AFTER + DEADLINE;
+    wait_for("the port is known to be held", limit, || {
+        let message = state.field("TELEGEN_JOB_TABLE|gone", "message").unwrap_or_default();
+        message.contains("ASIC_DB still has its object").then_some(())
+    });
+    assert_eq!(state.field("TELEGEN_JOB_TABLE|gone", "warning").as_deref(), Some("left_bound"));
+}
+
+/// A sampled ERSPAN job's fields.
+const SAMPLED: [(&str, &str); 2] = [("span_method", "erspan"), ("mirror_sample_rate", "4")];
+
+#[test]
+fn a_sampled_job_has_a_session_for_each_port_and_none_if_one_is_refused() {
+    let Some(switch) = Switch::start() else { return };
+    switch.start_job("three", "Ethernet0,Ethernet4,Ethernet8", &SAMPLED);
+    let row = switch.assert_ended("three", "rejected", "mirror_unsupported", DEADLINE);
+    assert!(row["message"].contains("max_sessions in TELEGEN|global is 2"), "{row:?}");
+    let row = switch.run_job("two", "Ethernet0,Ethernet8", &SAMPLED);
+    assert_eq!(row["mirror_session"], "telegen_two,telegen__2_two");
+    let mut config = switch.redis(Db::Config);
+    assert_eq!(config.row("MIRROR_SESSION|telegen_two")["src_port"], "Ethernet0");
+    assert_eq!(config.row("MIRROR_SESSION|telegen__2_two")["src_port"], "Ethernet8");
+    switch.stop_job("two");
+    switch.assert_clean();
+
+    let room = telegen_sonic::lab::control::FaultName::Sessions { room: 1, orchagent_ends: false };
+    switch.lab.fault(room, None).unwrap();
+    switch.start_job("again", "Ethernet0,Ethernet8", &SAMPLED);
+    let row = switch.assert_ended("again", "failed", "mirror_rejected", DEADLINE);
+    assert!(row["message"].starts_with("orchagent did not take mirror session telegen__2_again"), "{row:?}");
+    assert!(row["message"].contains("the others are given up with this one"), "{row:?}");
+    switch.assert_clean();
+}
+
+#[test]
+fn sflow_in_one_direction_does_not_refuse_a_sampled_job_in_the_other() {
+    let Some(switch) = Switch::start() else { return };
+    let sflow = [("admin_state", "up"), ("sample_rate", "100000"), ("sample_direction", "rx")];
+    switch.redis(Db::Appl).set("SFLOW_SESSION_TABLE:Ethernet0", &sflow);
+    switch.run_job("egress", "Ethernet0", &[SAMPLED[0], SAMPLED[1], ("direction", "egress")]);
+    switch.stop_job("egress");
+    switch.start_job("both", "Ethernet0", &[SAMPLED[0], SAMPLED[1], ("direction", "both")]);
+    switch.assert_ended("both", "rejected", "mirror_conflict", DEADLINE);
+}
+
+#[test]
+fn the_end_of_a_job_reads_asic_db_by_points_only() {
+    let Some(switch) = Switch::start() else { return };
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut monitor = std::process::Command::new("redis-cli")
+        .arg("-s")
+        .arg(switch.lab.redis_socket())
+        .arg("monitor")
+        .stdout(log.reopen().unwrap())
+        .spawn()
+        .unwrap();
+    let said = || std::fs::read_to_string(log.path()).unwrap();
+    wait_for("the monitor listens", DEADLINE, || said().starts_with("OK").then_some(()));
+    switch.run_job("watched", "Ethernet0,Ethernet8", &[]);
+    switch.stop_job("watched");
+    let mut config = switch.redis(Db::Config);
+    config.command(&["ECHO", "the end"]);
+    wait_for("the monitor has seen all of it", DEADLINE, || said().contains("\"the end\"").then_some(()));
+    monitor.kill().unwrap();
+    monitor.wait().unwrap();
+    let said = said();
+    let asic: Vec<&str> = said.lines().filter(|line| line.contains(" [1 ")).collect();
+    for line in &asic {
+        let word = line.split("] \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+        assert!(["SELECT", "HMGET", "HSET", "DEL"].contains(&word.to_uppercase().as_str()), "{line}");
+    }
+    assert!(!said.contains("__keyspace@1__"), "nobody follows ASIC_DB");
+    let reads = |what: &str| asic.iter().filter(|line| line.contains("HMGET") && line.contains(what)).count();
+    // Two ports, at the start of the job and at its end.
+    assert_eq!(reads("SAI_OBJECT_TYPE_PORT"), 4, "{asic:#?}");
+    assert!(reads("SAI_OBJECT_TYPE_MIRROR_SESSION") <= 4, "{asic:#?}");
+}
