@@ -4,12 +4,14 @@
 //! `switch` is the world and carries effects out; this file is the user, the clock and the judge. A history is its seed: a
 //! failure names it, and `TELEGEN_SIM_SEED=<seed>` runs that one alone.
 
+mod random;
 mod switch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use switch::{COLLECTOR, POOL, Pending, Random, Switch};
+use random::Random;
+use switch::{COLLECTOR, POOL, Pending, Switch};
 
 use super::{Event, Now, SWEEP_INTERVAL, Supervisor};
 use crate::model::erspan::Outer;
