@@ -14,6 +14,7 @@ mod host;
 mod journal;
 pub mod log;
 mod numbers;
+mod repeats;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -226,7 +227,7 @@ impl Daemon {
         loop {
             let wake = self.wake(ends);
             let event = tokio::select! {
-                Some(input) = self.inputs.recv() => self.input(input),
+                Some(input) = self.inputs.recv() => Some(self.input(input)),
                 Some(event) = self.outcomes.recv() => Some(self.outcome(event)),
                 Some(event) = self.tap_events.recv() => self.tap_event(event),
                 Some(answer) = self.polls.recv() => self.numbers.polled(answer, self.started.elapsed()),
@@ -281,9 +282,9 @@ impl Daemon {
         }
     }
 
-    fn input(&mut self, input: Input) -> Option<Event> {
+    fn input(&mut self, input: Input) -> Event {
         match input {
-            Input::Event(event) => Some(event),
+            Input::Event(event) => event,
             Input::Settings(settings, mut errors) => {
                 for error in &errors {
                     tracing::error!("TELEGEN|global: {error}");
@@ -291,11 +292,7 @@ impl Daemon {
                 self.taps.set_intervals(intervals(&settings));
                 errors.extend(self.lasting_errors.iter().cloned());
                 self.numbers.settings_changed(&settings, errors);
-                Some(Event::Settings(settings))
-            }
-            Input::SwitchChanged | Input::Reconnected => {
-                self.begin(Effect::ListSessions);
-                None
+                Event::Settings(settings)
             }
         }
     }

@@ -7,17 +7,20 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
+use tokio::time::interval;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::repeats::{Line, Repeats};
 use crate::model::job::rfc3339;
 use crate::model::schema::{LOGGER_COMPONENT as COMPONENT, config_db};
 use crate::sonic::subscriber_table::RESYNC;
@@ -28,6 +31,8 @@ const LEVEL: &str = "LOGLEVEL";
 const OUTPUT: &str = "LOGOUTPUT";
 /// Events of other crates count as ours down to this level; what they say below is for their own developers.
 const OTHERS: Level = Level::INFO;
+/// How late the number of lines that were left out may be said.
+const FLUSH: Duration = Duration::from_secs(10);
 
 /// Where lines go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +61,8 @@ pub struct Log {
     syslog: Option<Syslog>,
     /// systemd keeps what is written to stderr and reads a priority in front of it (sd-daemon(3)).
     to_journal: bool,
+    started: Instant,
+    repeats: Mutex<Repeats<Severity>>,
 }
 
 impl Log {
@@ -67,6 +74,8 @@ impl Log {
             output: AtomicU8::new(Output::Syslog as u8),
             syslog: Syslog::to(syslog).ok(),
             to_journal,
+            started: Instant::now(),
+            repeats: Mutex::default(),
         }
     }
 
@@ -82,6 +91,32 @@ impl Log {
 
     fn says(&self, metadata: &Metadata<'_>) -> bool {
         severity(*metadata.level()) as u8 <= self.level.load(Ordering::Relaxed)
+    }
+
+    /// Says a line, unless the like of it has just been said often enough.
+    fn say(&self, metadata: &Metadata<'_>, text: &str) {
+        let severity = severity(*metadata.level());
+        let is_trouble = severity <= Severity::Warning;
+        let now = self.started.elapsed();
+        self.say_left_out();
+        // A callsite is a static: its address is its name.
+        let place = std::ptr::from_ref(metadata).addr();
+        let said = self.repeats().admit(place, severity, is_trouble, text, now);
+        if said {
+            self.write(severity, text);
+        }
+    }
+
+    /// Says how many lines were left out in the minute before.
+    fn say_left_out(&self) {
+        let over = self.repeats().over(self.started.elapsed());
+        for Line { kind, text } in over {
+            self.write(kind, &text);
+        }
+    }
+
+    fn repeats(&self) -> std::sync::MutexGuard<'_, Repeats<Severity>> {
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self, severity: Severity, text: &str) {
@@ -128,8 +163,16 @@ impl Log {
         register(&connect(databases, "CONFIG_DB").await?).await?;
         let mut watch = TableWatch::new(databases, "CONFIG_DB", &[config_db::LOGGER], RESYNC)?;
         Ok(tokio::spawn(async move {
+            let mut flush = interval(FLUSH);
             loop {
-                match watch.next().await {
+                let event = tokio::select! {
+                    event = watch.next() => event,
+                    _ = flush.tick() => {
+                        self.say_left_out();
+                        continue;
+                    }
+                };
+                match event {
                     WatchEvent::Resynchronised { rows, .. } => {
                         if let Some(row) = rows.get(COMPONENT) {
                             self.apply(row);
@@ -180,7 +223,7 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut text = Text::default();
         event.record(&mut text);
-        self.0.write(severity(*event.metadata().level()), &text.whole());
+        self.0.say(event.metadata(), &text.whole());
     }
 }
 
@@ -253,6 +296,20 @@ mod tests {
             assert_eq!(said(&row(level, "SYSLOG")), all[..lines], "{level}");
         }
         assert_eq!(said(&Fields::new()), all[..3], "the default");
+    }
+
+    #[test]
+    fn a_line_that_repeats_itself_is_said_once() {
+        let log = Arc::new(Log::new(Path::new("/nonexistent"), false));
+        let subscriber = tracing_subscriber::registry().with(Lines(Arc::clone(&log)));
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..1000 {
+                tracing::warn!("the same");
+            }
+        });
+        let left_out = log.repeats().over(Duration::from_secs(3600));
+        let text = "the same (and 999 more in the last minute)".to_owned();
+        assert_eq!(left_out, [Line { kind: Severity::Warning, text }]);
     }
 
     #[test]

@@ -100,13 +100,10 @@ impl Worker {
                 let world = self.surveyor.survey().await.map(Box::new).map_err(|error| error.to_string());
                 Some(Event::Surveyed { id, world })
             }
-            Effect::ListSessions => match self.surveyor.survey().await {
-                Ok(world) => Some(Event::Sessions { world: Box::new(world) }),
-                Err(error) => {
-                    tracing::warn!(%error, "the switch cannot be looked at now; the next round tries again");
-                    None
-                }
-            },
+            Effect::ListSessions => Some(match self.surveyor.look().await {
+                Ok(world) => Event::Sessions { world: Box::new(world) },
+                Err(error) => Event::SessionsUnlisted { error: error.to_string() },
+            }),
             Effect::SetMirror { id, plan } => {
                 let result = self.mirrors.set(&plan).await.map_err(text);
                 Some(Event::MirrorSet { id, result })
@@ -116,11 +113,9 @@ impl Worker {
                 Some(Event::MirrorDeleted { id, result })
             }
             Effect::DeleteOrphan { session } => {
-                match self.mirrors.delete(&session).await {
-                    Ok(()) => tracing::warn!(session, "deleted a mirror session of ours that no job owned"),
-                    Err(error) => {
-                        tracing::warn!(session, %error, "a mirror session of ours that no job owns is still there");
-                    }
+                // The supervisor says that it is being deleted, and that it is still there; and tries again.
+                if let Err(error) = self.mirrors.delete(&session).await {
+                    tracing::debug!(session, %error, "a mirror session that no job owns could not be deleted");
                 }
                 None
             }

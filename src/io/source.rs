@@ -22,10 +22,6 @@ pub enum Input {
     Event(Event),
     /// The settings changed; with what of them could not be taken.
     Settings(Box<Settings>, Vec<String>),
-    /// Mirror sessions, ports or members of port channels changed, or may have: take a snapshot.
-    SwitchChanged,
-    /// A database came back, so what was written there may be gone.
-    Reconnected,
 }
 
 /// The three sources. Dropping it ends them.
@@ -71,27 +67,33 @@ impl Drop for Sources {
 
 /// CONFIG_DB: jobs, settings, and the fact that something else changed that jobs depend on.
 async fn watch_config(mut watch: TableWatch, variables: Variables, inputs: mpsc::Sender<Input>) {
+    // A listing at its time says nothing new of the switch: the sweep looks by itself.
+    let mut was_away = false;
     loop {
         let input = match watch.next().await {
             WatchEvent::Resynchronised { table, mut rows } => match table.as_str() {
                 config_db::JOB => Input::Event(Event::Rows { door: Source::Config, rows }),
                 config_db::SETTINGS => settings(&variables, &rows.remove(config_db::SETTINGS_KEY).unwrap_or_default()),
-                _ => Input::SwitchChanged,
+                _ if std::mem::take(&mut was_away) => Input::Event(Event::SwitchChanged),
+                _ => continue,
             },
             WatchEvent::Set { table, key, fields } => match table.as_str() {
                 config_db::JOB => row(Source::Config, key, Some(fields)),
                 config_db::SETTINGS if key == config_db::SETTINGS_KEY => settings(&variables, &fields),
                 config_db::SETTINGS => continue,
-                _ => Input::SwitchChanged,
+                config_db::MIRROR_SESSION => Input::Event(Event::SessionRow { session: key, present: true }),
+                _ => Input::Event(Event::SwitchChanged),
             },
             WatchEvent::Del { table, key } => match table.as_str() {
                 config_db::JOB => row(Source::Config, key, None),
                 config_db::SETTINGS if key == config_db::SETTINGS_KEY => settings(&variables, &Fields::new()),
                 config_db::SETTINGS => continue,
-                _ => Input::SwitchChanged,
+                config_db::MIRROR_SESSION => Input::Event(Event::SessionRow { session: key, present: false }),
+                _ => Input::Event(Event::SwitchChanged),
             },
             WatchEvent::Disconnected { error } => {
                 tracing::warn!(%error, "CONFIG_DB is away");
+                was_away = true;
                 continue;
             }
         };
@@ -104,11 +106,12 @@ async fn watch_config(mut watch: TableWatch, variables: Variables, inputs: mpsc:
 /// STATE_DB: orchagent's word on our sessions.
 async fn watch_states(mut watch: TableWatch, inputs: mpsc::Sender<Input>) {
     let mut known: BTreeSet<String> = BTreeSet::new();
+    let mut was_away = false;
     loop {
         let events = match watch.next().await {
             WatchEvent::Resynchronised { rows, .. } => {
-                let _ = inputs.send(Input::Reconnected).await;
-                all_states(&mut known, &rows)
+                let unseen = std::mem::take(&mut was_away).then_some(Event::SwitchChanged);
+                all_states(&mut known, &rows).into_iter().chain(unseen).collect()
             }
             WatchEvent::Set { key, fields, .. } => {
                 known.insert(key.clone());
@@ -120,6 +123,7 @@ async fn watch_states(mut watch: TableWatch, inputs: mpsc::Sender<Input>) {
             }
             WatchEvent::Disconnected { error } => {
                 tracing::warn!(%error, "STATE_DB is away");
+                was_away = true;
                 Vec::new()
             }
         };

@@ -29,6 +29,8 @@ pub struct Surveyor {
     state: Reconnecting,
     tap_cost: TapCost,
     release: Option<String>,
+    /// What the ports were like at the latest whole look.
+    ports: BTreeMap<String, Port>,
 }
 
 impl Surveyor {
@@ -48,6 +50,7 @@ impl Surveyor {
             state: Reconnecting::new(databases, "STATE_DB")?,
             tap_cost,
             release,
+            ports: BTreeMap::new(),
         })
     }
 
@@ -56,12 +59,33 @@ impl Surveyor {
     /// # Errors
     /// Redis is away, or does not answer in time; or the kernel cannot be asked for the network devices.
     pub async fn survey(&mut self) -> Result<World, SurveyError> {
-        let netdevs = netdev::names().map_err(SurveyError::Netdevs)?;
+        let (config, appl) = (self.config.connection().await?, self.appl.connection().await?);
+        self.ports = ports(&config, &appl).await?;
+        self.take(self.ports.clone()).await
+    }
+
+    /// A snapshot without the two reads per port that make most of [`Surveyor::survey`], for what is looked at again and again: which
+    /// ports there are is read, what is said of each may be that of the latest survey.
+    ///
+    /// # Errors
+    /// As [`Surveyor::survey`].
+    pub async fn look(&mut self) -> Result<World, SurveyError> {
         let config = self.config.connection().await?;
+        let names = config.keys(config_db::PORT).await?;
+        let known = |name: String| {
+            let port = self.ports.get(&name).cloned().unwrap_or_default();
+            (name, port)
+        };
+        let ports = names.into_iter().map(known).collect();
+        self.take(ports).await
+    }
+
+    async fn take(&mut self, ports: BTreeMap<String, Port>) -> Result<World, SurveyError> {
+        let netdevs = netdev::names().map_err(SurveyError::Netdevs)?;
+        let (config, appl) = (self.config.connection().await?, self.appl.connection().await?);
         let state = self.state.connection().await?;
-        let mut world = World { tap_cost: self.tap_cost, netdevs, release: self.release.clone(), ..World::default() };
-        let appl = self.appl.connection().await?;
-        world.ports = ports(&config, &appl).await?;
+        let mut world =
+            World { tap_cost: self.tap_cost, release: self.release.clone(), netdevs, ports, ..World::default() };
         let sflow = appl.rows(appl_db::SFLOW_SESSION).await?;
         world.sflow_ports = sflow.into_iter().filter_map(|(port, row)| Some((port, sampled_by_sflow(&row)?))).collect();
         world.port_channels = port_channels(&config).await?;

@@ -13,6 +13,7 @@ mod exact;
 mod faults;
 mod filters;
 mod fixture;
+mod floods;
 mod foreign;
 mod kernel;
 mod kills;

@@ -85,6 +85,11 @@ impl Redis {
         let _: redis::Value = command.query(&mut self.connection).unwrap();
     }
 
+    /// A section of INFO.
+    pub fn info(&mut self, section: &str) -> String {
+        self.read(|connection| redis::cmd("INFO").arg(section).query(connection))
+    }
+
     /// The server's process.
     pub fn server_pid(&mut self) -> i32 {
         let info: String = self.read(|connection| redis::cmd("INFO").arg("server").query(connection));

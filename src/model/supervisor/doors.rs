@@ -119,6 +119,8 @@ impl Supervisor {
             warnings: BTreeSet::new(),
             note: String::new(),
             states: SessionStates::default(),
+            said_before: false,
+            failures: 0,
             gap: Duration::ZERO,
             renewals: Renewals::default(),
             kept: false,
@@ -226,6 +228,10 @@ impl Supervisor {
         job.row = None;
         job.successor = None;
         match &job.phase {
+            // An earlier daemon has said `queued` of it.
+            Phase::Settling { .. } | Phase::Surveying { waiting: None, .. } if job.said_before => {
+                self.publish(key, Ending::stopped(), now);
+            }
             // Nothing has been said of it yet, so there is nothing to take back.
             Phase::Settling { .. } | Phase::Surveying { waiting: None, .. } => {
                 self.jobs.remove(key);
@@ -291,6 +297,9 @@ impl Supervisor {
             Status::Queued if row.is_some() => {
                 let phase = Phase::Settling { since: now.mono, due: now.mono };
                 self.insert(door, key, row, phase, created_at);
+                if let Some(job) = self.jobs.get_mut(key) {
+                    job.said_before = true;
+                }
             }
             Status::Queued => {
                 self.insert(door, key, None, Phase::Publishing { ending: Ending::stopped() }, created_at);

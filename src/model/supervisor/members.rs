@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Deleted, Effect, Job, Now, Phase, RETRY, SESSION_TIMEOUT, SessionState, Supervisor};
+use super::{Deleted, Effect, Job, Now, Phase, Retry, SESSION_TIMEOUT, SessionState, Supervisor};
 use crate::model::admission::{self, Followed, MirrorPlan, Plan};
 use crate::model::job::JobId;
 use crate::model::schema::{Reason, Warning};
@@ -130,7 +130,7 @@ impl Supervisor {
     pub(super) fn renewal_deleted(&mut self, key: &str, ok: bool, now: Now, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get_mut(key) else { return };
         let Phase::Renewing { step: Renewal::Deleting { deleted, .. }, .. } = &mut job.phase else { return };
-        *deleted = if ok { Deleted::Done } else { Deleted::RetryAt(now.mono + RETRY) };
+        *deleted = if ok { Deleted::Done } else { Deleted::RetryAt(Retry::REDIS.at(&mut job.failures, now.mono)) };
         self.renewal_moves(key, now, effects);
     }
 

@@ -37,7 +37,10 @@ use super::world::World;
 use evidence::{Departed, Look};
 use members::{Renewal, Renewals};
 use missing::Missing;
+use retry::Retry;
 use states::SessionStates;
+pub use sweep::Orphan;
+use sweep::Sweep;
 
 mod doors;
 mod evidence;
@@ -45,7 +48,9 @@ mod keep;
 mod members;
 mod missing;
 mod phases;
+mod retry;
 mod states;
+mod sweep;
 mod timers;
 mod view;
 
@@ -168,6 +173,20 @@ pub enum Event {
         /// The ports whose object is still there.
         held: Result<Vec<String>, String>,
     },
+    /// The snapshot for [`Event::Sessions`] could not be taken.
+    SessionsUnlisted {
+        /// Why not.
+        error: String,
+    },
+    /// A row of CONFIG_DB `MIRROR_SESSION`, ours or somebody's, was written or deleted.
+    SessionRow {
+        /// The session's name.
+        session: String,
+        /// Whether the row is there.
+        present: bool,
+    },
+    /// Something else that jobs depend on changed, or may have: ports, members of port channels, or anything while a database was away.
+    SwitchChanged,
     /// `OpenTap` was carried out, or not.
     TapOpened {
         /// For which job.
@@ -250,7 +269,7 @@ pub enum Effect {
         /// The ports and their objects.
         oids: BTreeMap<String, Oid>,
     },
-    /// Delete a session of ours that no job owns; repeated by the sweep until it is gone.
+    /// Delete a session of ours that no job owns; repeated by the sweep, ever more seldom, until it is gone.
     DeleteOrphan {
         /// The session's name; always begins with `telegen_`.
         session: String,
@@ -357,6 +376,8 @@ struct Job {
     /// A row written after its user had deleted the first one: a new job under the same name.
     successor: Option<Fields>,
     phase: Phase,
+    /// STATE_DB says something of it from an earlier daemon, which this one has yet to take up.
+    said_before: bool,
     /// What was asked for and what was taken, as far as it is known; kept for the final status.
     spec: Option<Arc<JobSpec>>,
     plan: Option<Arc<Plan>>,
@@ -364,6 +385,8 @@ struct Job {
     /// What the user should know of a change that was not, or not wholly, followed.
     note: String,
     states: SessionStates,
+    /// How often in a row Redis did not do what the job needs next.
+    failures: u32,
     /// How long a session was not active while the job ran, up to the last time that all were.
     gap: Duration,
     /// How it has followed the members of its port channels.
@@ -425,7 +448,7 @@ pub struct Supervisor {
     prior: BTreeMap<String, Prior>,
     listed: BTreeSet<Source>,
     next_sequence: u64,
-    next_sweep: Duration,
+    sweep: Sweep,
     /// Until then a job is not refused while there are sessions of ours that nobody owns: it waits for them to go.
     orphans_until: Duration,
     /// Sessions of ours that no job owns and that stay, by name, each with the session for whose sake.
@@ -446,7 +469,7 @@ impl Supervisor {
             prior,
             listed: BTreeSet::new(),
             next_sequence: 0,
-            next_sweep: now.mono,
+            sweep: Sweep::new(now.mono),
             orphans_until: now.mono + ORPHANS_GRACE,
             kept: BTreeMap::new(),
             departed: BTreeMap::new(),
@@ -465,10 +488,16 @@ impl Supervisor {
             Event::Surveyed { id, world } => self.surveyed(&id, world, now, &mut effects),
             Event::MirrorSet { id, result } => self.mirror_set(&id, result, now, &mut effects),
             Event::MirrorDeleted { id, result } => self.mirror_deleted(&id, &result, now, &mut effects),
-            Event::SessionState { id, session, state } => self.session_state(&id, &session, state, now, &mut effects),
+            Event::SessionState { id, session, state } => {
+                self.session_word(&session, state, now);
+                self.session_state(&id, &session, state, now, &mut effects);
+            }
             Event::Asic { id, view } => self.asic(&id, view, now, &mut effects),
             Event::Objects { key, held } => self.departed_seen(&key, held, now, &mut effects),
             Event::Sessions { world } => self.sessions(&world, now, &mut effects),
+            Event::SessionsUnlisted { error } => self.sessions_unlisted(&error, now, &mut effects),
+            Event::SessionRow { session, present } => self.session_row(&session, present, now),
+            Event::SwitchChanged => self.sweep.want_look(now.mono),
             Event::TapOpened { id, result } => self.tap_opened(&id, result, now, &mut effects),
             Event::TapLost { id, message } => self.tap_lost(&id, message, now, &mut effects),
             Event::TapClosed { id, result } => self.tap_closed(&id, result, now, &mut effects),

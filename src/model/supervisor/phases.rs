@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::missing::Missing;
 use super::{
-    Deleted, Effect, Job, Now, ORPHANS_RETRY, Phase, RETRY, Renewal, SESSION_TIMEOUT, SESSION_TIMEOUT_SHUTDOWN,
-    SessionState, SessionStates, Supervisor, TapOwned,
+    Deleted, Effect, Job, Now, Phase, Renewal, Retry, SESSION_TIMEOUT, SESSION_TIMEOUT_SHUTDOWN, SessionState,
+    SessionStates, Supervisor, TapOwned,
 };
 use crate::model::admission::{self, MirrorPlan, Plan};
 use crate::model::job::{JobId, JobSpec};
@@ -31,7 +31,7 @@ impl Supervisor {
             Phase::Surveying { spec, retry, waiting } => match world {
                 Ok(_) => (Arc::clone(spec), *waiting),
                 Err(error) => {
-                    *retry = now.mono + RETRY;
+                    *retry = Retry::REDIS.at(&mut job.failures, now.mono);
                     let line = format!("job {id}: the switch's tables could not be read, trying again: {error}");
                     return effects.push(Effect::Log { line });
                 }
@@ -66,8 +66,9 @@ impl Supervisor {
 
     /// What an earlier daemon left may be in the way, and is being removed.
     fn look_again(&mut self, key: &str, now: Now) {
-        if let Some(Phase::Surveying { retry, .. }) = self.jobs.get_mut(key).map(|job| &mut job.phase) {
-            *retry = now.mono + ORPHANS_RETRY;
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        if let Phase::Surveying { retry, .. } = &mut job.phase {
+            *retry = Retry::WAY.at(&mut job.failures, now.mono);
         }
     }
 
@@ -186,7 +187,10 @@ impl Supervisor {
             | Phase::Publishing { .. }
             | Phase::Removing { .. } => return,
         };
-        *deleted = if result.is_ok() { Deleted::Done } else { Deleted::RetryAt(now.mono + RETRY) };
+        *deleted = match result {
+            Ok(()) => Deleted::Done,
+            Err(_) => Deleted::RetryAt(Retry::REDIS.at(&mut job.failures, now.mono)),
+        };
         if *deleted == Deleted::Done && job.states.all_gone() {
             self.unmirrored(id.as_str(), now, effects);
         }
@@ -215,7 +219,7 @@ impl Supervisor {
     pub(super) fn sessions(&mut self, world: &World, now: Now, effects: &mut Vec<Effect>) {
         let orphans = self.orphans(world).into_iter().collect();
         let orphans = self.sort_orphans(orphans, world, effects);
-        effects.extend(orphans.into_iter().map(|session| Effect::DeleteOrphan { session }));
+        self.note_orphans(&orphans, world, now);
         self.intruders(world, now, effects);
         self.follow_ports(world, now, effects);
     }
@@ -315,7 +319,7 @@ impl Supervisor {
         let Phase::Removing { retry, .. } = &mut job.phase else { return };
         match result {
             Ok(()) => self.finish(key, now),
-            Err(_) => *retry = Some(now.mono + RETRY),
+            Err(_) => *retry = Some(Retry::REDIS.at(&mut job.failures, now.mono)),
         }
     }
 
@@ -355,6 +359,7 @@ impl Supervisor {
             (Some(mirror), tap, Ok(id)) => {
                 effects.push(Effect::DeleteMirror { id, plan: mirror.clone() });
                 let deadline = now.mono + timeout;
+                job.failures = 0;
                 job.phase = Phase::Unmirroring { ending, mirror, tap, deleted: Deleted::Asked, deadline };
             }
             (_, TapOwned::Yes, _) => self.close_tap(key, ending, effects),
@@ -372,6 +377,7 @@ impl Supervisor {
     pub(super) fn publish(&mut self, key: &str, ending: Ending, now: Now) {
         if let Some(job) = self.jobs.get_mut(key) {
             job.ended = Some(now);
+            job.failures = 0;
             job.phase = Phase::Publishing { ending };
         }
     }

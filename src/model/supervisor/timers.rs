@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::doors::expired_before_start;
 use super::missing::{self, Missing};
 use super::{
-    Deleted, Departed, Effect, Finished, NEIGHBOUR_TIMEOUT, Now, Phase, SESSION_TIMEOUT, SURVEY_TIMEOUT,
-    SWEEP_INTERVAL, SessionState, Supervisor,
+    Deleted, Departed, Effect, Finished, NEIGHBOUR_TIMEOUT, Now, Phase, SESSION_TIMEOUT, SURVEY_TIMEOUT, SessionState,
+    Supervisor,
 };
 use crate::model::job::JobId;
 use crate::model::schema::{Reason, Warning};
@@ -24,7 +24,7 @@ impl Supervisor {
         let jobs = self.jobs.keys().filter_map(|key| self.deadline(key));
         let finished = self.finished.values().map(|finished| finished.forgotten_at(retention));
         let departed = self.departed.values().map(Departed::deadline);
-        jobs.chain(finished).chain(departed).fold(self.next_sweep, Duration::min)
+        jobs.chain(finished).chain(departed).fold(self.sweep.next(), Duration::min)
     }
 
     /// When time alone moves the job on; `None` while only an answer can.
@@ -63,10 +63,7 @@ impl Supervisor {
         self.departed_due(now, effects);
         self.promote(now, effects);
         self.forget(now, effects);
-        if self.next_sweep <= now.mono {
-            self.next_sweep = now.mono + SWEEP_INTERVAL;
-            effects.push(Effect::ListSessions);
-        }
+        self.run_sweep(now, effects);
     }
 
     /// One deadline of one job has passed. Every arm moves the deadline or leaves the phase, so `run_timers` ends.

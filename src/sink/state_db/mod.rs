@@ -43,8 +43,8 @@ pub struct StateDb {
     written: BTreeMap<String, Written>,
     to_clear: BTreeSet<String>,
     heartbeat_due: Instant,
-    /// Our own row stands, unless somebody flushed the database.
-    daemon_written: bool,
+    /// The names of the fields of our own row, which stands unless somebody flushed the database.
+    daemon_written: Option<BTreeSet<String>>,
 }
 
 /// What was written of one job.
@@ -77,7 +77,7 @@ impl StateDb {
             written: BTreeMap::new(),
             to_clear: BTreeSet::new(),
             heartbeat_due: Instant::now(),
-            daemon_written: false,
+            daemon_written: None,
         })
     }
 
@@ -127,6 +127,7 @@ impl StateDb {
         if check && self.is_flushed(&connection).await? {
             tracing::warn!("STATE_DB was flushed: writing all rows again");
             self.written.clear();
+            self.daemon_written = None;
             self.heartbeat_due = Instant::now();
         }
         while let Some(key) = self.to_clear.first().cloned() {
@@ -145,7 +146,7 @@ impl StateDb {
     /// Whether our own row, which was there, is not any more.
     async fn is_flushed(&self, connection: &RedisConnection) -> Result<bool, Error> {
         let key = connection.database().key(state_db::DAEMON, state_db::DAEMON_KEY);
-        Ok(self.daemon_written && connection.hget(&key, "pid").await?.is_none())
+        Ok(self.daemon_written.is_some() && connection.hget(&key, "pid").await?.is_none())
     }
 
     async fn write_daemon(&mut self, connection: &RedisConnection, snapshot: &Snapshot) -> Result<(), Error> {
@@ -154,9 +155,14 @@ impl StateDb {
         }
         let key = connection.database().key(state_db::DAEMON, state_db::DAEMON_KEY);
         let fields = rows::daemon(snapshot, Timestamp::now());
-        connection.write_together(&[Write::Replace { key, fields }]).await?;
+        let names: BTreeSet<String> = fields.keys().cloned().collect();
+        if self.daemon_written.as_ref() == Some(&names) {
+            connection.hset_whole(&key, &fields).await?;
+        } else {
+            connection.write_together(&[Write::Replace { key, fields }]).await?;
+            self.daemon_written = Some(names);
+        }
         self.heartbeat_due = Instant::now() + HEARTBEAT;
-        self.daemon_written = true;
         Ok(())
     }
 

@@ -158,9 +158,11 @@ impl Switch {
                 self.outbox.push_back(Event::Surveyed { id, world });
             }
             Effect::ListSessions => {
-                if self.redis_up {
-                    self.outbox.push_back(Event::Sessions { world: Box::new(self.world()) });
-                }
+                self.outbox.push_back(if self.redis_up {
+                    Event::Sessions { world: Box::new(self.world()) }
+                } else {
+                    Event::SessionsUnlisted { error: "redis is away".to_owned() }
+                });
             }
             Effect::SetMirror { id, plan } => {
                 let result = self.set_mirror(&plan, random);
@@ -228,6 +230,7 @@ impl Switch {
         }
         self.configured.extend(plan.as_sessions());
         for name in plan.names() {
+            self.outbox.push_back(Event::SessionRow { session: name.to_owned(), present: true });
             self.poke_orchagent(name, random);
         }
         if answer_lost { Err("timed out".to_owned()) } else { Ok(()) }
@@ -238,6 +241,7 @@ impl Switch {
             return Err("redis is away".to_owned());
         }
         self.configured.remove(name);
+        self.outbox.push_back(Event::SessionRow { session: name.to_owned(), present: false });
         self.poke_orchagent(name, random);
         if random.chance(5) { Err("timed out".to_owned()) } else { Ok(()) }
     }
@@ -325,12 +329,14 @@ impl Switch {
             let src = random.pick(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]).parse().expect("an address");
             Session { outer: Some(Outer { src, dst: COLLECTOR.parse().expect("an address") }), ..Session::default() }
         };
-        if self.foreign.remove(&name).is_none() {
+        let present = self.foreign.remove(&name).is_none();
+        if present {
             self.foreign.insert(name.clone(), session.clone());
-            self.configured.insert(name, session);
+            self.configured.insert(name.clone(), session);
         } else {
             self.configured.remove(&name);
         }
+        self.outbox.push_back(Event::SessionRow { session: name, present });
     }
 
     pub(super) fn remove_foreign_sessions(&mut self) {

@@ -275,12 +275,17 @@ impl Bench {
                 let world = result.map(|()| Box::new(self.world.clone()));
                 vec![Event::Surveyed { id, world }]
             }
-            Effect::ListSessions if result.is_ok() => vec![Event::Sessions { world: Box::new(self.world.clone()) }],
+            Effect::ListSessions => vec![match result {
+                Ok(()) => Event::Sessions { world: Box::new(self.world.clone()) },
+                Err(error) => Event::SessionsUnlisted { error },
+            }],
             Effect::SetMirror { id, plan } => {
                 let set = result.is_ok();
                 let mut events = vec![Event::MirrorSet { id, result }];
                 if set {
                     self.world.sessions.extend(plan.as_sessions());
+                    let echo = |name: &str| Event::SessionRow { session: name.to_owned(), present: true };
+                    events.extend(plan.names().map(echo));
                     events.extend(plan.names().filter_map(|name| self.orchagent_sees(name)));
                 }
                 events
@@ -290,13 +295,16 @@ impl Bench {
                 let mut events = vec![Event::MirrorDeleted { id, result }];
                 if deleted {
                     self.world.sessions.retain(|name, _| !plan.names().any(|known| known == name));
+                    let echo = |name: &str| Event::SessionRow { session: name.to_owned(), present: false };
+                    events.extend(plan.names().map(echo));
                     events.extend(plan.names().filter_map(|name| self.orchagent_sees(name)));
                 }
                 events
             }
             Effect::DeleteOrphan { session } if result.is_ok() => {
                 self.world.sessions.remove(&session);
-                self.orchagent_sees(&session).into_iter().collect()
+                let echo = Event::SessionRow { session: session.clone(), present: false };
+                self.orchagent_sees(&session).into_iter().chain([echo]).collect()
             }
             Effect::AskAsic { id, .. } => vec![Event::Asic { id, view: result.map(|()| self.asic.clone()) }],
             Effect::AskObjects { key, oids } => {
@@ -313,9 +321,7 @@ impl Bench {
                 }
                 vec![Event::RowDeleted { door, key, result }]
             }
-            Effect::ListSessions | Effect::DeleteOrphan { .. } | Effect::ClearResults { .. } | Effect::Log { .. } => {
-                Vec::new()
-            }
+            Effect::DeleteOrphan { .. } | Effect::ClearResults { .. } | Effect::Log { .. } => Vec::new(),
         }
     }
 

@@ -178,7 +178,7 @@ fn sessions_of_jobs_of_an_earlier_daemon_are_removed_at_once() {
     bench.world.sessions.insert("telegen_a".to_owned(), session("Ethernet0", "Ethernet120"));
     bench.world.known_states.insert("telegen_a".to_owned());
     bench.list();
-    assert_eq!(bench.asked(), "DeleteOrphan telegen_a");
+    assert_eq!(bench.asked(), "DeleteOrphan telegen_a, Log");
     assert_eq!((bench.world.sessions.len(), bench.world.known_states.len()), (0, 0));
     assert_eq!(bench.said("a"), "failed daemon_restarted");
 }
@@ -201,7 +201,7 @@ fn a_job_waits_five_seconds_for_an_earlier_daemons_session_to_go_before_it_is_re
             bench.world.sessions.clear();
             bench.world.known_states.clear();
         }
-        bench.pass(Duration::from_millis(150));
+        bench.pass(Duration::from_millis(600));
         assert_eq!(bench.said("a"), if goes { "running" } else { "rejected mirror_conflict" });
     }
 }
@@ -216,4 +216,15 @@ fn a_door_that_is_first_listed_after_sigterm_starts_and_ends_nothing() {
     bench.list();
     bench.pass(secs(5));
     assert_eq!((bench.asked().as_str(), bench.supervisor.is_idle()), ("", true));
+}
+
+#[test]
+fn a_job_that_waited_when_the_daemon_died_and_is_deleted_before_it_is_looked_at_again_is_stopped() {
+    let mut bench = Bench::unlisted("", BTreeMap::from([("a".to_owned(), prior(Status::Queued))]));
+    bench.rows = BTreeMap::from([((Source::Config, "a".to_owned()), fields(ROW))]);
+    bench.held.insert("Survey");
+    bench.list();
+    assert_eq!((bench.asked().as_str(), bench.said("a").as_str()), ("Survey a", "-"));
+    bench.delete("a");
+    assert_eq!((bench.said("a").as_str(), bench.supervisor.is_idle()), ("stopped", true));
 }

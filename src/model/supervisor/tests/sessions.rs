@@ -2,7 +2,8 @@
 
 use super::bench::{Bench, MILLI, Orchagent, almost, secs, session};
 use crate::model::schema::Warning;
-use crate::model::supervisor::{Event, LOST_GRACE, SESSION_TIMEOUT, SWEEP_INTERVAL, SessionState};
+use crate::model::supervisor::sweep::LOOK_INTERVAL;
+use crate::model::supervisor::{Effect, Event, LOST_GRACE, SESSION_TIMEOUT, SWEEP_INTERVAL, SessionState};
 
 const ROW: &str = "port=Ethernet0 duration=600 expires_at=2024-10-04T10:00:00Z";
 
@@ -157,10 +158,12 @@ fn sessions_of_ours_that_nobody_owns_are_deleted_by_the_sweep_until_they_are_gon
     bench.world.sessions.insert("telegen_old".to_owned(), session("Ethernet8", "Ethernet124"));
     bench.world.known_states.insert("telegen_old".to_owned());
     bench.world.known_states.insert("telegen_older".to_owned());
-    bench.pass(SWEEP_INTERVAL);
+    bench.look_at_sessions();
+    assert_eq!(bench.asked(), "DeleteOrphan telegen_old, Log, DeleteOrphan telegen_older, Log");
+    bench.pass(secs(1));
     assert_eq!(bench.asked(), "DeleteOrphan telegen_old, DeleteOrphan telegen_older");
     bench.orchagent = Orchagent::Works;
-    bench.pass(SWEEP_INTERVAL);
+    bench.pass(secs(2));
     assert_eq!(bench.asked(), "DeleteOrphan telegen_old, DeleteOrphan telegen_older");
     bench.pass(SWEEP_INTERVAL);
     assert_eq!((bench.asked().as_str(), bench.said("a").as_str()), ("", "running"));
@@ -195,7 +198,100 @@ fn a_session_is_ours_from_before_it_is_written_until_after_it_is_gone() {
     bench.feed(Event::TapClosed { id: super::bench::id("a"), result: Ok(()) });
     bench.trace.clear();
     bench.look_at_sessions();
-    assert_eq!(bench.asked(), "DeleteOrphan telegen_a");
+    assert_eq!(bench.asked(), "DeleteOrphan telegen_a, Log");
+}
+
+#[test]
+fn a_session_that_orchagent_does_not_remove_is_tried_ever_more_seldom_and_said_once_a_minute() {
+    let mut bench = running();
+    bench.orchagent = Orchagent::Dead;
+    for number in 0..10 {
+        bench.world.known_states.insert(format!("telegen_x{number}"));
+    }
+    bench.look_at_sessions();
+    bench.pass(secs(600));
+    // After 1, 3, 7, 15, 31, 63 s, then every minute; a line with the first one and with those that are a minute apart.
+    let ten = |effect: &str| bench.trace.iter().filter(|asked| asked.starts_with(effect)).count();
+    assert_eq!((ten("DeleteOrphan telegen_x"), ten("Log")), (10 * (1 + 6 + 8), 10 * (1 + 9)));
+    assert_eq!(
+        bench.supervisor.orphan("telegen_x3").map(|orphan| (orphan.deletions, orphan.in_state)),
+        Some((15, true))
+    );
+}
+
+#[test]
+fn a_row_that_goes_takes_its_back_off_with_it() {
+    let mut bench = running();
+    bench.orchagent = Orchagent::Dead;
+    bench.world.known_states.insert("telegen_x".to_owned());
+    bench.look_at_sessions();
+    bench.pass(secs(100));
+    assert!(bench.asked().starts_with("DeleteOrphan telegen_x, Log, DeleteOrphan telegen_x"));
+    bench.world.known_states.clear();
+    bench.feed(Event::SessionState {
+        id: super::bench::id("x"),
+        session: "telegen_x".to_owned(),
+        state: SessionState::Absent,
+    });
+    assert_eq!(bench.supervisor.orphan("telegen_x"), None);
+    bench.world.known_states.insert("telegen_x".to_owned());
+    bench.feed(Event::SessionState {
+        id: super::bench::id("x"),
+        session: "telegen_x".to_owned(),
+        state: SessionState::Active,
+    });
+    bench.pass(secs(1));
+    assert_eq!(bench.asked(), "DeleteOrphan telegen_x, Log, DeleteOrphan telegen_x");
+}
+
+#[test]
+fn what_we_write_ourselves_asks_for_no_look_and_what_others_write_for_one_at_once() {
+    let mut bench = running();
+    bench.orchagent = Orchagent::Dead;
+    bench.world.known_states.insert("telegen_x".to_owned());
+    bench.look_at_sessions();
+    bench.pass(secs(2));
+    let mut looks = |session: &str, present: bool| {
+        let effects = bench.supervisor.on(Event::SessionRow { session: session.to_owned(), present }, bench.now());
+        effects.iter().filter(|effect| **effect == Effect::ListSessions).count()
+    };
+    // The row of the running job, and what the sweep wrote and deleted.
+    for (session, present) in [("telegen_a", true), ("telegen_a", false), ("telegen_x", true), ("telegen_x", false)] {
+        assert_eq!(looks(session, present), 0, "{session} {present}");
+    }
+    assert_eq!(looks("debug", true), 1);
+    // One look is under way: what comes meanwhile waits for its answer.
+    assert_eq!((looks("debug", false), looks("everflow", true), looks("telegen_new", true)), (0, 0, 0));
+}
+
+#[test]
+fn looks_that_are_asked_for_meanwhile_are_one_look_half_a_second_after_the_one_before() {
+    let mut bench = running();
+    bench.pass(secs(5));
+    bench.held.insert("ListSessions");
+    let event = || Event::SessionRow { session: "debug".to_owned(), present: true };
+    let is_look = |effects: &[Effect]| effects.contains(&Effect::ListSessions);
+    assert!(is_look(&bench.supervisor.on(event(), bench.now())));
+    for _ in 0..1000 {
+        assert!(!is_look(&bench.supervisor.on(event(), bench.now())));
+    }
+    let answer = Event::Sessions { world: Box::new(bench.world.clone()) };
+    assert!(!is_look(&bench.supervisor.on(answer, bench.now())));
+    let due = bench.supervisor.next_deadline();
+    assert_eq!(due, bench.mono + LOOK_INTERVAL);
+    bench.mono = due;
+    assert!(is_look(&bench.supervisor.tick(bench.now())));
+}
+
+#[test]
+fn a_look_that_fails_is_repeated_with_a_back_off() {
+    let mut bench = running();
+    bench.refused.insert("ListSessions");
+    bench.feed(Event::SwitchChanged);
+    bench.trace.clear();
+    bench.pass(secs(60));
+    let lines = bench.trace.iter().filter(|asked| *asked == "Log").count();
+    assert!((15..=19).contains(&lines), "{lines} attempts in a minute");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::model::supervisor::{
 
 const TABLE: &str = include_str!("table.txt");
 
-const EVENTS: [&str; 42] = [
+const EVENTS: [&str; 46] = [
     "row same",
     "row duration",
     "row other",
@@ -46,6 +46,10 @@ const EVENTS: [&str; 42] = [
     "asic left",
     "asic err",
     "objects",
+    "sessions unlisted",
+    "session row own",
+    "session row orphan",
+    "session row foreign",
     "tap opened ok",
     "tap opened err",
     "tap lost",
@@ -245,6 +249,10 @@ fn event(name: &str, bench: &Bench) -> Event {
         "asic left" => Event::Asic { id, view: Ok(bound("Ethernet0", "Ethernet120")) },
         "asic err" => Event::Asic { id, view: Err(refused()) },
         "objects" => Event::Objects { key: "a".to_owned(), held: Ok(vec!["Ethernet0".to_owned()]) },
+        "sessions unlisted" => Event::SessionsUnlisted { error: refused() },
+        "session row own" => session_row("telegen_a"),
+        "session row orphan" => session_row("telegen_old"),
+        "session row foreign" => session_row("everflow"),
         "tap opened ok" => Event::TapOpened { id, result: Ok(()) },
         "tap opened err" => Event::TapOpened { id, result: Err((Reason::AttachFailed, refused())) },
         "tap lost" => Event::TapLost { id, message: "the device is gone".to_owned() },
@@ -264,6 +272,10 @@ fn sessions_event(name: &str, dst_port: &str) -> Event {
     let mut world = Box::new(world());
     world.sessions.insert(name.to_owned(), session("Ethernet0", dst_port));
     Event::Sessions { world }
+}
+
+fn session_row(session: &str) -> Event {
+    Event::SessionRow { session: session.to_owned(), present: true }
 }
 
 /// Feeds one event; what it causes is not carried out.

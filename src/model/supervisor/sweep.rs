@@ -1,0 +1,257 @@
+//! The book of the sessions of ours that no job owns: when the switch is looked at for them, and when each is deleted again.
+//!
+//! A deletion that orchagent does not act on changes nothing, so repeating it is no use soon: each session has a back-off of its own,
+//! which goes with it. What we write here comes back as an event; an event about a session that is in the book, or that a job owns,
+//! therefore asks for nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::retry::Retry;
+use super::{Effect, Now, SURVEY_TIMEOUT, SWEEP_INTERVAL, SessionState, Supervisor};
+use crate::model::schema::SESSION_PREFIX;
+use crate::model::world::World;
+
+/// Sessions in the book at the most; those beyond it come in when one of these is gone.
+pub const ORPHANS_MAX: usize = 256;
+/// Deletions that may be asked for at once: after a start, those of the earlier daemon's jobs.
+const BURST: u32 = 16;
+/// Between two deletions when there are more.
+const PACE: Duration = Duration::from_millis(250);
+/// Between two looks at the switch, however many events ask for one.
+pub const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// Between two log lines about one session.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+
+/// A session of ours that no job owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// CONFIG_DB has its row.
+    pub in_config: bool,
+    /// STATE_DB has its row: orchagent has, or had, the session.
+    pub in_state: bool,
+    /// When it was first seen.
+    pub since: Duration,
+    /// How often its deletion has been asked for.
+    pub deletions: u32,
+    /// When it is asked for next.
+    next: Duration,
+    said: Option<Duration>,
+}
+
+/// The book, and when to look for more.
+#[derive(Clone, Debug)]
+pub(super) struct Sweep {
+    orphans: BTreeMap<String, Orphan>,
+    look: Look,
+    /// Deletions that may be asked for at once, as of `filled`.
+    tokens: u32,
+    filled: Duration,
+}
+
+/// When the switch is looked at: at most one look is under way, and one more is remembered.
+#[derive(Clone, Debug)]
+struct Look {
+    /// Not before then, and then in any case.
+    due: Duration,
+    /// Since when one has been under way.
+    asked: Option<Duration>,
+    /// When the latest one was asked for.
+    latest: Option<Duration>,
+    failures: u32,
+}
+
+impl Sweep {
+    pub(super) fn new(now: Duration) -> Sweep {
+        let look = Look { due: now, asked: None, latest: None, failures: 0 };
+        Sweep { orphans: BTreeMap::new(), look, tokens: BURST, filled: now }
+    }
+
+    /// What is known of a session of ours that no job owns.
+    #[must_use]
+    pub(super) fn orphan(&self, session: &str) -> Option<&Orphan> {
+        self.orphans.get(session)
+    }
+
+    /// Something may have changed: a look soon.
+    pub(super) fn want_look(&mut self, now: Duration) {
+        let soonest = self.look.latest.map_or(now, |latest| latest + LOOK_INTERVAL).max(now);
+        if self.look.failures == 0 {
+            self.look.due = self.look.due.min(soonest);
+        }
+    }
+
+    /// When there is something to do next.
+    pub(super) fn next(&self) -> Duration {
+        let look = match self.look.asked {
+            Some(asked) => asked + SURVEY_TIMEOUT,
+            None => self.look.due,
+        };
+        if self.look.asked.is_some() {
+            return look;
+        }
+        let deletion = self.orphans.values().map(|orphan| orphan.next).min();
+        let allowed = if self.tokens > 0 { Duration::ZERO } else { self.filled + PACE };
+        deletion.map_or(look, |deletion| look.min(deletion.max(allowed)))
+    }
+
+    /// Whether it is time to look.
+    fn begin_look(&mut self, now: Duration) -> bool {
+        let due = match self.look.asked {
+            Some(asked) => asked + SURVEY_TIMEOUT <= now,
+            None => self.look.due <= now,
+        };
+        if due {
+            let failures = self.look.failures;
+            self.look = Look { due: now + SWEEP_INTERVAL, asked: Some(now), latest: Some(now), failures };
+        }
+        due
+    }
+
+    fn look_failed(&mut self, now: Duration) {
+        self.look.asked = None;
+        self.look.due = Retry::REDIS.at(&mut self.look.failures, now);
+    }
+
+    /// What a look found. Who is not among it is gone, and its back-off with it.
+    fn looked(&mut self, present: BTreeMap<&str, (bool, bool)>, now: Duration) {
+        self.look.asked = None;
+        self.look.failures = 0;
+        self.orphans.retain(|session, _| present.contains_key(session.as_str()));
+        for (session, (in_config, in_state)) in present {
+            if let Some(orphan) = self.orphans.get_mut(session) {
+                (orphan.in_config, orphan.in_state) = (in_config, in_state);
+            } else if self.orphans.len() < ORPHANS_MAX {
+                let orphan = Orphan { in_config, in_state, since: now, deletions: 0, next: now, said: None };
+                self.orphans.insert(session.to_owned(), orphan);
+            }
+        }
+    }
+
+    /// A row of a session that no job owns is there now, or is not.
+    fn noted(&mut self, session: &str, place: Place, present: bool, now: Duration) {
+        let Some(orphan) = self.orphans.get_mut(session) else {
+            if present {
+                self.want_look(now);
+            }
+            return;
+        };
+        match place {
+            Place::Config => orphan.in_config = present,
+            Place::State => orphan.in_state = present,
+        }
+        if !orphan.in_config && !orphan.in_state {
+            self.orphans.remove(session);
+            if self.orphans.len() + 1 == ORPHANS_MAX {
+                self.want_look(now);
+            }
+        }
+    }
+
+    /// The sessions whose deletion is due, as many as may be asked for.
+    fn due(&mut self, now: Duration) -> Vec<String> {
+        if self.look.asked.is_some() {
+            // What was seen a moment ago may not be so any more, and the answer is on its way.
+            return Vec::new();
+        }
+        let steps = now.saturating_sub(self.filled).as_millis() / PACE.as_millis();
+        let steps = u32::try_from(steps).unwrap_or(BURST);
+        self.filled = if self.tokens.saturating_add(steps) >= BURST { now } else { self.filled + PACE * steps };
+        self.tokens = self.tokens.saturating_add(steps).min(BURST);
+        let mut due: Vec<(Duration, String)> = self
+            .orphans
+            .iter()
+            .filter(|(_, orphan)| orphan.next <= now)
+            .map(|(session, orphan)| (orphan.next, session.clone()))
+            .collect();
+        due.sort();
+        due.truncate(self.tokens as usize);
+        due.into_iter().map(|(_, session)| session).collect()
+    }
+
+    /// A deletion is asked for; the line to say of it, if it is time for one.
+    fn asked_for(&mut self, session: &str, now: Duration) -> Option<String> {
+        let orphan = self.orphans.get_mut(session)?;
+        self.tokens = self.tokens.saturating_sub(1);
+        let before = orphan.deletions;
+        orphan.next = Retry::ORPHAN.at(&mut orphan.deletions, now);
+        if orphan.said.is_some_and(|said| now < said + SAY_AGAIN) {
+            return None;
+        }
+        orphan.said = Some(now);
+        let since = now.saturating_sub(orphan.since).as_secs();
+        Some(if before == 0 {
+            format!("mirror session {session} belongs to no job: deleting it")
+        } else {
+            let table = if orphan.in_state { "STATE_DB" } else { "CONFIG_DB" };
+            format!(
+                "mirror session {session} belongs to no job and is still in {table}, {since} s after it was first deleted and after {before} attempts; trying again every {} s",
+                Retry::ORPHAN.longest.as_secs()
+            )
+        })
+    }
+}
+
+/// Where a session has a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Config,
+    State,
+}
+
+impl Supervisor {
+    /// What is known of a session of ours that no job owns; `None` for any other.
+    #[must_use]
+    pub fn orphan(&self, session: &str) -> Option<&Orphan> {
+        self.sweep.orphan(session)
+    }
+
+    /// Takes the sessions of ours that no job owns, and that may go, into the book.
+    pub(super) fn note_orphans(&mut self, orphans: &[String], world: &World, now: Now) {
+        let places = |session: &String| (world.sessions.contains_key(session), world.known_states.contains(session));
+        let present = orphans.iter().map(|session| (session.as_str(), places(session))).collect();
+        self.sweep.looked(present, now.mono);
+    }
+
+    /// A row of CONFIG_DB `MIRROR_SESSION` was written or deleted, by whomever.
+    pub(super) fn session_row(&mut self, session: &str, present: bool, now: Now) {
+        if !session.starts_with(SESSION_PREFIX) {
+            return self.sweep.want_look(now.mono);
+        }
+        // A job knows of its own session from STATE_DB, and what it writes itself is no news.
+        if !self.taken_sessions().contains_key(session) {
+            self.sweep.noted(session, Place::Config, present, now.mono);
+        }
+    }
+
+    /// orchagent's word on a session of ours, for the book.
+    pub(super) fn session_word(&mut self, session: &str, state: SessionState, now: Now) {
+        if !self.taken_sessions().contains_key(session) {
+            self.sweep.noted(session, Place::State, state != SessionState::Absent, now.mono);
+        }
+    }
+
+    pub(super) fn sessions_unlisted(&mut self, error: &str, now: Now, effects: &mut Vec<Effect>) {
+        self.sweep.look_failed(now.mono);
+        effects.push(Effect::Log { line: format!("mirror sessions cannot be listed now, trying again: {error}") });
+    }
+
+    /// Deletions that are due, and the look for more.
+    pub(super) fn run_sweep(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let due = self.sweep.due(now.mono);
+        let owned = if due.is_empty() { BTreeSet::new() } else { self.taken_sessions().into_keys().collect() };
+        for session in due {
+            if owned.contains(&session) {
+                // A job took the name since.
+                self.sweep.orphans.remove(&session);
+                continue;
+            }
+            let line = self.sweep.asked_for(&session, now.mono);
+            effects.push(Effect::DeleteOrphan { session });
+            effects.extend(line.map(|line| Effect::Log { line }));
+        }
+        if self.sweep.begin_look(now.mono) {
+            effects.push(Effect::ListSessions);
+        }
+    }
+}
