@@ -34,7 +34,7 @@ complete -c telegen-sonic -n "__fish_telegen_sonic_needs_command" -f -a "list" -
 complete -c telegen-sonic -n "__fish_telegen_sonic_needs_command" -f -a "results" -d 'What a job has found'
 complete -c telegen-sonic -n "__fish_telegen_sonic_needs_command" -f -a "stop" -d 'Stop a job and wait until it is over'
 complete -c telegen-sonic -n "__fish_telegen_sonic_needs_command" -f -a "watch" -d 'Follow a job until it is over'
-complete -c telegen-sonic -n "__fish_telegen_sonic_needs_command" -f -a "drain" -d 'End every job and leave no mirror session of ours behind, also without a daemon'
+complete -c telegen-sonic -n "__fish_telegen_sonic_needs_command" -f -a "drain" -d 'End every job and leave no mirror session of ours behind, also without a daemon; with PORT, of that port'
 complete -c telegen-sonic -n "__fish_telegen_sonic_needs_command" -f -a "dump" -d 'Everything that support needs, as JSON'
 complete -c telegen-sonic -n "__fish_telegen_sonic_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand daemon" -l state-dir -d 'A directory that does not outlive a reboot, for the daemon\'s lock and its notes about qdiscs' -r -F
@@ -91,6 +91,6 @@ complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and no
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon start status list results stop watch drain dump help" -f -a "results" -d 'What a job has found'
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon start status list results stop watch drain dump help" -f -a "stop" -d 'Stop a job and wait until it is over'
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon start status list results stop watch drain dump help" -f -a "watch" -d 'Follow a job until it is over'
-complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon start status list results stop watch drain dump help" -f -a "drain" -d 'End every job and leave no mirror session of ours behind, also without a daemon'
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon start status list results stop watch drain dump help" -f -a "drain" -d 'End every job and leave no mirror session of ours behind, also without a daemon; with PORT, of that port'
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon start status list results stop watch drain dump help" -f -a "dump" -d 'Everything that support needs, as JSON'
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon start status list results stop watch drain dump help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -42,8 +42,10 @@ use crate::model::settings::Settings;
 use crate::model::supervisor::{Effect, Event, Now, Supervisor};
 use crate::sink::state_db::{self, StateDb};
 use crate::sink::{otlp, rest};
+use crate::sonic::hold::Hold;
 use crate::sonic::{DatabaseConfig, Fields, connect, wait_for_config_db};
 use feature::Feature;
+pub use host::AnotherDaemon;
 use log::Log;
 use numbers::{Numbers, PollAnswer};
 
@@ -85,6 +87,7 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
         loaded = wait_for_config_db(&databases) => loaded?,
         () = stop.asked() => return Ok(()),
     }
+    stop.hold = Some(host::hold(&databases, &options.state_dir).await?);
     let host = TapHost { attach: options.attach, state_dir: options.state_dir.clone() };
     let _follower = match &options.log {
         Some(log) => Some(AbortOnDrop(Arc::clone(log).follow(&databases).await?)),
@@ -98,7 +101,7 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), commit = env!("TELEGEN_COMMIT"), "ready");
     daemon.run(&mut stop).await;
     daemon.end().await;
-    Ok(())
+    stop.ousted.map_or(Ok(()), |by| Err(host::another_daemon(databases.database("CONFIG_DB")?, &by).into()))
 }
 
 /// A task that ends with its owner.
@@ -110,10 +113,13 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// SIGTERM and SIGINT.
+/// SIGTERM and SIGINT, and the loss of the right to be this switch's daemon.
 struct Stop {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    hold: Option<Hold>,
+    /// Those that have the right now.
+    ousted: Option<Vec<String>>,
 }
 
 impl Stop {
@@ -121,13 +127,25 @@ impl Stop {
         Ok(Stop {
             terminate: signal(SignalKind::terminate()).context("listen for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("listen for SIGINT")?,
+            hold: None,
+            ousted: None,
         })
     }
 
     async fn asked(&mut self) {
+        let lost = async {
+            match &mut self.hold {
+                Some(hold) => hold.lost().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            by = lost => {
+                self.hold = None;
+                self.ousted = Some(by);
+            }
         }
     }
 }

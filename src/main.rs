@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use clap::Parser;
 use telegen_sonic::cli::{self, Cli, Command, DaemonArgs};
-use telegen_sonic::daemon::{self, log::Log};
+use telegen_sonic::daemon::{self, AnotherDaemon, log::Log};
+
+/// How a daemon ends that finds another one at its switch.
+const ANOTHER_DAEMON: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -45,5 +48,5 @@ fn log(syslog: &Path) -> anyhow::Result<Option<Arc<Log>>> {
 
 fn failed(error: &anyhow::Error) -> ExitCode {
     eprintln!("telegen-sonic: {error:#}");
-    ExitCode::FAILURE
+    if error.is::<AnotherDaemon>() { ExitCode::from(ANOTHER_DAEMON) } else { ExitCode::FAILURE }
 }

@@ -7,11 +7,13 @@ mod redis_common;
 
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use doors_common::{FakeDaemon, heartbeat, row, write_finished_job};
 use redis_common::{Redis, within};
 use serde_json::{Value, json};
 use telegen_sonic::lab::switch_db::database_config_json;
+use telegen_sonic::sonic::{TableWatch, WatchEvent};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
@@ -340,12 +342,117 @@ async fn draining_without_a_daemon_removes_our_sessions_and_nobody_elses() {
     state.hset_whole("TELEGEN_JOB_TABLE|a", &row([("status", "running"), ("source", "config")])).await.unwrap();
     let ran = switch.run(&["drain", "--json"]).await.succeeded().json();
     let expected = json!({
-        "complete": true, "by_daemon": false, "jobs": { "a": "running" }, "sessions": ["telegen_a"], "sessions_left": [],
+        "complete": true, "port": null, "by_daemon": false, "jobs": { "a": "running" }, "sessions": ["telegen_a"], "sessions_left": [],
         "sessions_unconfirmed": [],
     });
     assert_eq!(ran, expected);
     assert_eq!(config.keys("TELEGEN_JOB").await.unwrap(), Vec::<String>::new());
     assert_eq!(config.keys("MIRROR_SESSION").await.unwrap(), ["mine", "telegen"]);
+}
+
+/// A daemon that crashed a moment ago still has a fresh heartbeat, and nobody has its right any more.
+#[tokio::test]
+async fn draining_right_after_a_crash_does_not_wait_for_the_dead_daemon() {
+    let switch = Switch::start();
+    let (config, state) = (switch.redis.connect("CONFIG_DB").await, switch.redis.connect("STATE_DB").await);
+    config.hset_whole("TELEGEN_JOB|a", &row([("port", "Ethernet0")])).await.unwrap();
+    state.hset_whole("TELEGEN_JOB_TABLE|a", &row([("status", "running"), ("source", "config")])).await.unwrap();
+    for session in ["telegen_a", "telegen__2_a", "telegen_kept", "mine"] {
+        config.hset_whole(&format!("MIRROR_SESSION|{session}"), &row([("type", "SPAN")])).await.unwrap();
+    }
+    heartbeat(&state).await;
+    let begin = std::time::Instant::now();
+    let ran = switch.run(&["drain", "--json"]).await.succeeded().json();
+    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
+    assert_eq!((&ran["complete"], &ran["by_daemon"]), (&json!(true), &json!(false)));
+    assert_eq!(config.keys("MIRROR_SESSION").await.unwrap(), ["mine"]);
+}
+
+#[tokio::test]
+async fn draining_removes_what_a_living_daemon_keeps_of_jobs_that_are_over() {
+    let switch = Switch::start();
+    let _daemon = FakeDaemon::start(&switch.redis.config).await;
+    let (config, state) = (switch.redis.connect("CONFIG_DB").await, switch.redis.connect("STATE_DB").await);
+    write_finished_job(&state, "over").await;
+    for session in ["telegen_over", "telegen__2_over", "telegen_unknown"] {
+        config.hset_whole(&format!("MIRROR_SESSION|{session}"), &row([("type", "SPAN")])).await.unwrap();
+    }
+    let ran = switch.run(&["drain", "--json"]).await.succeeded().json();
+    assert_eq!((&ran["complete"], &ran["by_daemon"]), (&json!(true), &json!(true)));
+    assert_eq!(ran["sessions"], json!(["telegen__2_over", "telegen_over", "telegen_unknown"]));
+    assert_eq!(config.keys("MIRROR_SESSION").await.unwrap(), Vec::<String>::new());
+}
+
+/// What orchagent has without a row only goes by a deletion that it sees.
+#[tokio::test]
+async fn draining_without_a_daemon_deletes_a_session_whose_row_is_gone() {
+    let switch = Switch::start();
+    let (config, state) = (switch.redis.connect("CONFIG_DB").await, switch.redis.connect("STATE_DB").await);
+    state.hset_whole("MIRROR_SESSION_TABLE|telegen_gone", &row([("status", "active")])).await.unwrap();
+    let mut watch =
+        TableWatch::new(&switch.redis.config, "CONFIG_DB", &["MIRROR_SESSION"], Duration::from_secs(60)).unwrap();
+    assert!(matches!(within("the listing", watch.next()).await, WatchEvent::Resynchronised { .. }));
+    let orchagent = async {
+        let deleted = within("the deletion", watch.next()).await;
+        assert_eq!(deleted, WatchEvent::Del { table: "MIRROR_SESSION".to_owned(), key: "telegen_gone".to_owned() });
+        state.del("MIRROR_SESSION_TABLE|telegen_gone").await.unwrap();
+    };
+    let (ran, ()) = tokio::join!(switch.run(&["drain"]), orchagent);
+    assert!(ran.succeeded().stdout.contains("mirror session telegen_gone: removed\n"));
+    assert_eq!(config.keys("MIRROR_SESSION").await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn draining_a_port_ends_the_jobs_that_touch_it_and_no_other() {
+    let switch = Switch::start();
+    let _daemon = FakeDaemon::start(&switch.redis.config).await;
+    let config = switch.redis.connect("CONFIG_DB").await;
+    config.hset_whole("PORTCHANNEL_MEMBER|PortChannel1|Ethernet0", &row([])).await.unwrap();
+    for port in ["Ethernet0", "Ethernet4", "Ethernet40"] {
+        config.hset_whole(&format!("PORT|{port}"), &row([("lanes", "1")])).await.unwrap();
+    }
+    let jobs = [("alone", "Ethernet0"), ("listed", "Ethernet8,Ethernet0"), ("channel", "PortChannel1")];
+    for (id, port) in jobs.into_iter().chain([("other", "Ethernet4"), ("near", "Ethernet40"), ("copies", "Ethernet12")])
+    {
+        switch.run(&["start", port, "--id", id]).await.succeeded();
+    }
+    // A session names the port in another way than its job.
+    let sessions = [("telegen_listed", "Ethernet8", "Ethernet120"), ("telegen__2_other", "Ethernet4", "Ethernet124")];
+    for (session, src, dst) in sessions.into_iter().chain([("telegen_copies", "Ethernet12", "Ethernet0")]) {
+        let fields = row([("type", "SPAN"), ("src_port", src), ("dst_port", dst)]);
+        config.hset_whole(&format!("MIRROR_SESSION|{session}"), &fields).await.unwrap();
+    }
+    let ran = switch.run(&["drain", "Ethernet0"]).await.succeeded();
+    let expected = "job alone: is over, stopped\njob channel: is over, stopped\njob copies: is over, stopped\n\
+                    job listed: is over, stopped\nmirror session telegen_copies: removed\n\
+                    drained: no job runs on Ethernet0, and no session of telegen's is left there\n";
+    assert_eq!(ran.stdout, expected);
+    assert_eq!(config.keys("TELEGEN_JOB").await.unwrap(), ["near", "other"]);
+    assert_eq!(config.keys("MIRROR_SESSION").await.unwrap(), ["telegen__2_other"]);
+    let again = switch.run(&["drain", "Ethernet0"]).await.succeeded();
+    assert_eq!(again.stdout, "nothing was running on Ethernet0, and no session of telegen's is left there\n");
+}
+
+#[tokio::test]
+async fn draining_a_port_without_a_daemon_deletes_the_sessions_that_name_it() {
+    let switch = Switch::start();
+    let config = switch.redis.connect("CONFIG_DB").await;
+    for (session, src) in [("telegen_a", "Ethernet0"), ("telegen_b", "Ethernet4"), ("mine", "Ethernet0")] {
+        let fields = row([("type", "SPAN"), ("src_port", src)]);
+        config.hset_whole(&format!("MIRROR_SESSION|{session}"), &fields).await.unwrap();
+    }
+    let ran = switch.run(&["drain", "Ethernet0", "--json"]).await.succeeded().json();
+    let expected = json!({
+        "complete": true, "port": "Ethernet0", "by_daemon": false, "jobs": {}, "sessions": ["telegen_a"],
+        "sessions_left": [], "sessions_unconfirmed": [],
+    });
+    assert_eq!(ran, expected);
+    assert_eq!(config.keys("MIRROR_SESSION").await.unwrap(), ["mine", "telegen_b"]);
+    // A name that is nobody's is a slip of the pen.
+    let ran = switch.run(&["drain", "Ehternet0"]).await;
+    let message =
+        "port: \"Ehternet0\" is neither in PORT nor in PORTCHANNEL of CONFIG_DB, and no job or session names it";
+    ran.failed(1, &format!("telegen-sonic: unknown_port: {message}\n"));
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ mod redis_common;
 
 #[path = "sonic_redis/connections.rs"]
 mod connections;
+#[path = "sonic_redis/holds.rs"]
+mod holds;
 #[path = "sonic_redis/queues.rs"]
 mod queues;
 #[path = "sonic_redis/watches.rs"]

@@ -39,8 +39,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 done; 1 the job failed, was refused or is unknown (the reason is on stderr); 2 usage.";
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 the job failed, was refused or is unknown (the reason is on stderr); 2 usage; 3 daemon: another one serves this switch (it is named on stderr).";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -90,8 +89,8 @@ pub enum TableCommand {
     Stop(StopArgs),
     /// Follow a job until it is over
     Watch(OneJob),
-    /// End every job and leave no mirror session of ours behind, also without a daemon
-    Drain(Format),
+    /// End every job and leave no mirror session of ours behind, also without a daemon; with PORT, of that port
+    Drain(DrainArgs),
     /// Everything that support needs, as JSON
     Dump(Format),
 }
@@ -131,6 +130,15 @@ pub struct StopArgs {
     /// Every job
     #[arg(long)]
     pub all: bool,
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// What to drain.
+#[derive(Debug, Args)]
+pub struct DrainArgs {
+    /// Only jobs that observe this port or port channel, by itself or by way of its port channel, or whose copies go there
+    pub port: Option<String>,
     #[command(flatten)]
     pub format: Format,
 }

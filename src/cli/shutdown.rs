@@ -3,10 +3,12 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::args::{Format, StopArgs};
+use super::args::{DrainArgs, StopArgs};
 use super::output::{Failure, Out};
 use super::render;
-use crate::io::tables::{JobTables, STOP_TIMEOUT, StopOutcome};
+use crate::io::tables::{Drained, JobTables, STOP_TIMEOUT, StopOutcome};
+use crate::model::schema::Reason;
+use crate::model::value::printable;
 
 pub(super) async fn stop(tables: &JobTables, args: &StopArgs, out: &mut Out) -> Result<(), Failure> {
     let ids = match &args.id {
@@ -76,22 +78,20 @@ fn json(all: bool, stopped: &[(&str, &str)], failures: &[Failure]) -> Value {
     }
 }
 
-pub(super) async fn drain(tables: &JobTables, format: &Format, out: &mut Out) -> Result<(), Failure> {
-    let drained = tables.drain().await?;
-    if format.json {
-        let jobs: serde_json::Map<String, Value> = drained
-            .jobs
-            .iter()
-            .map(|(id, status)| (id.clone(), status.map_or(Value::Null, |status| Value::from(status.as_str()))))
-            .collect();
-        out.json(&json!({
-            "complete": drained.is_complete(),
-            "by_daemon": drained.by_daemon,
-            "jobs": jobs,
-            "sessions": drained.sessions,
-            "sessions_left": drained.sessions_left,
-            "sessions_unconfirmed": drained.unconfirmed,
-        }))?;
+pub(super) async fn drain(tables: &JobTables, args: &DrainArgs, out: &mut Out) -> Result<(), Failure> {
+    let port = args.port.as_deref();
+    let drained = tables.drain(port).await?;
+    if let Some(port) = port.filter(|_| drained.jobs.is_empty() && drained.sessions.is_empty())
+        && !tables.is_port(port).await?
+    {
+        let message = format!(
+            "port: \"{}\" is neither in PORT nor in PORTCHANNEL of CONFIG_DB, and no job or session names it",
+            printable(port)
+        );
+        return Err(Failure::trouble(Reason::UnknownPort.as_str(), message));
+    }
+    if args.format.json {
+        out.json(&drained_json(&drained))?;
     } else {
         out.text(&render::drained(&drained))?;
     }
@@ -99,4 +99,21 @@ pub(super) async fn drain(tables: &JobTables, format: &Format, out: &mut Out) ->
         return Ok(());
     }
     Err(Failure::trouble("not_drained", "something is left, see above; is orchagent (the swss service) running?"))
+}
+
+fn drained_json(drained: &Drained) -> Value {
+    let jobs: serde_json::Map<String, Value> = drained
+        .jobs
+        .iter()
+        .map(|(id, status)| (id.clone(), status.map_or(Value::Null, |status| Value::from(status.as_str()))))
+        .collect();
+    json!({
+        "complete": drained.is_complete(),
+        "port": drained.port,
+        "by_daemon": drained.by_daemon,
+        "jobs": jobs,
+        "sessions": drained.sessions,
+        "sessions_left": drained.sessions_left,
+        "sessions_unconfirmed": drained.unconfirmed,
+    })
 }

@@ -2,23 +2,54 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::model::ability::{Trials, abilities};
+use crate::model::job::rfc3339;
 use crate::model::report::{DaemonInfo, Device};
-use crate::model::schema::config_db;
+use crate::model::schema::{DAEMON_HOLD, config_db};
 use crate::model::seed_variables::Variables;
 use crate::model::settings::Settings;
 use crate::model::world::World;
-use crate::sonic::RedisConnection;
+use crate::sonic::hold::{Hold, HoldError};
+use crate::sonic::{Database, DatabaseConfig, RedisConnection};
 
 /// Held as long as the daemon lives; the kernel releases it when the process ends, however it ends.
 pub type Lock = Flock<File>;
+
+/// Another daemon has what only one can have.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}; stop it first")]
+pub struct AnotherDaemon(String);
+
+/// Takes the right to be the daemon of the switch whose Redis this is, wherever another one may run and whatever its state directory is; or
+/// says who has it.
+pub async fn hold(databases: &DatabaseConfig, state_dir: &Path) -> anyhow::Result<Hold> {
+    let config = databases.database("CONFIG_DB")?;
+    let who = format!(
+        "pid {} on {}, state directory {}, since {}",
+        std::process::id(),
+        kernel_hostname(),
+        state_dir.display(),
+        rfc3339(Timestamp::now())
+    );
+    match Hold::take(config, DAEMON_HOLD, &who).await {
+        Ok(hold) => Ok(hold),
+        Err(HoldError::Held { holders }) => Err(another_daemon(config, &holders).into()),
+        Err(HoldError::Redis(error)) => Err(error).context("take the right to be this switch's daemon"),
+    }
+}
+
+/// The error of one that has found these at the switch.
+pub fn another_daemon(config: &Database, holders: &[String]) -> AnotherDaemon {
+    let who = if holders.is_empty() { "it does not say which".to_owned() } else { holders.join("; ") };
+    AnotherDaemon(format!("another telegen-sonic daemon serves the switch of {} ({who})", config.endpoint()))
+}
 
 /// Takes the lock of `state_dir`, or says who has it.
 pub fn lock(state_dir: &Path) -> anyhow::Result<Lock> {
@@ -35,7 +66,8 @@ pub fn lock(state_dir: &Path) -> anyhow::Result<Lock> {
             let mut pid = String::new();
             // Only for the message.
             let _ = file.read_to_string(&mut pid);
-            bail!("another telegen-sonic daemon (pid {}) has {}; stop it first", pid.trim(), path.display())
+            let who = format!("another telegen-sonic daemon (pid {}) has {}", pid.trim(), path.display());
+            Err(AnotherDaemon(who).into())
         }
     }
 }
@@ -131,7 +163,17 @@ fn kernel_hostname() -> String {
 }
 
 fn read_line(path: &str) -> String {
-    fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+    read_or_say(path).trim().to_owned()
+}
+
+/// Empty without the file, which need not be there; also if it cannot be read, which is said.
+fn read_or_say(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| {
+        if error.kind() != io::ErrorKind::NotFound {
+            tracing::warn!(path, %error, "cannot be read; what it says of this device is left out");
+        }
+        String::new()
+    })
 }
 
 /// `build_version: '202505.1'`

@@ -4,7 +4,7 @@
 
 use crate::model::admission::MirrorPlan;
 use crate::model::schema::{SESSION_PREFIX, config_db, state_db};
-use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Fields, Reconnecting};
+use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Fields, Reconnecting, RedisConnection};
 
 /// Writes and deletes our sessions.
 #[derive(Debug)]
@@ -51,29 +51,35 @@ impl MirrorSessions {
         Ok(())
     }
 
-    /// Deletes a session of ours.
-    ///
-    /// A row that is not there is deleted without an event, so orchagent would keep its session (a flushed CONFIG_DB, EXPIRE and
-    /// RENAME all end like that, observed fact 8). If STATE_DB still knows the session, the row is therefore written and deleted
-    /// in one transaction: orchagent ignores the writing and acts on the deletion.
+    /// Deletes a session of ours, see [`delete`].
     ///
     /// # Errors
     /// Redis is away or did not answer.
     pub async fn delete(&mut self, session: &str) -> Result<(), Error> {
-        debug_assert!(session.starts_with(SESSION_PREFIX), "{session} is not ours");
-        let connection = self.config.connection().await?;
-        let key = connection.database().key(config_db::MIRROR_SESSION, session);
-        if connection.del(&key).await? {
-            return Ok(());
-        }
-        let state = self.state.connection().await?;
-        let known = state.hgetall(&state.database().key(state_db::MIRROR_SESSION, session)).await?;
-        if known.is_empty() {
-            return Ok(());
-        }
-        let mut revive = redis::pipe();
-        revive.atomic().cmd("HSET").arg(&key).arg("type").arg("SPAN").ignore();
-        revive.cmd("DEL").arg(&key).ignore();
-        connection.run::<()>("HSET and DEL", &revive).await
+        delete(&self.config.connection().await?, &self.state.connection().await?, session).await
     }
+}
+
+/// Deletes a session of ours by way of CONFIG_DB; STATE_DB is asked whether orchagent still has it.
+///
+/// A row that is not there is deleted without an event, so orchagent would keep its session (a flushed CONFIG_DB, EXPIRE and
+/// RENAME all end like that, observed fact 8). If STATE_DB still knows the session, the row is therefore written and deleted
+/// in one transaction: orchagent ignores the writing and acts on the deletion.
+///
+/// # Errors
+/// Redis is away or did not answer.
+pub async fn delete(config: &RedisConnection, state: &RedisConnection, session: &str) -> Result<(), Error> {
+    debug_assert!(session.starts_with(SESSION_PREFIX), "{session} is not ours");
+    let key = config.database().key(config_db::MIRROR_SESSION, session);
+    if config.del(&key).await? {
+        return Ok(());
+    }
+    let known = state.hgetall(&state.database().key(state_db::MIRROR_SESSION, session)).await?;
+    if known.is_empty() {
+        return Ok(());
+    }
+    let mut revive = redis::pipe();
+    revive.atomic().cmd("HSET").arg(&key).arg("type").arg("SPAN").ignore();
+    revive.cmd("DEL").arg(&key).ignore();
+    config.run::<()>("HSET and DEL", &revive).await
 }

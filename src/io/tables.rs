@@ -3,6 +3,7 @@
 //! It writes job rows and reads everything else, as any other program could; what a row means is the daemon's to judge. It decides
 //! nothing about mirror sessions, except that [`JobTables::drain`] removes ours when no daemon is left to do so.
 
+mod drain;
 mod dump;
 mod error;
 pub mod json;
@@ -15,10 +16,11 @@ mod watch;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
+pub use drain::{DRAIN_TIMEOUT, Drained};
 pub use error::{RowError, TablesError};
 pub use rows::{DaemonRow, HEARTBEAT_LIMIT, HistogramRow, JobRow, ResultsRow};
 pub use start::{ANSWER_TIMEOUT, StartOutcome, StartRequest, id_in_use_message, no_daemon_message, unanswered_message};
-pub use stop::{DRAIN_TIMEOUT, Drained, STOP_TIMEOUT, StopOutcome};
+pub use stop::{STOP_TIMEOUT, StopOutcome};
 pub use watch::{JobWatch, Waited};
 
 use crate::model::job::{Fields, JobId};
@@ -250,6 +252,13 @@ impl JobTables {
         let redis_keys: Vec<String> = keys.iter().map(|key| self.state.database.key(table, key)).collect();
         let rows = self.state.connection().await?.hgetall_many(&redis_keys).await?;
         Ok(keys.into_iter().zip(rows).filter(|(_, fields)| !fields.is_empty()).collect())
+    }
+
+    /// The rows of a job in APPL_DB: taken over, and waiting.
+    async fn appl_rows(&self, id: &str) -> Result<Vec<Fields>, TablesError> {
+        let table = |name: &str| self.appl.database.key(name, id);
+        let keys = [table(appl_db::JOB), table(&format!("_{}", appl_db::JOB))];
+        Ok(self.appl.connection().await?.hgetall_many(&keys).await?)
     }
 
     /// Keys of jobs that came, or wait to come, through APPL_DB.

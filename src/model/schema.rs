@@ -45,6 +45,9 @@ macro_rules! words {
 
 pub(crate) use words;
 
+/// The right to be the daemon of a switch, on the Redis of its CONFIG_DB (`sonic::hold`).
+pub const DAEMON_HOLD: &str = "TELEGEN_DAEMON";
+
 /// CONFIG_DB tables. The separator between table and key belongs to the database, see `sonic::database_config`.
 pub mod config_db {
     /// One row per job that is not over.

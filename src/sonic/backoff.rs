@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(2);
+/// The longest wait.
+pub const LONGEST: Duration = Duration::from_secs(2);
 
 /// Doubling waits from 100 ms to 2 s: soon enough that a restarted Redis is not missed, seldom enough not to be felt on a switch
 /// that is booting. No jitter: a handful of local clients do not make a stampede.

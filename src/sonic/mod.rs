@@ -4,7 +4,7 @@
 //! - [`connection`]: one database, every command within a time limit; [`link`]: the same, connected again after a loss;
 //! - [`subscriber_table`]: follow tables of CONFIG_DB or STATE_DB;
 //! - [`producer_table`], [`consumer_table`]: the queue-like protocol of APPL_DB;
-//! - [`pubsub`]: what both of them listen to;
+//! - [`pubsub`]: what both of them listen to; [`hold`]: a right that one process at a time has;
 //! - [`syslog`]: lines for the system log, and the levels of CONFIG_DB `LOGGER`;
 //! - [`ready`]: wait until the switch has loaded its configuration; [`fields`]: what a field's name and value mean.
 //!
@@ -16,6 +16,7 @@ pub mod consumer_table;
 pub mod database_config;
 pub mod error;
 pub mod fields;
+pub mod hold;
 pub mod link;
 mod oddities;
 pub mod producer_table;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use telegen_sonic::model::job::rfc3339;
-use telegen_sonic::model::schema::{config_db, state_db};
+use telegen_sonic::model::schema::{DAEMON_HOLD, config_db, state_db};
+use telegen_sonic::sonic::hold::Hold;
 use telegen_sonic::sonic::{DatabaseConfig, Fields, RedisConnection, TableWatch, WatchEvent, connect};
 use tokio::task::JoinHandle;
 
@@ -48,12 +49,14 @@ fn said_of(port: &str) -> Vec<(&'static str, String)> {
 /// Answers rows until it is dropped. Its heartbeat is written once, which is enough for 15 s.
 pub struct FakeDaemon {
     task: JoinHandle<()>,
+    _hold: Hold,
 }
 
 impl FakeDaemon {
     pub async fn start(config: &DatabaseConfig) -> FakeDaemon {
         let config_db = connect(config, "CONFIG_DB").await.unwrap();
         let state = connect(config, "STATE_DB").await.unwrap();
+        let hold = Hold::take(config_db.database(), DAEMON_HOLD, "a test").await.unwrap();
         heartbeat(&state).await;
         let mut watch = TableWatch::new(config, "CONFIG_DB", &[config_db::JOB], Duration::from_secs(30)).unwrap();
         // The first event is the listing: from then on no row is missed.
@@ -80,7 +83,7 @@ impl FakeDaemon {
                 }
             }
         });
-        FakeDaemon { task }
+        FakeDaemon { task, _hold: hold }
     }
 }
 

@@ -1,10 +1,10 @@
 //! The life of jobs: admission, queue, changes, ends, retention, and the daemon's own end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use telegen_sonic::lab::profiles::Profile;
 
-use crate::daemon::Daemon;
+use crate::daemon::BINARY;
 use crate::fixture::{DEADLINE, Options, Switch, in_future, millis_between, wait_for};
 use crate::redis_db::{Db, Row};
 
@@ -270,13 +270,44 @@ fn sigterm_with_a_dead_orchagent_ends_within_five_seconds_too() {
 fn a_second_daemon_is_refused_and_told_who_is_there() {
     let Some(switch) = Switch::start() else { return };
     switch.run_job("kept", "Ethernet0", &[]);
-    let log = tempfile::NamedTempFile::new().unwrap();
-    let mut second = Daemon::spawn(&switch.lab, &[], log.path());
-    wait_for("the second daemon ends", DEADLINE, || (!second.is_running()).then_some(()));
-    let expected = format!("another telegen-sonic daemon (pid {}) has ", switch.daemon().pid());
-    assert!(second.log().contains(&expected), "{}", second.log());
+    let pid = switch.daemon().pid();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other_dir = ["--state-dir", elsewhere.path().to_str().unwrap()];
+    // With the first one's state directory, with another one, and from another network namespace, as another container may have.
+    let seconds: [(&[&str], &[&str], String); 3] = [
+        (&[], &[], format!("another telegen-sonic daemon (pid {pid}) has ")),
+        (&[], &other_dir, format!("(pid {pid} on ")),
+        (&["unshare", "--net"], &other_dir, format!("(pid {pid} on ")),
+    ];
+    for (wrapper, arguments, expected) in seconds {
+        let begin = Instant::now();
+        let output = switch.run(&[wrapper, &[BINARY, "daemon"], arguments].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+        assert!(said.contains(&expected), "{said}");
+        if !arguments.is_empty() {
+            let told =
+                ["another telegen-sonic daemon serves the switch of ", "state directory /var/run/telegen", ", since 2"];
+            assert!(told.iter().all(|part| said.contains(part)), "{said}");
+        }
+    }
     assert_said(&switch.status("kept"), &[("status", "running")]);
     switch.stop_job("kept");
+    switch.assert_clean();
+}
+
+#[test]
+fn a_daemon_starts_at_once_where_another_one_was_killed_whatever_its_state_directory() {
+    let Some(mut switch) = Switch::start() else { return };
+    switch.run_job("orphan", "Ethernet0", &[]);
+    for _ in 0..3 {
+        switch.kill9();
+        let begin = Instant::now();
+        switch.start_daemon();
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    }
+    switch.assert_ended("orphan", "failed", "daemon_restarted", DEADLINE);
     switch.assert_clean();
 }
 

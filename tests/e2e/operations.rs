@@ -182,6 +182,33 @@ fn a_warm_reboot_after_a_drain_leaves_nothing_to_restore() {
 }
 
 #[test]
+fn a_drain_right_after_a_crash_removes_everything_by_itself() {
+    let Some(mut switch) = Switch::start() else { return };
+    switch.run_job("crashed", "Ethernet0", &[]);
+    switch.run_job("too", "Ethernet8", &[("direction", "both")]);
+    switch.kill9();
+    let said = switch.run_ok(&[BINARY, "drain"]);
+    assert!(said.contains("drained: no job runs, and no session of telegen's is left"), "{said}");
+    assert_eq!(switch.bindings(), Vec::<String>::new());
+    assert_eq!(switch.rows_left(), Vec::<String>::new());
+    switch.start_daemon();
+    switch.assert_clean();
+}
+
+#[test]
+fn a_drain_of_one_port_leaves_jobs_on_others_alone() {
+    let Some(switch) = Switch::start() else { return };
+    switch.run_job("broken-out", "Ethernet0", &[]);
+    switch.run_job("elsewhere", "Ethernet8", &[]);
+    let said = switch.run_ok(&[BINARY, "drain", "Ethernet0"]);
+    assert!(said.contains("job broken-out: is over, stopped"), "{said}");
+    assert_eq!(switch.bindings().len(), 1, "{:?}", switch.bindings());
+    assert_eq!(switch.status("elsewhere")["status"], "running");
+    switch.stop_job("elsewhere");
+    switch.assert_clean();
+}
+
+#[test]
 fn a_warm_reboot_in_the_middle_of_a_job_starts_it_anew_within_its_time_and_removes_the_old_session_first() {
     let Some(mut switch) = Switch::start() else { return };
     switch.start_job("long", "Ethernet0", &[("duration", "600"), ("expires_at", &in_future(3600))]);

@@ -34,9 +34,14 @@ pub fn drained(drained: &Drained) -> String {
     let stale = drained.unconfirmed.iter().filter(|session| !drained.sessions.contains(session));
     lines.extend(stale.map(|session| format!("mirror session {session}: orchagent still has it, without a row")));
     lines.push(match (drained.is_complete(), drained.jobs.is_empty() && drained.sessions.is_empty()) {
-        (true, true) => "nothing was running, and no session of telegen's is left".to_owned(),
-        (true, false) => "drained: no job runs, and no session of telegen's is left".to_owned(),
+        (true, true) => nothing(drained, "nothing was running"),
+        (true, false) => nothing(drained, "drained: no job runs"),
         (false, _) => "not drained".to_owned(),
     });
     ended(lines)
+}
+
+fn nothing(drained: &Drained, done: &str) -> String {
+    let at = drained.port.as_ref().map(|port| format!(" on {port}")).unwrap_or_default();
+    format!("{done}{at}, and no session of telegen's is left{}", if at.is_empty() { "" } else { " there" })
 }

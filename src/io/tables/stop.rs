@@ -1,6 +1,5 @@
-//! Stopping one job, and draining: ending everything, also with no daemon left to help.
+//! Stopping one job.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,16 +8,12 @@ use tokio::time::Instant;
 use super::JobTables;
 use super::error::TablesError;
 use super::rows::JobRow;
-use super::watch::{Changes, Waited};
-use crate::model::job::JobId;
-use crate::model::schema::{Source, Status, StatusField, appl_db, config_db, state_db};
+use super::watch::Waited;
+use crate::model::schema::{Source, StatusField, appl_db, config_db};
 use crate::sonic::ProducerStateTable;
 
 /// How long a job may take to end (contract, section 3): orchagent has 5 s of it for the mirror session.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long everything may take to end.
-pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
-
 /// What became of a wish to stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StopOutcome {
@@ -32,36 +27,6 @@ pub enum StopOutcome {
     Late(JobRow),
     /// The row is gone; STATE_DB says that the job is not over, but no daemon lives that could run or end it.
     NoDaemon(JobRow),
-}
-
-/// What draining did, and what it could not do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Drained {
-    /// Jobs whose rows were deleted, or which were ending already, with what is said of each at the end.
-    pub jobs: BTreeMap<String, Option<Status>>,
-    /// Whether a daemon was there to end them.
-    pub by_daemon: bool,
-    /// Sessions that were there at the beginning.
-    pub sessions: Vec<String>,
-    /// Sessions whose rows are still there.
-    pub sessions_left: Vec<String>,
-    /// Sessions whose removal orchagent has not confirmed.
-    pub unconfirmed: Vec<String>,
-}
-
-impl Drained {
-    /// Whether nothing of telegen's is left on the switch.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.sessions_left.is_empty() && self.unconfirmed.is_empty() && (!self.by_daemon || self.live_jobs().is_empty())
-    }
-
-    /// Jobs of which STATE_DB still does not say that they are over.
-    #[must_use]
-    pub fn live_jobs(&self) -> Vec<&str> {
-        let live = self.jobs.iter().filter(|(_, status)| status.is_some_and(|status| !status.is_final()));
-        live.map(|(id, _)| id.as_str()).collect()
-    }
 }
 
 impl JobTables {
@@ -117,51 +82,8 @@ impl JobTables {
         Ok(ids)
     }
 
-    /// Ends every job and sees to it that no session of ours is left. With no daemon, the sessions are deleted here.
-    ///
-    /// # Errors
-    /// Redis is away.
-    pub async fn drain(&self) -> Result<Drained, TablesError> {
-        let (config, state) = (&self.config.database, &self.state.database);
-        let watched = [(config, config_db::MIRROR_SESSION), (state, state_db::JOB), (state, state_db::MIRROR_SESSION)];
-        let mut changes = Changes::of_tables(&watched).await?;
-        let by_daemon = self.is_daemon_alive().await?;
-        // Before the rows go: a daemon is quick to remove a session, and the account would miss it.
-        let mut drained = Drained { by_daemon, sessions: self.sessions().await?, ..Drained::default() };
-        for id in self.live_jobs().await? {
-            let row = self.job(&id).await?;
-            self.delete_everywhere(&id, row.as_ref()).await?;
-            drained.jobs.insert(id, None);
-        }
-        if !drained.by_daemon {
-            self.delete_sessions(&drained.sessions).await?;
-        }
-        let deadline = Instant::now() + DRAIN_TIMEOUT;
-        loop {
-            self.look_again(&mut drained).await?;
-            if drained.is_complete() || Instant::now() >= deadline {
-                return Ok(drained);
-            }
-            changes.next(deadline).await?;
-        }
-    }
-
-    async fn look_again(&self, drained: &mut Drained) -> Result<(), TablesError> {
-        let said: BTreeMap<String, Status> = self.jobs().await?.into_iter().map(|job| (job.id, job.status)).collect();
-        for (id, status) in &mut drained.jobs {
-            *status = said.get(id).copied();
-        }
-        drained.sessions_left = self.sessions().await?;
-        let states = self.state.connection().await?.keys(state_db::MIRROR_SESSION).await?;
-        drained.unconfirmed = states
-            .into_iter()
-            .filter(|name| JobId::of_session(name).is_some() && !drained.sessions_left.contains(name))
-            .collect();
-        Ok(())
-    }
-
     /// Deletes the job's rows; says whether there was any.
-    async fn delete_everywhere(&self, id: &str, row: Option<&JobRow>) -> Result<bool, TablesError> {
+    pub(super) async fn delete_everywhere(&self, id: &str, row: Option<&JobRow>) -> Result<bool, TablesError> {
         let deleted = self.delete_job(id).await?;
         let source = row.and_then(|row| Source::from_word(row.added(StatusField::Source)?));
         let is_live = row.is_none_or(|row| !row.status.is_final());
@@ -173,14 +95,5 @@ impl JobTables {
         let connection = self.appl.connection().await?;
         ProducerStateTable::new(connection, appl_db::JOB).del(id).await?;
         Ok(true)
-    }
-
-    /// Deletes sessions of ours; nobody else's name can be in the list.
-    async fn delete_sessions(&self, sessions: &[String]) -> Result<(), TablesError> {
-        let connection = self.config.connection().await?;
-        for name in sessions {
-            connection.del(&self.config.database.key(config_db::MIRROR_SESSION, name)).await?;
-        }
-        Ok(())
     }
 }
