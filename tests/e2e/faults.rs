@@ -92,6 +92,7 @@ fn a_dead_orchagent_is_said_at_the_start_and_at_the_end_of_a_job() {
     let Some(switch) = Switch::start() else { return };
     switch.run_job("live", "Ethernet0", &[("sample_rate", "1")]);
     switch.lab.fault(FaultName::Dead, None).unwrap();
+    switch.asic_db.suspend("a dead orchagent removes nothing");
     switch.start_job("never", "Ethernet8", &[]);
     switch.redis(Db::Config).delete("TELEGEN_JOB|live");
     let live = switch.assert_ended("live", "stopped", "", DEADLINE);
@@ -102,6 +103,7 @@ fn a_dead_orchagent_is_said_at_the_start_and_at_the_end_of_a_job() {
     // Its word on the first session stands until it lives again.
     assert!(switch.redis(Db::State).exists("MIRROR_SESSION_TABLE|telegen_live"));
     switch.lab.fault(FaultName::Clear, None).unwrap();
+    switch.asic_db.resume();
     switch.assert_clean_within(RESYNC);
     assert_next_job_works(&switch);
 }
@@ -113,6 +115,7 @@ fn a_foreign_session_over_ours_ends_the_job_and_goes_on_working_because_ours_sta
     let theirs = [("type", "SPAN"), ("src_port", "Ethernet0"), ("dst_port", "Ethernet20"), ("direction", "RX")];
     let mut config = switch.redis(Db::Config);
     config.set("MIRROR_SESSION|mine", &theirs);
+    switch.asic_db.excuse_unbound("mine");
     let row = switch.assert_ended("ours", "failed", "mirror_conflict", DEADLINE);
     assert_message(&row, &["mirror session mine", "Ethernet0", "telegen_ours stays until mine is removed"]);
     let theirs: Row = theirs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

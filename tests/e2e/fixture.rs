@@ -15,6 +15,7 @@ use telegen_sonic::lab::send::{Pace, Source};
 use telegen_sonic::lab::sent::Sent;
 use tempfile::TempDir;
 
+use crate::asic_db::Watch;
 use crate::daemon::Daemon;
 use crate::kernel::{self, BpfObjects};
 use crate::redis_db::{Db, Redis, Row};
@@ -48,6 +49,8 @@ pub struct Switch {
     pub lab: Lab,
     home: TempDir,
     arguments: &'static [&'static str],
+    /// ASIC_DB is looked at after every end of a job and at the end of the test, unless the test has said here why not.
+    pub asic_db: Watch,
     /// What daemons that were killed held in the kernel.
     orphaned: BpfObjects,
     _place: Place,
@@ -73,7 +76,15 @@ impl Switch {
         };
         let lab = Lab::start(home.path().join("lab"), &lab_options).unwrap();
         let orphaned = BpfObjects::default();
-        let mut switch = Switch { daemon: None, lab, home, arguments: options.arguments, orphaned, _place: place };
+        let mut switch = Switch {
+            daemon: None,
+            lab,
+            home,
+            arguments: options.arguments,
+            asic_db: Watch::default(),
+            orphaned,
+            _place: place,
+        };
         if !options.settings.is_empty() {
             switch.settings(options.settings);
         }
@@ -141,6 +152,7 @@ impl Switch {
 
     /// Writes a job's row by one HSET, with an end, so that it is taken up at once.
     pub fn start_job(&self, id: &str, port: &str, more: &[(&str, &str)]) {
+        self.asic_db.remember(self);
         let expires_at = in_future(3600);
         let fields = [&[("port", port), ("expires_at", expires_at.as_str())], more].concat();
         self.redis(Db::Config).set(&format!("TELEGEN_JOB|{id}"), &fields);
@@ -157,7 +169,9 @@ impl Switch {
     #[track_caller]
     pub fn stop_job(&self, id: &str) -> Row {
         self.redis(Db::Config).delete(&format!("TELEGEN_JOB|{id}"));
-        self.await_status(id, "stopped")
+        let row = self.await_status(id, "stopped");
+        self.assert_asic_db();
+        row
     }
 
     /// The job's row in STATE_DB; empty before it is accepted.
@@ -207,13 +221,21 @@ impl Switch {
         let row = self.await_final(id, limit);
         let said = |field: &str| row.get(field).map(String::as_str);
         assert_eq!((said("status"), said("reason").unwrap_or_default()), (Some(status), reason), "{row:?}");
+        self.assert_asic_db();
         row
+    }
+
+    /// ASIC_DB has what the sessions of now ask for, soon, and nothing else: nothing of ours is left, and nobody else's is changed.
+    #[track_caller]
+    pub fn assert_asic_db(&self) {
+        self.assert_none(DEADLINE, || self.asic_db.disagreements(self));
     }
 
     /// Everything of ours that a switch without jobs must not have, in words.
     pub fn leftovers(&self) -> Vec<String> {
         let mut found = self.rows_left();
         found.extend(self.bindings());
+        found.extend(self.asic_db.disagreements(self));
         found.extend(kernel::tcx_on_switch(&self.lab));
         found.extend(kernel::tc_on_switch(&self.lab));
         found.extend(self.orphaned.alive());
@@ -267,9 +289,15 @@ impl Switch {
 
     #[track_caller]
     pub fn assert_clean_within(&self, limit: Duration) {
+        self.assert_none(limit, || self.leftovers());
+    }
+
+    /// Waits until there is nothing any more.
+    #[track_caller]
+    fn assert_none(&self, limit: Duration, find: impl Fn() -> Vec<String>) {
         let end = Instant::now() + limit;
         loop {
-            let left = self.leftovers();
+            let left = find();
             if left.is_empty() {
                 return;
             }
@@ -284,6 +312,8 @@ impl Drop for Switch {
         if thread::panicking() {
             let log = std::fs::read_to_string(self.home.path().join("daemon.log")).unwrap_or_default();
             println!("--- the daemon's log:\n{log}---");
+        } else {
+            self.assert_none(RESYNC, || self.asic_db.disagreements(self));
         }
     }
 }

@@ -168,10 +168,12 @@ fn a_daemon_killed_while_orchagent_is_dead_leaves_nothing_once_both_are_back() {
     let Some(mut switch) = Switch::start() else { return };
     switch.run_job("twice-unlucky", "Ethernet0", &[]);
     switch.lab.fault(FaultName::Dead, None).unwrap();
+    switch.asic_db.suspend("a dead orchagent removes nothing");
     switch.kill9();
     switch.start_daemon();
     switch.assert_ended("twice-unlucky", "failed", "daemon_restarted", DEADLINE);
     assert!(!switch.bindings().is_empty(), "nobody could have removed the session");
     switch.lab.fault(FaultName::Clear, None).unwrap();
+    switch.asic_db.resume();
     switch.assert_clean_within(RESYNC);
 }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // test code all through; clippy.toml's exception covers only what is inside a #[test]
 
+mod asic_db;
 mod capabilities;
 mod daemon;
 mod doors;

@@ -15,6 +15,8 @@ pub type Row = BTreeMap<String, String>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Db {
     Appl = 0,
+    Asic = 1,
+    Counters = 2,
     Config = 4,
     State = 6,
 }
