@@ -132,7 +132,7 @@ impl Asic {
         let is_active =
             |name: &String| state.field(&format!("MIRROR_SESSION_TABLE|{name}"), "status").as_deref() == Some("active");
         let our_rows = sessions.keys().filter(|name| name.starts_with(OURS)).cloned().collect();
-        let active: Vec<String> = sessions.keys().cloned().filter(is_active).collect();
+        let active: Vec<String> = sessions.keys().filter(is_active).cloned().collect();
         let claims = active.into_iter().map(|name| claim(&name, sessions[&name].clone(), &members, &names)).collect();
         let mut asic = switch.redis(Db::Asic);
         let objects = |asic: &mut Redis, kind: &str| table(asic, &format!("ASIC_STATE:SAI_OBJECT_TYPE_{kind}:"));
@@ -240,15 +240,14 @@ impl Asic {
     /// Whether a mirror session does what a session's row says.
     fn is_of(&self, mirror: &Row, claim: &Claim) -> bool {
         let is = |field: &str, value: Option<&String>| mirror.get(&format!("SAI_MIRROR_SESSION_ATTR_{field}")) == value;
-        match claim.row.get("type").map(String::as_str) {
-            Some("SPAN") => is("MONITOR_PORT", claim.row.get("dst_port").and_then(|port| self.names.get(port))),
-            _ => {
-                let address = |name: &str| {
-                    claim.row.get(name).and_then(|text| text.parse().ok()).map(|address: IpAddr| address.to_string())
-                };
-                is("SRC_IP_ADDRESS", address("src_ip").as_ref()) && is("DST_IP_ADDRESS", address("dst_ip").as_ref())
-            }
+        if claim.row.get("type").is_some_and(|word| word == "SPAN") {
+            return is("MONITOR_PORT", claim.row.get("dst_port").and_then(|port| self.names.get(port)));
         }
+        let address = |name: &str| {
+            let address: Option<IpAddr> = claim.row.get(name).and_then(|text| text.parse().ok());
+            address.map(|address| address.to_string())
+        };
+        is("SRC_IP_ADDRESS", address("src_ip").as_ref()) && is("DST_IP_ADDRESS", address("dst_ip").as_ref())
     }
 
     fn name_of(&self, port: &str) -> String {

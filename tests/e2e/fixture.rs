@@ -228,7 +228,7 @@ impl Switch {
     /// ASIC_DB has what the sessions of now ask for, soon, and nothing else: nothing of ours is left, and nobody else's is changed.
     #[track_caller]
     pub fn assert_asic_db(&self) {
-        self.assert_none(DEADLINE, || self.asic_db.disagreements(self));
+        assert_none(DEADLINE, || self.asic_db.disagreements(self));
     }
 
     /// Everything of ours that a switch without jobs must not have, in words.
@@ -289,21 +289,21 @@ impl Switch {
 
     #[track_caller]
     pub fn assert_clean_within(&self, limit: Duration) {
-        self.assert_none(limit, || self.leftovers());
+        assert_none(limit, || self.leftovers());
     }
+}
 
-    /// Waits until there is nothing any more.
-    #[track_caller]
-    fn assert_none(&self, limit: Duration, find: impl Fn() -> Vec<String>) {
-        let end = Instant::now() + limit;
-        loop {
-            let left = find();
-            if left.is_empty() {
-                return;
-            }
-            assert!(Instant::now() < end, "left after {limit:?}: {left:#?}");
-            thread::sleep(Duration::from_millis(10));
+/// Waits until there is nothing any more.
+#[track_caller]
+fn assert_none(limit: Duration, find: impl Fn() -> Vec<String>) {
+    let end = Instant::now() + limit;
+    loop {
+        let left = find();
+        if left.is_empty() {
+            return;
         }
+        assert!(Instant::now() < end, "left after {limit:?}: {left:#?}");
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -313,7 +313,7 @@ impl Drop for Switch {
             let log = std::fs::read_to_string(self.home.path().join("daemon.log")).unwrap_or_default();
             println!("--- the daemon's log:\n{log}---");
         } else {
-            self.assert_none(RESYNC, || self.asic_db.disagreements(self));
+            assert_none(RESYNC, || self.asic_db.disagreements(self));
         }
     }
 }

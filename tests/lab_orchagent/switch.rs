@@ -188,8 +188,8 @@ impl Switch {
                         .replace("PACKET_ENABLE", "r")
                         .replace('_', " ")
                         .to_lowercase();
-                    let what =
-                        objects.get(target).unwrap_or_else(|| panic!("{oid} refers to {target}, which is not there"));
+                    // While orchagent works, a table may have been read before a change and another one after it.
+                    let what = objects.get(target).map_or("what is not there", String::as_str);
                     unused.remove(target);
                     found.push(format!("{} {side}>{what}", name_of(oid)));
                 }

@@ -49,10 +49,10 @@ impl Orchagent {
     }
 
     pub(super) fn join(&mut self, lag: String, port: String) {
-        for (session, slots) in self.followers(&lag, &port) {
-            self.joined.push_back((session, slots));
+        let following = self.followers(&lag, &port);
+        if self.topology.lags.entry(lag).or_default().insert(port) {
+            self.joined.extend(following);
         }
-        self.topology.lags.entry(lag).or_default().insert(port);
     }
 
     pub(super) fn leave(&mut self, lag: &str, port: &str, out: &mut Vec<Output>) {
