@@ -32,7 +32,6 @@ pub struct Watch {
 #[derive(Default)]
 struct Excused {
     everything: Option<&'static str>,
-    unbound: BTreeSet<String>,
     kept: BTreeSet<String>,
 }
 
@@ -59,13 +58,7 @@ impl Watch {
         locked(&self.excused).everything = None;
     }
 
-    /// This session may say `active` and be bound nowhere: another one was bound over it, and who ended then took the binding along (fact 5).
-    pub fn excuse_unbound(&self, session: &str) {
-        locked(&self.excused).unbound.insert(session.to_owned());
-    }
-
     /// This session of ours is kept although its job is over, because its end would unbind somebody else's.
-    #[allow(dead_code, reason = "for tests of overlaps")]
     pub fn excuse_kept(&self, session: &str) {
         locked(&self.excused).kept.insert(session.to_owned());
     }
@@ -88,14 +81,13 @@ impl Watch {
         }
         let asic = Asic::read(switch);
         let mut found = asic.bound_for_nobody();
-        found.extend(asic.unbound(&locked(&self.excused).unbound));
+        found.extend(asic.unbound());
         found.extend(asic.surplus_objects());
         found.extend(asic.rows_without_a_job(switch, &locked(&self.excused).kept));
         let now = asic.theirs();
         for (name, before) in locked(&self.before).iter() {
             let changed = now.get(name).filter(|now| now.row == before.row && *now != before);
-            let excused = locked(&self.excused).unbound.contains(name);
-            found.extend(changed.filter(|_| !excused).map(|now| format!("{name} was {before:?} and is {now:?}")));
+            found.extend(changed.map(|now| format!("{name} was {before:?} and is {now:?}")));
         }
         found
     }
@@ -129,8 +121,9 @@ impl Asic {
         let names = switch.redis(Db::Counters).row("COUNTERS_PORT_NAME_MAP");
         let sessions = table(&mut config, "MIRROR_SESSION|");
         let members = config.keys("PORTCHANNEL_MEMBER|*");
-        let is_active =
-            |name: &String| state.field(&format!("MIRROR_SESSION_TABLE|{name}"), "status").as_deref() == Some("active");
+        let is_active = |name: &&String| {
+            state.field(&format!("MIRROR_SESSION_TABLE|{name}"), "status").as_deref() == Some("active")
+        };
         let our_rows = sessions.keys().filter(|name| name.starts_with(OURS)).cloned().collect();
         let active: Vec<String> = sessions.keys().filter(is_active).cloned().collect();
         let claims = active.into_iter().map(|name| claim(&name, sessions[&name].clone(), &members, &names)).collect();
@@ -168,11 +161,11 @@ impl Asic {
     }
 
     /// What a session that says `active` asks for and has not got.
-    fn unbound(&self, excused: &BTreeSet<String>) -> Vec<String> {
+    fn unbound(&self) -> Vec<String> {
         let bound: BTreeSet<(String, String)> =
             self.references().map(|(port, attribute, _)| (port.to_owned(), attribute.to_owned())).collect();
         let mut found = Vec::new();
-        for claim in self.claims.iter().filter(|claim| !excused.contains(&claim.name)) {
+        for claim in &self.claims {
             let missing = claim.slots.union(&claim.samplers).filter(|slot| !bound.contains(slot));
             found.extend(missing.map(|(port, attribute)| {
                 format!("{} says active, and {} {attribute} is bound to nothing", claim.name, self.name_of(port))
@@ -315,5 +308,4 @@ fn what_is_left_bound_and_what_was_taken_away_is_found() {
     spoil(object, "SAI_MIRROR_SESSION_ATTR_TYPE", "SAI_MIRROR_SESSION_TYPE_LOCAL", "for the active sessions");
     asic.delete(object);
     switch.stop_job("ours");
-    switch.assert_clean_of_ours();
 }

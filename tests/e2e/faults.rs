@@ -115,7 +115,7 @@ fn a_foreign_session_over_ours_ends_the_job_and_goes_on_working_because_ours_sta
     let theirs = [("type", "SPAN"), ("src_port", "Ethernet0"), ("dst_port", "Ethernet20"), ("direction", "RX")];
     let mut config = switch.redis(Db::Config);
     config.set("MIRROR_SESSION|mine", &theirs);
-    switch.asic_db.excuse_unbound("mine");
+    switch.asic_db.excuse_kept("telegen_ours");
     let row = switch.assert_ended("ours", "failed", "mirror_conflict", DEADLINE);
     assert_message(&row, &["mirror session mine", "Ethernet0", "telegen_ours stays until mine is removed"]);
     let theirs: Row = theirs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -147,6 +147,7 @@ fn deleting_ours_under_a_foreign_session_is_what_unbinds_theirs() {
     let mut config = switch.redis(Db::Config);
     let theirs = [("type", "SPAN"), ("src_port", "Ethernet0"), ("dst_port", "Ethernet20"), ("direction", "RX")];
     config.set("MIRROR_SESSION|mine", &theirs);
+    switch.asic_db.excuse_kept("telegen_ours");
     switch.assert_ended("ours", "failed", "mirror_conflict", DEADLINE);
     assert_eq!(switch.bindings(), ["Ethernet0 rx is copied to port 5"]);
     config.delete("MIRROR_SESSION|telegen_ours");
@@ -236,10 +237,12 @@ fn what_is_taken_off_in_the_last_moment_of_a_job_is_not_called_done() {
     let row = switch.run_job("short", "Ethernet0", &[("duration", "1"), ("sample_rate", "1")]);
     // Then the session's end takes its time.
     switch.lab.fault(FaultName::Dead, None).unwrap();
+    switch.asic_db.suspend("a dead orchagent removes nothing");
     switch.await_status("short", "stopping");
     switch.run_ok(&["tc", "filter", "del", "dev", &row["tap"], "ingress"]);
     switch.assert_ended("short", "failed", "tap_missing", DEADLINE);
     switch.lab.fault(FaultName::Clear, None).unwrap();
+    switch.asic_db.resume();
     switch.assert_clean();
 }
 

@@ -260,7 +260,10 @@ fn sigterm_with_a_dead_orchagent_ends_within_five_seconds_too() {
     assert!(status.success(), "{status}");
     for id in ["a", "b"] {
         let row = switch.status(id);
-        assert_said(&row, &[("status", "stopped"), ("reason", "daemon_stopped"), ("warning", "session_unconfirmed")]);
+        assert_said(
+            &row,
+            &[("status", "stopped"), ("reason", "daemon_stopped"), ("warning", "session_unconfirmed,left_bound")],
+        );
     }
     switch.lab.fault(FaultName::Clear, None).unwrap();
     switch.assert_clean();

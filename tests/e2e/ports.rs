@@ -149,6 +149,7 @@ fn the_end_of_a_job_reads_asic_db_by_points_only() {
         .spawn()
         .unwrap();
     let said = || std::fs::read_to_string(log.path()).unwrap();
+    switch.asic_db.suspend("the monitor would see the fixture's commands");
     wait_for("the monitor listens", DEADLINE, || said().starts_with("OK").then_some(()));
     switch.run_job("watched", "Ethernet0,Ethernet8", &[]);
     switch.stop_job("watched");
@@ -157,6 +158,7 @@ fn the_end_of_a_job_reads_asic_db_by_points_only() {
     wait_for("the monitor has seen all of it", DEADLINE, || said().contains("\"the end\"").then_some(()));
     monitor.kill().unwrap();
     monitor.wait().unwrap();
+    switch.asic_db.resume();
     let said = said();
     let asic: Vec<&str> = said.lines().filter(|line| line.contains(" [1 ")).collect();
     for line in &asic {
