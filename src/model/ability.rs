@@ -2,6 +2,7 @@
 //!
 //! Pure. The daemon shows it in TELEGEN_DAEMON_TABLE; whether one job is taken is `admission`'s to say, by the same facts.
 
+use super::admission;
 use super::schema::words;
 use super::settings::Settings;
 use super::world::{Capability, World};
@@ -98,7 +99,7 @@ pub fn abilities(world: &World, settings: &Settings, trials: &Trials) -> Vec<(Ab
                 world.capability.egress_mirror,
                 "jobs are refused unless allow_unprobed is true, because orchagent up to 202411 ends when the SAI refuses",
             ),
-            Ability::Span => span(world),
+            Ability::Span => span(world, settings),
             Ability::SpanToCpu => span_to_cpu(&trials.span_to_cpu),
             Ability::Erspan => erspan(world, settings),
             Ability::MirrorSampling => sampling(world),
@@ -123,19 +124,18 @@ fn direction(word: &str, capable: Option<bool>, unsaid: &str) -> (Verdict, Strin
 }
 
 /// Whether there is a place for copies; whether they come back from it only a job can tell.
-fn span(world: &World) -> (Verdict, String) {
+fn span(world: &World, settings: &Settings) -> (Verdict, String) {
     if world.pool.is_empty() {
         return (
             Verdict::No,
             "TELEGEN_MIRROR_PORT is empty: no port is known whose copies come back to the CPU".to_owned(),
         );
     }
-    let place = |(port, netdev): (&String, &Option<String>)| match netdev {
-        Some(netdev) if world.netdevs.contains(netdev) => (true, format!("copies to {port} are awaited on {netdev}")),
-        Some(netdev) => (false, format!("{port} has the netdev {netdev}, which is not on this host")),
-        None => (false, format!("{port} has no netdev")),
+    let place = |(port, place): (String, Result<String, String>)| match place {
+        Ok(netdev) => (true, format!("copies to {port} are awaited on {netdev}")),
+        Err(why) => (false, format!("{port} {why}")),
     };
-    let places: Vec<(bool, String)> = world.pool.iter().map(place).collect();
+    let places: Vec<(bool, String)> = admission::places(world, settings).map(place).collect();
     let verdict = if places.iter().any(|(usable, _)| *usable) { Verdict::Yes } else { Verdict::No };
     (verdict, places.into_iter().map(|(_, said)| said).collect::<Vec<_>>().join("; "))
 }

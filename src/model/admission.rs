@@ -16,15 +16,15 @@ pub use follow::{Followed, follow};
 use hardware::{check_direction, check_sampling};
 pub use overlap::{Intruder, conflict, intruder, over};
 use overlap::{session_between, session_using};
+use pool::lease_port;
+pub use pool::places;
 pub use session::{MirrorPlan, MirrorTarget, SessionPlan};
 
 mod follow;
 mod hardware;
 mod overlap;
+mod pool;
 mod session;
-
-/// The pool key that stands for the switch's CPU port.
-const CPU_PORT: &str = "CPU";
 
 /// What a job takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,34 +184,6 @@ fn check_conflict(
     Ok(sources)
 }
 
-/// The first free port of the pool, in natural order, the CPU port last.
-fn lease_port(
-    spec: &JobSpec,
-    world: &World,
-    settings: &Settings,
-    sessions: &BTreeMap<String, Session>,
-) -> Result<(String, String), Refusal> {
-    let mut candidates: Vec<(&String, &Option<String>)> = world.pool.iter().collect();
-    candidates.sort_by_key(|(port, _)| (*port == CPU_PORT, natural(port)));
-    let mut skipped = Vec::new();
-    for (port, netdev) in candidates {
-        match (unusable(port, spec, world, sessions), netdev) {
-            (Some(why), _) => skipped.push(format!("{port} {why}")),
-            (None, None) => skipped.push(format!("{port} has no netdev")),
-            (None, netdev) if *netdev == settings.erspan.netdev => {
-                skipped.push(format!("{port} has the netdev on which erspan_netdev awaits other copies"));
-            }
-            (None, Some(netdev)) => return Ok((port.clone(), netdev.clone())),
-        }
-    }
-    let message = if skipped.is_empty() {
-        "TELEGEN_MIRROR_PORT is empty, so copies have nowhere to go; add a port with the netdev on which its copies arrive".to_owned()
-    } else {
-        format!("no port of TELEGEN_MIRROR_PORT is free: {}", skipped.join("; "))
-    };
-    refuse(Reason::NoMirrorPort, message)
-}
-
 /// The first free address of the pool: with it, no other session has the same outer addresses.
 fn lease_source(ready: Ready<'_>, sessions: &BTreeMap<String, Session>) -> Result<IpAddr, Refusal> {
     let mut skipped = Vec::new();
@@ -227,28 +199,6 @@ fn lease_source(ready: Ready<'_>, sessions: &BTreeMap<String, Session>) -> Resul
         skipped.join("; ")
     );
     refuse(Reason::NoMirrorPort, message)
-}
-
-fn unusable(port: &str, spec: &JobSpec, world: &World, sessions: &BTreeMap<String, Session>) -> Option<String> {
-    if port == CPU_PORT {
-        return session_using(port, sessions).map(|name| format!("is in mirror session {name}"));
-    }
-    if !world.ports.contains_key(port) {
-        return Some("is not in PORT".to_owned());
-    }
-    if world.expand(spec.ports.names()).contains(port) {
-        return Some("is the port to be observed".to_owned());
-    }
-    if world.vlan_members.contains(port) {
-        return Some("is a VLAN member".to_owned());
-    }
-    if let Some((name, _)) = world.port_channels.iter().find(|(_, members)| members.contains(port)) {
-        return Some(format!("is a member of {name}"));
-    }
-    if world.routed_ports.contains(port) {
-        return Some("has an IP configuration".to_owned());
-    }
-    session_using(port, sessions).map(|name| format!("is in mirror session {name}"))
 }
 
 fn warnings(world: &World, mirror: Option<&MirrorPlan>, source_ports: &BTreeSet<String>) -> BTreeSet<Warning> {

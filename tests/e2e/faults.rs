@@ -177,10 +177,22 @@ fn a_tapped_netdev_that_goes_ends_the_job_in_tap_missing_with_its_numbers() {
     assert_message(&row, &["Ethernet24"]);
     assert_eq!(switch.results("tapped")["packets_total"], sent.packets.to_string());
     switch.assert_clean();
-    // Of the pool's two netdevs one is left; the job that would tap the other one is told.
+    // Of the pool's two netdevs one is left, and the next job gets it; after that, one is told of both. The status says so without a job.
+    let row = switch.run_job("next", "Ethernet0", &[]);
+    assert_eq!(row["tap"], "Ethernet28");
+    switch.start_job("late", "Ethernet8", &[]);
+    let row = switch.assert_ended("late", "rejected", "no_mirror_port", DEADLINE);
+    let fault = "Ethernet24 has the netdev Ethernet24, which is not on this host";
+    assert_message(&row, &[fault, "Ethernet28 is in mirror session telegen_next"]);
+    let daemon = |switch: &Switch| switch.redis(Db::State).row("TELEGEN_DAEMON_TABLE|localhost");
+    wait_for("the status says what is wrong with the pool", RESYNC, || {
+        daemon(&switch)["span_why"].contains(fault).then_some(())
+    });
+    switch.stop_job("next");
+    switch.run_ok(&["ip", "link", "del", "Ethernet28"]);
     switch.start_job("blind", "Ethernet0", &[]);
     let row = switch.assert_ended("blind", "rejected", "tap_missing", DEADLINE);
-    assert_message(&row, &["Ethernet24"]);
+    assert_message(&row, &[fault, "Ethernet28 has the netdev Ethernet28, which is not on this host"]);
 }
 
 /// What somebody does to the tap of a running job ends it with the numbers from before, and it is said what was seen.

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Ability, Trial, Trials, Verdict, abilities, objection};
 use crate::model::job::{Direction, Fields};
 use crate::model::settings::Settings;
-use crate::model::world::{Capability, Session, World};
+use crate::model::world::{Capability, Port, Session, World};
 
 fn world(capability: Capability) -> World {
     World {
         capability,
+        ports: BTreeMap::from([("Ethernet120".to_owned(), Port::default())]),
         pool: BTreeMap::from([("Ethernet120".to_owned(), Some("cpu120".to_owned()))]),
         netdevs: BTreeSet::from(["cpu120".to_owned(), "gre7".to_owned()]),
         ..World::default()
@@ -90,12 +91,18 @@ fn span_names_each_place_for_copies_and_what_is_wrong_with_it() {
     let mut world = world(capability("ttttt"));
     world.pool.insert("Ethernet124".to_owned(), Some("cpu124".to_owned()));
     world.pool.insert("Ethernet128".to_owned(), None);
+    world.pool.insert("Ethernet132".to_owned(), Some("cpu120".to_owned()));
+    world.pool.insert("Ethernet136".to_owned(), Some("cpu120".to_owned()));
+    for port in ["Ethernet124", "Ethernet128", "Ethernet132"] {
+        world.ports.insert(port.to_owned(), Port::default());
+    }
+    world.vlan_members.insert("Ethernet132".to_owned());
     let span = |world: &World| why(Ability::Span, world, &settings(""), &Trials::none("x"));
     assert_eq!(
         span(&world),
         (
             Verdict::Yes,
-            "copies to Ethernet120 are awaited on cpu120; Ethernet124 has the netdev cpu124, which is not on this host; Ethernet128 has no netdev".to_owned()
+            "copies to Ethernet120 are awaited on cpu120; Ethernet124 has the netdev cpu124, which is not on this host; Ethernet128 has no netdev; Ethernet132 is a VLAN member; Ethernet136 is not in PORT".to_owned()
         )
     );
     world.netdevs.clear();

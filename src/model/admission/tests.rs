@@ -224,12 +224,22 @@ fn an_empty_pool_says_what_to_add() {
 }
 
 #[test]
-fn a_netdev_that_this_host_does_not_have_is_tap_missing() {
+fn a_port_whose_netdev_this_host_does_not_have_is_skipped_and_said_only_if_no_other_is_left() {
     let mut world = world();
     world.netdevs.remove("cpu120");
-    let (reason, message) = admit("port=Ethernet0", &world).expect_err("no netdev");
-    assert_eq!(reason, Reason::TapMissing);
-    assert_eq!(message, "the network device cpu120, to be tapped, is not on this host");
+    assert_eq!(destination(admit("port=Ethernet0", &world)), "Ethernet124");
+    // The other one is taken: when its job ends, there is a port.
+    let taken = BTreeMap::from([("telegen_b".to_owned(), session("Ethernet4 RX Ethernet124"))]);
+    let refused = admit_under("port=Ethernet0", &world, &Settings::default(), &taken, 0);
+    assert_eq!(
+        destination(refused),
+        "no_mirror_port: no port of TELEGEN_MIRROR_PORT is free: Ethernet120 has the netdev cpu120, which is not on this host; Ethernet124 is in mirror session telegen_b"
+    );
+    world.netdevs.remove("cpu124");
+    assert_eq!(
+        destination(admit("port=Ethernet0", &world)),
+        "tap_missing: no port of TELEGEN_MIRROR_PORT can be tapped: Ethernet120 has the netdev cpu120, which is not on this host; Ethernet124 has the netdev cpu124, which is not on this host"
+    );
 }
 
 #[test]

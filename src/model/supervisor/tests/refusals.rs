@@ -136,9 +136,11 @@ fn what_the_switch_or_this_version_cannot_mirror_is_mirror_unsupported() {
 }
 
 #[test]
-fn a_netdev_that_is_not_there_is_tap_missing() {
+fn netdevs_that_are_not_there_are_tap_missing() {
     let mut bench = Bench::new("");
-    bench.world.netdevs.remove("netEthernet120");
+    for netdev in ["netEthernet120", "netEthernet124"] {
+        bench.world.netdevs.remove(netdev);
+    }
     assert_eq!(refused(&mut bench, "a", "port=Ethernet0"), "rejected tap_missing");
 }
 
