@@ -187,7 +187,13 @@ impl Daemon {
         let (settings, mut errors) = parse_settings(&row, &variables);
         let mut lasting_errors = Vec::new();
         let rest = match rest::bind(&settings.rest_listen).await {
-            Ok(bound) => Some(bound),
+            Ok(bound) => {
+                if let Some(complaint) = bound.complaint() {
+                    tracing::warn!("{complaint}");
+                    lasting_errors.push(format!("rest_listen: {complaint}"));
+                }
+                Some(bound)
+            }
             Err(error) => {
                 tracing::error!(%error, "no REST");
                 lasting_errors.push(format!("rest_listen: {error}"));

@@ -5,6 +5,8 @@
 mod doors_common;
 #[path = "rest/http.rs"]
 mod http;
+#[path = "rest/limits.rs"]
+mod limits;
 #[path = "rest/listening.rs"]
 mod listening;
 #[path = "rest/memory.rs"]

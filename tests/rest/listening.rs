@@ -45,3 +45,15 @@ async fn an_address_that_cannot_be_listened_on_is_an_error() {
     let served = serve("0.0.0.0:1", tables, snapshots, exports, std::future::pending()).await;
     assert!(served.unwrap_err().to_string().contains("mutual TLS"));
 }
+
+#[tokio::test]
+async fn a_socket_whose_queue_is_full_is_served_by_somebody() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rest.sock");
+    let busy = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    nix::sys::socket::listen(&busy, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+    let _waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    assert!(matches!(bind(path.to_str().unwrap()).await, Err(ListenError::InUse { .. })));
+    drop(busy);
+    bind(path.to_str().unwrap()).await.unwrap();
+}

@@ -1,5 +1,7 @@
 //! Errors as the contract wants them: `{"error": <reason>, "message": …, "field": …}` and a status code for each.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -59,6 +61,24 @@ impl ApiError {
     pub(super) fn too_many_streams(limit: usize) -> ApiError {
         let message = format!("{limit} clients follow events already, which is the most; try again when one ends");
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", message)
+    }
+
+    pub(super) fn too_many_connections(limit: usize) -> ApiError {
+        let message = format!("{limit} connections are being served already, which is the most; try again in a second");
+        ApiError {
+            retry_after: Some(1),
+            ..ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", message)
+        }
+    }
+
+    pub(super) fn too_slow(limit: Duration) -> ApiError {
+        let message = format!("the body was not there within {limit:?}; a job takes a few hundred bytes");
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, "too_slow", message)
+    }
+
+    pub(super) fn no_answer(limit: Duration) -> ApiError {
+        let message = format!("no answer came about within {limit:?}; whether anything was changed is unknown");
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "no_answer", message)
     }
 
     pub(super) fn not_ready(message: impl Into<String>) -> ApiError {
@@ -165,10 +185,15 @@ impl From<TablesError> for ApiError {
     }
 }
 
+impl ApiError {
+    pub(super) fn body(&self) -> serde_json::Value {
+        json!({ "error": self.error, "message": self.message, "field": self.field })
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = json!({ "error": self.error, "message": self.message, "field": self.field });
-        let mut response = (self.status, Json(body)).into_response();
+        let mut response = (self.status, Json(self.body())).into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

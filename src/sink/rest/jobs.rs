@@ -3,26 +3,21 @@
 //! [`JobTables`]: crate::io::tables::JobTables
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::body::JobBody;
 use super::error::{ApiError, retry_after, unanswered};
-use super::{BODY_LIMIT, Shim, request};
+use super::{Shim, request};
 use crate::io::tables::json::{job, job_brief, results as results_json};
 use crate::io::tables::{HistogramRow, JobReport, JobRow, ResultsRow, StartOutcome, StopOutcome};
 use crate::model::report::Detail;
 use crate::model::schema::Status;
 
-pub(super) async fn start(State(shim): State<Shim>, body: Result<Bytes, BytesRejection>) -> Result<Response, ApiError> {
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(BODY_LIMIT),
-        _ => ApiError::unreadable(format!("body: {rejection}")),
-    })?;
+pub(super) async fn start(State(shim): State<Shim>, JobBody(body): JobBody) -> Result<Response, ApiError> {
     let body: Value =
         serde_json::from_slice(&body).map_err(|error| ApiError::unreadable(format!("body: not JSON: {error}")))?;
     let request = request::parse(&body).map_err(|error| ApiError::from(&error))?;

@@ -8,9 +8,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use axum::Router;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+
+use super::limits::Limits;
+use super::server::{self, Seats};
 
 /// Owner and group may connect (contract, section 3).
 const SOCKET_MODE: u32 = 0o660;
@@ -50,7 +54,11 @@ pub enum ListenError {
 }
 
 /// A listening socket.
-pub struct Bound(Socket);
+pub struct Bound {
+    socket: Socket,
+    limits: Limits,
+    complaint: Option<String>,
+}
 
 enum Socket {
     Unix(UnixListener, SocketFile),
@@ -58,23 +66,42 @@ enum Socket {
 }
 
 impl Bound {
+    fn new(socket: Socket) -> Bound {
+        let (limits, complaint) = Limits::of_process();
+        Bound { socket, limits, complaint }
+    }
+
+    /// What is served within other limits than those of this process.
+    #[must_use]
+    pub fn limited(self, limits: Limits) -> Bound {
+        Bound { limits, complaint: None, ..self }
+    }
+
+    /// What is served at the most.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Why fewer clients are served than could be, if that is so.
+    #[must_use]
+    pub fn complaint(&self) -> Option<&str> {
+        self.complaint.as_deref()
+    }
+
     /// The address, if it is TCP: the way to learn a port that the system chose.
     #[must_use]
     pub fn tcp_address(&self) -> Option<SocketAddr> {
-        match &self.0 {
+        match &self.socket {
             Socket::Unix(..) => None,
             Socket::Tcp(listener) => listener.local_addr().ok(),
         }
     }
 
-    pub(super) async fn serve(self, app: Router, closed: impl Future<Output = ()> + Send + 'static) {
-        // axum's server has no error to return: it retries what `accept` refuses.
-        let result = match self.0 {
-            Socket::Unix(listener, _file) => axum::serve(listener, app).with_graceful_shutdown(closed).await,
-            Socket::Tcp(listener) => axum::serve(listener, app).with_graceful_shutdown(closed).await,
-        };
-        if let Err(error) = result {
-            tracing::error!(%error, "the REST server ended");
+    pub(super) async fn serve(self, app: Router, seats: Arc<Seats>, closed: impl Future<Output = ()>) {
+        match self.socket {
+            Socket::Unix(listener, _file) => server::run(listener, app, self.limits, seats, closed).await,
+            Socket::Tcp(listener) => server::run(listener, app, self.limits, seats, closed).await,
         }
     }
 }
@@ -91,7 +118,7 @@ pub async fn bind(listen: &str) -> Result<Bound, ListenError> {
     }
     match listen.parse::<SocketAddr>() {
         Ok(address) if address.ip().is_loopback() => {
-            Ok(Bound(Socket::Tcp(TcpListener::bind(address).await.map_err(io)?)))
+            Ok(Bound::new(Socket::Tcp(TcpListener::bind(address).await.map_err(io)?)))
         }
         Ok(_) | Err(_) => Err(ListenError::NotAccepted { listen: listen.to_owned() }),
     }
@@ -106,8 +133,16 @@ async fn bind_unix(path: &Path) -> Result<Bound, ListenError> {
         Ok(metadata) if !metadata.file_type().is_socket() => {
             return Err(ListenError::NotASocket { path: path.to_owned() });
         }
-        Ok(_) if UnixStream::connect(path).await.is_ok() => return Err(ListenError::InUse { path: path.to_owned() }),
-        Ok(_) => {}
+        Ok(_) => match UnixStream::connect(path).await {
+            Ok(_) => return Err(ListenError::InUse { path: path.to_owned() }),
+            Err(error) => match error.kind() {
+                // Nobody listens, or the file has gone meanwhile.
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {}
+                // Somebody does, and has as many waiting as it takes.
+                io::ErrorKind::WouldBlock => return Err(ListenError::InUse { path: path.to_owned() }),
+                _ => return Err(io(error)),
+            },
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(io(error)),
     }
@@ -125,7 +160,7 @@ fn bind_as(new: &Path, path: &Path) -> io::Result<Bound> {
     fs::set_permissions(new, Permissions::from_mode(SOCKET_MODE))?;
     let inode = fs::metadata(new)?.ino();
     fs::rename(new, path)?;
-    Ok(Bound(Socket::Unix(listener, SocketFile { path: path.to_owned(), inode })))
+    Ok(Bound::new(Socket::Unix(listener, SocketFile { path: path.to_owned(), inode })))
 }
 
 /// The socket's file, removed when dropped, unless another one has taken its place.

@@ -3,33 +3,41 @@
 //! `/metrics` and the whole of top-K come from the snapshot, because STATE_DB holds only its beginning. Everything else works on rows, so
 //! that jobs of an earlier daemon are answered too. What a job may say is `model::job`'s to judge, not this module's.
 
+mod body;
 mod error;
 mod events;
 mod jobs;
+mod limits;
 mod listen;
 pub mod metrics;
 pub mod openapi;
 pub mod request;
 pub mod routes;
+mod server;
 mod system;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::error_handling::HandleErrorLayer;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{Method, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
+use axum::{BoxError, Router};
 use tokio::sync::{Semaphore, watch};
+use tower::ServiceBuilder;
+use tower::timeout::TimeoutLayer;
 
 use crate::io::tables::JobTables;
 pub use crate::io::tables::members::REST_MEMBERS;
 use crate::model::report::{ExportState, Snapshot};
 use error::ApiError;
+pub use limits::Limits;
 pub use listen::{Bound, ListenError, bind};
 use routes::ROUTES;
+use server::Seats;
 
 /// Largest request body. A job is a few hundred bytes.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -46,6 +54,7 @@ pub(crate) struct Shim {
     export: watch::Receiver<ExportState>,
     streams: Arc<Semaphore>,
     closing: watch::Receiver<bool>,
+    limits: Limits,
 }
 
 /// Listens on `listen` and serves until `shutdown` is over, see [`bind`] and [`serve_on`].
@@ -73,14 +82,16 @@ pub async fn serve_on(
 ) {
     let (close, closing) = watch::channel(false);
     let streams = Arc::new(Semaphore::new(EVENT_STREAMS));
-    let app = router(Shim { tables, snapshot, export, streams, closing: closing.clone() });
+    let limits = bound.limits().clone();
+    let seats = Seats::new(limits.patience);
+    let app = router(Shim { tables, snapshot, export, streams, closing: closing.clone(), limits });
     let closed = async move {
         shutdown.await;
         close.send_replace(true);
     };
     let mut at_last = closing;
     tokio::select! {
-        () = bound.serve(app, closed) => {}
+        () = bound.serve(app, seats, closed) => {}
         () = async {
             // The sender lives in `bound.serve`, which ends by itself if it is dropped.
             if at_last.wait_for(|closing| *closing).await.is_err() {
@@ -93,12 +104,18 @@ pub async fn serve_on(
 
 /// All routes of [`ROUTES`], and JSON errors for everything else.
 fn router(shim: Shim) -> Router {
+    let answer = shim.limits.answer;
     let routes = ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, route.call.handler()));
     routes
         .fallback(async || ApiError::unknown_route())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(refuse_other_origins))
+        .layer(
+            ServiceBuilder::new()
+                .layer(HandleErrorLayer::new(move |_: BoxError| async move { ApiError::no_answer(answer) }))
+                .layer(TimeoutLayer::new(answer)),
+        )
         .with_state(shim)
 }
 

@@ -92,7 +92,9 @@ fn operation_id(route: Route) -> String {
 type Answer = (&'static str, &'static str, &'static str, &'static str);
 
 const JSON: &str = "application/json";
-const NO_DATABASE: Answer = ("503", "The databases do not answer", "Error", JSON);
+const NO_DATABASE: Answer =
+    ("503", "The databases do not answer, or there are as many clients as can be served", "Error", JSON);
+const NO_PLACE: Answer = ("503", "There are as many clients as can be served", "Error", JSON);
 const NO_JOB: Answer = ("404", "No such job", "Error", JSON);
 
 fn answers(call: Call) -> Vec<Answer> {
@@ -101,12 +103,13 @@ fn answers(call: Call) -> Vec<Answer> {
             ("201", "The job starts or runs", "JobBrief", JSON),
             ("202", "The job waits for a free slot, or the daemon has not answered yet", "JobBrief", JSON),
             ("400", "A member or its value cannot be taken, or the port does not exist", "Error", JSON),
+            ("408", "The body was not there in time", "Error", JSON),
             ("409", "The port is mirrored already, or the id is in use", "Error", JSON),
             ("413", "The body is too large", "Error", JSON),
             ("429", "All slots are taken", "Error", JSON),
             (
                 "503",
-                "The switch or the daemon cannot serve the job; without a daemon its row was withdrawn",
+                "The switch or the daemon cannot serve the job, without a daemon its row was withdrawn; or too many clients",
                 "Error",
                 JSON,
             ),
@@ -124,10 +127,10 @@ fn answers(call: Call) -> Vec<Answer> {
         Call::Stop | Call::StopByPost => {
             vec![("200", "Its status now; also if it was over before", "JobBrief", JSON), NO_JOB, NO_DATABASE]
         }
-        Call::Health => vec![("200", "The process lives", "Object", JSON)],
+        Call::Health => vec![("200", "The process lives", "Object", JSON), NO_PLACE],
         Call::Ready => vec![("200", "Jobs can be served", "Object", JSON), ("503", "Not now, and why", "Error", JSON)],
-        Call::Metrics => vec![("200", "Metrics", "Text", "text/plain")],
-        Call::OpenApi => vec![("200", "This document", "Object", JSON)],
+        Call::Metrics => vec![("200", "Metrics", "Text", "text/plain"), NO_PLACE],
+        Call::OpenApi => vec![("200", "This document", "Object", JSON), NO_PLACE],
     }
 }
 
