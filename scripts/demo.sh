@@ -115,6 +115,7 @@ wait "${pids[1]}" || true
 echo "rows of jobs in CONFIG_DB:            $(run redis-cli -n 4 --raw KEYS 'TELEGEN_JOB|*' | wc -w)"
 echo "mirror sessions in CONFIG_DB:         $(run redis-cli -n 4 --raw KEYS 'MIRROR_SESSION|*' | wc -w)"
 echo "mirror sessions known to orchagent:   $(run redis-cli -n 6 --raw KEYS 'MIRROR_SESSION_TABLE|*' | wc -w)"
+echo "mirror sessions in ASIC_DB:           $(run redis-cli -n 1 --raw KEYS 'ASIC_STATE:SAI_OBJECT_TYPE_MIRROR_SESSION:*' | wc -w)"
 kill "${pids[0]}"
 wait "${pids[0]}" || true
 pids=()

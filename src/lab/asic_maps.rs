@@ -14,6 +14,7 @@ use super::asic::AsicIds;
 use super::asic::skeleton::types;
 use super::gre::Head;
 use super::layout::{Port, PortCount, SWITCH_MAC, TUNNEL_DEVICES};
+use super::network::remove_device;
 use super::orchagent::hardware::{CopyDestination, MirrorHardware, MirrorTarget, PortSide, Tunnel};
 use super::orchagent::session::Sampling;
 
@@ -179,6 +180,16 @@ impl MirrorHardware for AsicMaps {
         self.write_binding(port, side, [0, 0])?;
         self.tunnels.of_slot.remove(&slot_key(port, side));
         Ok(())
+    }
+
+    fn remove_netdev(&mut self, port: &str) {
+        let port = port.to_owned();
+        // Beside the orchagent, which goes on meanwhile as the real one does.
+        tokio::spawn(async move {
+            if let Err(error) = remove_device(&port).await {
+                tracing::warn!(port, "virtual ASIC: {error:#}");
+            }
+        });
     }
 }
 

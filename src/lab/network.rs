@@ -22,6 +22,20 @@ pub fn create_devices(namespaces: &NetworkNamespaces, ports: PortCount) -> Resul
     runtime.block_on(raise(ports.ports().map(Port::name).chain([TUNNEL_DEVICES.1.to_owned(), "lo".to_owned()])))
 }
 
+/// Removes a device of the calling thread's namespace, and with it the other end of its pair.
+///
+/// # Errors
+/// There is none of that name, or the kernel refuses.
+pub async fn remove_device(name: &str) -> Result<()> {
+    let what = || format!("removing {name}");
+    let index = nix::net::if_::if_nametoindex(name).with_context(what)?;
+    let (connection, handle, _) = rtnetlink::new_connection().context("opening a netlink socket")?;
+    let connection = tokio::spawn(connection);
+    let removed = handle.link().del(index).execute().await;
+    connection.abort();
+    removed.with_context(what)
+}
+
 /// Makes all pairs from the namespace "asic" and raises the ends that are in it.
 async fn create_pairs(ports: PortCount, switch: BorrowedFd<'_>) -> Result<()> {
     let (connection, handle, _) = rtnetlink::new_connection().context("opening a netlink socket")?;

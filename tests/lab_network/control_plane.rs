@@ -11,6 +11,7 @@ use super::{TestLab, is_root, small, wait_for};
 pub(super) const CONFIG_DB: &str = "4";
 const STATE_DB: &str = "6";
 const COUNTERS_DB: &str = "2";
+const ASIC_DB: &str = "1";
 
 /// redis-cli without any option but the database: the switch's Redis is where everybody looks.
 pub(super) fn redis(test: &TestLab, database: &str, command: &[&str]) -> String {
@@ -68,6 +69,59 @@ fn a_fault_is_in_force_when_the_command_returns() {
         redis(&test, CONFIG_DB, &["DEL", "MIRROR_SESSION|spoilt"]);
         wait_for("it has gone", || status(&test, "spoilt").is_empty());
     }
+}
+
+/// `telegen-lab fault`, as one types it.
+fn fault(test: &TestLab, words: &[&str]) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_telegen-lab"));
+    let output = command.arg("fault").arg("--dir").arg(test.lab().dir()).args(words).output().unwrap();
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_asic_has_room_for_as_many_sessions_as_the_fault_says_and_orchagent_is_started_anew() {
+    if !is_root() {
+        return;
+    }
+    let test = TestLab::start(&small());
+    fault(&test, &["sessions", "1"]);
+    set_session(&test, "first");
+    wait_for("the first session is active", || status(&test, "first") == "active");
+    set_session(&test, "second");
+    redis(&test, CONFIG_DB, &["DEL", "MIRROR_SESSION|first"]);
+    wait_for("the first session has gone", || status(&test, "first").is_empty());
+    assert_eq!(status(&test, "second"), "");
+    redis(&test, CONFIG_DB, &["DEL", "MIRROR_SESSION|second"]);
+
+    fault(&test, &["sessions", "1", "--orchagent-ends"]);
+    set_session(&test, "first");
+    wait_for("the first session is active", || status(&test, "first") == "active");
+    set_session(&test, "second");
+    wait_for("the second session is there", || status(&test, "second") == "inactive");
+    redis(&test, CONFIG_DB, &["DEL", "MIRROR_SESSION|first"]);
+    fault(&test, &["restart"]);
+    wait_for("the second session has taken its place", || {
+        status(&test, "second") == "active" && status(&test, "first").is_empty()
+    });
+    assert_eq!(udp(&test, "Ethernet0", 10), 10);
+    let objects = redis(&test, ASIC_DB, &["KEYS", "ASIC_STATE:SAI_OBJECT_TYPE_MIRROR_SESSION:*"]);
+    assert_eq!(objects.lines().count(), 1, "{objects}");
+}
+
+#[test]
+fn a_port_whose_row_goes_takes_its_netdev_along() {
+    if !is_root() {
+        return;
+    }
+    let test = TestLab::start(&small());
+    let names = || redis(&test, COUNTERS_DB, &["HKEYS", "COUNTERS_PORT_NAME_MAP"]);
+    let objects = || redis(&test, ASIC_DB, &["KEYS", "ASIC_STATE:SAI_OBJECT_TYPE_PORT:*"]).lines().count();
+    let has_netdev = || test.received_by_cpu().iter().any(|(name, _)| name == "Ethernet8");
+    assert_eq!((names().lines().count(), objects(), has_netdev()), (4, 4, true));
+    redis(&test, CONFIG_DB, &["DEL", "PORT|Ethernet8"]);
+    wait_for("the netdev has gone", || !has_netdev());
+    wait_for("the port has gone", || !names().contains("Ethernet8") && objects() == 3);
+    assert_eq!(udp(&test, "Ethernet0", 10), 0);
 }
 
 #[test]

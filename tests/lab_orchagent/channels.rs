@@ -187,6 +187,7 @@ async fn fact_18_a_port_under_a_session_is_held_even_when_the_session_is_gone() 
     tokio::time::sleep(Duration::from_millis(1500)).await;
     switch.settle().await;
     assert!(port_is_kept(&switch, ETHERNET0).await);
+    switch.hardware(|hardware| assert_eq!(hardware.removed_netdevs, ["Ethernet0"]));
     switch.fault(Fault::Restart, None).await;
     within("the port to be gone", async {
         while port_is_kept(&switch, ETHERNET0).await {

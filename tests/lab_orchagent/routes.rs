@@ -116,6 +116,26 @@ async fn fact_20_a_directly_connected_destination_needs_no_route() {
     until_way(&switch, ["inactive", "Ethernet8", MAC_1, "10.0.5.0/31", "0.0.0.0@Ethernet8"]).await;
 }
 
+#[tokio::test]
+async fn a_neighbour_behind_a_port_channel_is_reached_through_its_first_member() {
+    let switch = Switch::start().await;
+    switch.cli("HSET PORTCHANNEL|PortChannel1 admin_status up").await;
+    neighbour(&switch, "PortChannel1", "10.0.5.1", MAC_1).await;
+    switch.session("e1", E1).await;
+    switch.settle().await;
+    assert_eq!(switch.status("e1").await.as_deref(), Some("inactive"));
+    switch.cli("HSET PORTCHANNEL_MEMBER|PortChannel1|Ethernet8 NULL NULL").await;
+    until_way(&switch, ["active", "Ethernet8", MAC_1, "0.0.0.0/0", "0.0.0.0@"]).await;
+    switch.cli("HSET PORTCHANNEL_MEMBER|PortChannel1|Ethernet12 NULL NULL").await;
+    until_way(&switch, ["active", "Ethernet12", MAC_1, "0.0.0.0/0", "0.0.0.0@"]).await;
+    assert_eq!(switch.asic_db().await, ["Ethernet0 ingress>mirror of Ethernet12"]);
+    for member in ["Ethernet8", "Ethernet12"] {
+        switch.cli(&format!("DEL PORTCHANNEL_MEMBER|PortChannel1|{member}")).await;
+    }
+    until_way(&switch, ["inactive", "Ethernet12", MAC_1, "0.0.0.0/0", "0.0.0.0@"]).await;
+    assert_eq!(switch.asic_db().await, [""; 0]);
+}
+
 async fn none_for(events: &mut Subscription, time: Duration) {
     let event = tokio::time::timeout(time, events.next()).await;
     assert!(event.is_err(), "{event:?}");

@@ -20,6 +20,7 @@ use crate::redis_common::{Redis, fields, within};
 pub struct Hardware {
     pub bound: BTreeMap<(String, PortSide), MirrorTarget>,
     pub refused_port: Option<String>,
+    pub removed_netdevs: Vec<String>,
 }
 
 #[derive(Clone, Default)]
@@ -48,6 +49,10 @@ impl MirrorHardware for Recorder {
     fn unbind(&mut self, port: &str, side: PortSide) -> Result<(), String> {
         self.0.lock().unwrap().bound.remove(&(port.to_owned(), side));
         Ok(())
+    }
+
+    fn remove_netdev(&mut self, port: &str) {
+        self.0.lock().unwrap().removed_netdevs.push(port.to_owned());
     }
 }
 

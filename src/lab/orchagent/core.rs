@@ -265,7 +265,7 @@ impl Orchagent {
             Change::Port { name, exists: false, .. } => self.remove_port(name, now, out),
             Change::Lag { name, exists: true } => drop(self.topology.lags.entry(name).or_default()),
             Change::Lag { name, exists: false } => self.remove_lag(&name, out),
-            Change::LagMember { lag, port, exists: true } => self.join(lag, port),
+            Change::LagMember { lag, port, exists: true } => self.join(lag, port, out),
             Change::LagMember { lag, port, exists: false } => self.leave(&lag, &port, out),
             Change::Policer { name, exists: true } => {
                 self.topology.policers.insert(name);

@@ -340,6 +340,10 @@ impl Hands<'_> {
                         tracing::warn!(session = target.session, error, "virtual orchagent: cannot redirect");
                     }
                 }
+                Output::UnnamePort { port } => {
+                    unname_port(&self.to.counters, &self.to.appl, &self.to.state, &port).await?;
+                    self.hardware.remove_netdev(&port);
+                }
                 Output::Log(line) => tracing::warn!("virtual orchagent: {line}"),
                 Output::Restart => return Err(Ending::Restart),
                 output => self.to.write(output).await?,
@@ -367,8 +371,8 @@ impl Connections {
                 self.state.del(&self.state.database().key(state_db::MIRROR_SESSION, &session)).await.map(drop)
             }
             Output::NamePort { port, oid } => name_port(&self.counters, &self.appl, &self.state, &port, oid).await,
-            Output::UnnamePort { port } => unname_port(&self.counters, &self.appl, &self.state, &port).await,
-            Output::Bind { .. }
+            Output::UnnamePort { .. }
+            | Output::Bind { .. }
             | Output::Unbind { .. }
             | Output::Retarget { .. }
             | Output::Restart

@@ -81,6 +81,9 @@ pub trait MirrorHardware: Send {
     /// # Errors
     /// A sentence that says what the hardware refused.
     fn unbind(&mut self, port: &str, side: PortSide) -> Result<(), String>;
+
+    /// `port`'s row has gone, and its netdev goes with it, whether or not the port's object does.
+    fn remove_netdev(&mut self, port: &str);
 }
 
 /// What comes of a session for which the ASIC has no room.

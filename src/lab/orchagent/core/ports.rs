@@ -48,10 +48,11 @@ impl Orchagent {
         self.topology.lags.remove(name);
     }
 
-    pub(super) fn join(&mut self, lag: String, port: String) {
+    pub(super) fn join(&mut self, lag: String, port: String, out: &mut Vec<Output>) {
         let following = self.followers(&lag, &port);
-        if self.topology.lags.entry(lag).or_default().insert(port) {
+        if self.topology.lags.entry(lag.clone()).or_default().insert(port) {
             self.joined.extend(following);
+            self.update_through(&lag, out);
         }
     }
 
@@ -65,6 +66,7 @@ impl Orchagent {
                 self.unbind(port, side, out);
             }
         }
+        self.update_through(lag, out);
     }
 
     /// The sessions that a change of the LAG's membership concerns, and what of the port is theirs.

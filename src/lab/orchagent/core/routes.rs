@@ -91,6 +91,15 @@ impl Orchagent {
         }
     }
 
+    /// The members of a LAG have changed: ERSPAN sessions whose copies leave by it leave by its first member.
+    pub(super) fn update_through(&mut self, lag: &str, out: &mut Vec<Output>) {
+        let addresses = self.neighbours.keys().filter(|hop| hop.interface == lag).map(|hop| hop.address);
+        let concerned: BTreeSet<String> = addresses.flat_map(|address| self.sessions_through(address)).collect();
+        for name in concerned {
+            self.update(&name, out);
+        }
+    }
+
     /// Makes the session agree with what is known of its way.
     pub(super) fn update(&mut self, name: &str, out: &mut Vec<Output>) {
         let Some(session) = self.sessions.get(name) else { return };
