@@ -225,10 +225,10 @@ impl Switch {
         row
     }
 
-    /// ASIC_DB has what the sessions of now ask for, soon, and nothing else: nothing of ours is left, and nobody else's is changed.
+    /// ASIC_DB has what the sessions of now ask for, in the time of the contract, and nothing else: nothing of ours is left, and nobody else's is changed.
     #[track_caller]
     pub fn assert_asic_db(&self) {
-        assert_none(DEADLINE, || self.asic_db.disagreements(self));
+        assert_none(RESYNC, || self.asic_db.disagreements(self));
     }
 
     /// Everything of ours that a switch without jobs must not have, in words.

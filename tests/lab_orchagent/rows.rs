@@ -92,3 +92,34 @@ async fn fact_23_what_goes_too_far_is_refused_without_a_row() {
     }
     assert_eq!(switch.asic_db().await, [""; 0]);
 }
+
+#[tokio::test]
+async fn fact_19_what_is_wrong_behind_a_policer_keeps_the_policer_for_good() {
+    let switch = Switch::start().await;
+    let policers = async || switch.asic.keys("ASIC_STATE:SAI_OBJECT_TYPE_POLICER").await.unwrap().len();
+    let policer = "HSET POLICER|p1 meter_type packets mode sr_tcm cir 600 cbs 600";
+    switch.cli(policer).await;
+    switch.session("good", "type=SPAN dst_port=Ethernet4 policer=p1").await;
+    switch.until_active("good").await;
+    switch.delete("good").await;
+    switch.until("good", None).await;
+    // One that is wrong before it takes nothing.
+    switch.session("before", "type=SPAN owner=me policer=p1").await;
+    switch.settle().await;
+    assert_eq!(policers().await, 1);
+    switch.cli("DEL POLICER|p1").await;
+    switch.settle().await;
+    assert_eq!(policers().await, 0);
+    switch.cli(policer).await;
+    switch.session("behind", "type=SPAN policer=p1 owner=me").await;
+    switch.settle().await;
+    assert_eq!(switch.status("behind").await, None);
+    switch.delete("behind").await;
+    switch.cli("DEL POLICER|p1").await;
+    switch.settle().await;
+    assert_eq!(policers().await, 1);
+    // The next attempts come a second apart.
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    switch.settle().await;
+    assert_eq!(policers().await, 1);
+}

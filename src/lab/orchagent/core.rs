@@ -16,7 +16,7 @@
 //! that is why DEL and HSET in one breath work (fact 7). Facts are those of the observed orchagent, by their numbers in
 //! `tests/lab_orchagent.rs`; file names are sonic-swss'.
 //!
-//! By subject: `rows` (what a session's row makes orchagent do), `activation`, `ports` (and LAGs), `routes` (and neighbours), `sflow`, `troubles`.
+//! By subject: `rows` (what a session's row makes orchagent do), `activation`, `ports` (and LAGs), `policers`, `routes` (and neighbours), `sflow`, `troubles`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -31,6 +31,7 @@ use super::queue::EventQueue;
 use super::session::{SessionSpec, Slots, Topology, Way};
 
 mod activation;
+mod policers;
 mod ports;
 mod routes;
 mod rows;
@@ -105,6 +106,7 @@ pub struct Orchagent {
     ports: Ports,
     topology: Topology,
     objects: Objects,
+    policers: policers::Policers,
     /// Ports that were to be removed and were in use then: the next attempt of each, which fails, too (fact 18).
     kept_ports: BTreeMap<String, Instant>,
     neighbours: BTreeMap<NextHop, String>,
@@ -139,6 +141,7 @@ impl Orchagent {
             ports: Ports::Unknown,
             topology: Topology::default(),
             objects: Objects::default(),
+            policers: policers::Policers::default(),
             kept_ports: BTreeMap::new(),
             neighbours: BTreeMap::new(),
             leaving: BTreeSet::new(),
@@ -198,7 +201,11 @@ impl Orchagent {
         }
         let Ports::SettledAt(settled) = self.ports else { return None };
         let again = self.again.iter().filter(|(session, _)| !self.faults.of(Some(session)).dead);
-        let again = again.map(|(_, (at, _))| *at).chain(self.kept_ports.values().copied()).chain(self.sflow.next_try());
+        let again = again
+            .map(|(_, (at, _))| *at)
+            .chain(self.kept_ports.values().copied())
+            .chain(self.sflow.next_try())
+            .chain(self.policers.next_try());
         let due = self.queue.next_due(&self.faults).into_iter().chain(again).min()?;
         Some(due.max(settled))
     }
@@ -214,7 +221,9 @@ impl Orchagent {
             match self.work.take() {
                 Some(Work::Activating { session, at }) if at <= now => self.activate(session, out),
                 Some(Work::Removing { session, at }) if at <= now => {
-                    self.sessions.remove(&session);
+                    if let Some(policer) = self.sessions.remove(&session).and_then(|session| session.spec.policer) {
+                        self.release_policer(&policer);
+                    }
                     out.push(Output::DeleteState { session });
                 }
                 None => {
@@ -254,7 +263,10 @@ impl Orchagent {
             self.take(change, now, out);
             return true;
         }
-        self.try_again(now, out) || self.try_to_remove_ports(now, out) || self.try_sflow_again(now, out)
+        self.try_again(now, out)
+            || self.try_to_remove_ports(now, out)
+            || self.try_to_remove_policers(now, out)
+            || self.try_sflow_again(now, out)
     }
 
     fn take(&mut self, change: Change, now: Instant, out: &mut Vec<Output>) {
@@ -265,14 +277,10 @@ impl Orchagent {
             Change::Port { name, exists: false, .. } => self.remove_port(name, now, out),
             Change::Lag { name, exists: true } => drop(self.topology.lags.entry(name).or_default()),
             Change::Lag { name, exists: false } => self.remove_lag(&name, out),
-            Change::LagMember { lag, port, exists: true } => self.join(lag, port, out),
+            Change::LagMember { lag, port, exists: true } => self.join(&lag, port, out),
             Change::LagMember { lag, port, exists: false } => self.leave(&lag, &port, out),
-            Change::Policer { name, exists: true } => {
-                self.topology.policers.insert(name);
-                // Whatever changes makes orchagent go through what it has to try again.
-                self.again.values_mut().for_each(|(at, _)| *at = now);
-            }
-            Change::Policer { name, exists: false } => drop(self.topology.policers.remove(&name)),
+            Change::Policer { name, exists: true } => self.add_policer(name, now, out),
+            Change::Policer { name, exists: false } => self.remove_policer(name, now, out),
             Change::Neighbour { address, interface, mac } => self.neighbour(NextHop { address, interface }, mac, out),
             Change::Route { prefix, next_hops } => self.route(prefix, next_hops, out),
             Change::Sflow { up } => self.enable_sflow(up, now),

@@ -13,7 +13,10 @@ use super::session::Sampling;
 use crate::lab::layout::SWITCH_MAC;
 use crate::model::schema::asic_db;
 
-/// Fields that only the lab writes.
+/// Tables and fields that only the lab writes.
+const POLICER: &str = "ASIC_STATE:SAI_OBJECT_TYPE_POLICER";
+/// What stands for no field at all.
+const NULL: &str = "NULL";
 const ADMIN_STATE: &str = "SAI_PORT_ATTR_ADMIN_STATE";
 const SAMPLE_RATE: &str = "SAI_SAMPLEPACKET_ATTR_SAMPLE_RATE";
 const SAMPLER_TYPE: &str = "SAI_SAMPLEPACKET_ATTR_TYPE";
@@ -33,11 +36,14 @@ pub enum ObjectKind {
     MirrorSession,
     /// `SAI_OBJECT_TYPE_SAMPLEPACKET`
     Samplepacket,
+    /// `SAI_OBJECT_TYPE_POLICER`
+    Policer,
 }
 
 impl ObjectKind {
     /// All of them.
-    pub const ALL: [ObjectKind; 3] = [ObjectKind::Port, ObjectKind::MirrorSession, ObjectKind::Samplepacket];
+    pub const ALL: [ObjectKind; 4] =
+        [ObjectKind::Port, ObjectKind::MirrorSession, ObjectKind::Samplepacket, ObjectKind::Policer];
 
     /// Its table in ASIC_DB.
     #[must_use]
@@ -46,6 +52,7 @@ impl ObjectKind {
             ObjectKind::Port => asic_db::PORT,
             ObjectKind::MirrorSession => asic_db::MIRROR_SESSION,
             ObjectKind::Samplepacket => asic_db::SAMPLEPACKET,
+            ObjectKind::Policer => POLICER,
         }
     }
 
@@ -55,6 +62,7 @@ impl ObjectKind {
             ObjectKind::Port => 1,
             ObjectKind::MirrorSession => 14,
             ObjectKind::Samplepacket => 15,
+            ObjectKind::Policer => 18,
         }
     }
 }
@@ -93,6 +101,7 @@ pub struct Objects {
     /// The port by which each mirror session's copies leave.
     mirrors: BTreeMap<Oid, Oid>,
     samplers: BTreeSet<Oid>,
+    policers: BTreeMap<String, Oid>,
     /// Which mirror session a port's side refers to.
     mirrored: BTreeMap<(String, PortSide), Oid>,
     /// Which sampler a port's side refers to, by [`PortSide::SampledRx`] and [`PortSide::SampledTx`].
@@ -159,6 +168,22 @@ impl Objects {
         let way_out = self.port_oid(interface);
         self.mirrors.insert(oid, way_out);
         out.push(set(ObjectKind::MirrorSession, oid, vec![field(asic_db::MIRROR_MONITOR_PORT, &way_out.to_string())]));
+    }
+
+    /// A policer is there. What it measures is not kept: the lab's mirror sessions know none.
+    pub fn add_policer(&mut self, name: &str, out: &mut Vec<Output>) {
+        if !self.policers.contains_key(name) {
+            let oid = self.new_oid(ObjectKind::Policer);
+            self.policers.insert(name.to_owned(), oid);
+            out.push(set(ObjectKind::Policer, oid, vec![field(NULL, NULL)]));
+        }
+    }
+
+    /// A policer that nobody uses goes.
+    pub fn remove_policer(&mut self, name: &str, out: &mut Vec<Output>) {
+        if let Some(oid) = self.policers.remove(name) {
+            out.push(Output::RemoveObject { kind: ObjectKind::Policer, oid });
+        }
     }
 
     /// How many mirror sessions there are, forgotten ones included.

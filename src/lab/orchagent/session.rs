@@ -79,6 +79,8 @@ pub struct SessionSpec {
     pub sides: Vec<PortSide>,
     /// Sampling, if asked for.
     pub sampling: Option<Sampling>,
+    /// The policer, if asked for.
+    pub policer: Option<String>,
 }
 
 /// Ports and sides of a session, in the order in which orchagent goes through them.
@@ -94,7 +96,12 @@ pub struct Slots {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// Dropped, with this line in the log and nothing in STATE_DB.
-    Invalid(String),
+    Invalid {
+        /// The line.
+        why: String,
+        /// The policer that was read before what is wrong: orchagent has counted a user of it already (fact 19).
+        policer: Option<String>,
+    },
     /// The policer does not exist: tried again for ever.
     NoPolicer(String),
 }
@@ -113,6 +120,21 @@ struct Draft {
     sides: Vec<PortSide>,
     rate: u32,
     truncate: u32,
+    policer: Option<String>,
+}
+
+impl Refusal {
+    fn invalid(why: String) -> Refusal {
+        Refusal::Invalid { why, policer: None }
+    }
+
+    /// It came after a policer.
+    fn after(self, read: Option<String>) -> Refusal {
+        match self {
+            Refusal::Invalid { why, .. } => Refusal::Invalid { why, policer: read },
+            Refusal::NoPolicer(policer) => Refusal::NoPolicer(policer),
+        }
+    }
 }
 
 impl SessionSpec {
@@ -123,9 +145,10 @@ impl SessionSpec {
     pub fn read(fields: &[(String, String)], topology: &Topology) -> Result<SessionSpec, Refusal> {
         let mut draft = Draft::default();
         for (field, value) in fields {
-            draft.read(field, value, topology)?;
+            draft.read(field, value, topology).map_err(|refusal| refusal.after(draft.policer.clone()))?;
         }
-        draft.finish()
+        let policer = draft.policer.clone();
+        draft.finish().map_err(|refusal| refusal.after(policer))
     }
 
     /// The ports and sides of its sources, as things are now.
@@ -221,7 +244,7 @@ fn tokens(list: &str) -> impl Iterator<Item = &str> {
 
 impl Draft {
     fn read(&mut self, field: &str, value: &str, topology: &Topology) -> Result<(), Refusal> {
-        let wrong = || Refusal::Invalid(format!("Failed to parse attribute {field} {value:?}"));
+        let wrong = || Refusal::invalid(format!("Failed to parse attribute {field} {value:?}"));
         match field {
             "type" => self.span = value == "SPAN",
             "src_ip" => self.source_address = Some(value.parse().map_err(|_| wrong())?),
@@ -232,7 +255,7 @@ impl Draft {
             "queue" => drop(number(value).filter(|&queue| queue < TRAFFIC_CLASSES).ok_or_else(wrong)?),
             "sample_rate" => self.rate = small(value).ok_or_else(wrong)?,
             "truncate_size" => self.truncate = small(value).ok_or_else(wrong)?,
-            "policer" if topology.policers.contains(value) => {}
+            "policer" if topology.policers.contains(value) => self.policer = Some(value.to_owned()),
             "policer" => return Err(Refusal::NoPolicer(value.to_owned())),
             "src_port" => {
                 check_sources(value, topology)?;
@@ -240,9 +263,9 @@ impl Draft {
             }
             // The CPU port is no front-panel port: fact 2.
             "dst_port" if topology.ports.contains(value) => self.destination_port = Some(value.to_owned()),
-            "dst_port" => return Err(Refusal::Invalid(format!("Not a front-panel port: dst_port {value:?}"))),
+            "dst_port" => return Err(Refusal::invalid(format!("Not a front-panel port: dst_port {value:?}"))),
             "direction" => self.sides = sides(value).ok_or_else(wrong)?,
-            unknown => return Err(Refusal::Invalid(format!("Unknown attribute {unknown}={value}"))),
+            unknown => return Err(Refusal::invalid(format!("Unknown attribute {unknown}={value}"))),
         }
         Ok(())
     }
@@ -251,7 +274,7 @@ impl Draft {
         if let (Some(source), Some(destination)) = (self.source_address, self.destination_address)
             && source.is_ipv4() != destination.is_ipv4()
         {
-            return Err(Refusal::Invalid(format!("src_ip {source} and dst_ip {destination} are of two families")));
+            return Err(Refusal::invalid(format!("src_ip {source} and dst_ip {destination} are of two families")));
         }
         let sampling = match (self.rate, self.truncate) {
             (0, 0) => None,
@@ -259,7 +282,7 @@ impl Draft {
             (rate, truncate) => Some(Sampling { rate: rate.max(1), truncate }),
         };
         if sampling.is_some() && self.sides.is_empty() {
-            return Err(Refusal::Invalid("sampling needs a direction".to_owned()));
+            return Err(Refusal::invalid("sampling needs a direction".to_owned()));
         }
         let destination = match (self.span, self.destination_port) {
             (true, Some(port)) => Destination::Span { port },
@@ -280,7 +303,7 @@ impl Draft {
             None => self.sides,
             Some(_) => self.sides.into_iter().map(sampled).collect(),
         };
-        Ok(SessionSpec { destination, src_port: self.src_port, sides, sampling })
+        Ok(SessionSpec { destination, src_port: self.src_port, sides, sampling, policer: self.policer })
     }
 }
 
@@ -328,7 +351,7 @@ fn sampled(side: PortSide) -> PortSide {
 
 /// Every source must exist, and a LAG have members, none of them named as well. No token is trimmed: a space makes an unknown port (fact 1).
 fn check_sources(value: &str, topology: &Topology) -> Result<(), Refusal> {
-    let refuse = |why: String| Err(Refusal::Invalid(format!("src_port {value:?}: {why}")));
+    let refuse = |why: String| Err(Refusal::invalid(format!("src_port {value:?}: {why}")));
     for token in tokens(value) {
         match topology.lags.get(token) {
             Some(members) if members.is_empty() => return refuse(format!("{token} has no members")),
@@ -383,11 +406,11 @@ mod tests {
     fn a_lag_without_members_or_with_a_member_that_is_also_named_is_refused() {
         assert_eq!(
             read("src_port=PortChannel2"),
-            Err(Refusal::Invalid(r#"src_port "PortChannel2": PortChannel2 has no members"#.to_owned()))
+            Err(Refusal::invalid(r#"src_port "PortChannel2": PortChannel2 has no members"#.to_owned()))
         );
         assert_eq!(
             read("src_port=PortChannel1,Ethernet8"),
-            Err(Refusal::Invalid(
+            Err(Refusal::invalid(
                 r#"src_port "PortChannel1,Ethernet8": Ethernet8 is a member of PortChannel1"#.to_owned()
             ))
         );
@@ -396,13 +419,13 @@ mod tests {
     #[test]
     fn the_first_wrong_field_decides() {
         assert!(matches!(read("policer=p1 queue=20"), Err(Refusal::NoPolicer(_))));
-        assert!(matches!(read("queue=20 policer=p1"), Err(Refusal::Invalid(_))));
+        assert!(matches!(read("queue=20 policer=p1"), Err(Refusal::Invalid { .. })));
     }
 
     #[test]
     fn numbers_stay_within_their_fields() {
         for row in ["dscp=64", "ttl=300", "queue=16", "queue=-1", "gre_type=0x10000", "sample_rate=many"] {
-            assert!(matches!(read(row), Err(Refusal::Invalid(_))), "{row}");
+            assert!(matches!(read(row), Err(Refusal::Invalid { .. })), "{row}");
         }
         for row in ["dscp=63", "ttl=255", "queue=15", "gre_type=0x88be", "gre_type=35006"] {
             assert!(read(row).is_ok(), "{row}");

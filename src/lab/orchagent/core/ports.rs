@@ -48,11 +48,11 @@ impl Orchagent {
         self.topology.lags.remove(name);
     }
 
-    pub(super) fn join(&mut self, lag: String, port: String, out: &mut Vec<Output>) {
-        let following = self.followers(&lag, &port);
-        if self.topology.lags.entry(lag.clone()).or_default().insert(port) {
+    pub(super) fn join(&mut self, lag: &str, port: String, out: &mut Vec<Output>) {
+        let following = self.followers(lag, &port);
+        if self.topology.lags.entry(lag.to_owned()).or_default().insert(port) {
             self.joined.extend(following);
-            self.update_through(&lag, out);
+            self.update_through(lag, out);
         }
     }
 

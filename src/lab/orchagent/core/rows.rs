@@ -56,11 +56,13 @@ impl Orchagent {
                 self.again.insert(name, (now + RETRY, Again::Create(row)));
                 return;
             }
-            Err(Refusal::Invalid(why)) => {
+            Err(Refusal::Invalid { why, policer }) => {
+                self.use_policer(policer.as_deref());
                 out.push(Output::Log(format!("Failed to create session {name}: {why}")));
                 return;
             }
         };
+        self.use_policer(spec.policer.as_deref());
         if self.faults.no_room(self.objects.mirrors()) == Some(NoRoom::Refused) {
             out.push(Output::Log(format!("Failed to create session {name}: no mirror session left in hardware")));
             return;
