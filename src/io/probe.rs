@@ -27,8 +27,15 @@ const NOTE: &str = "switch-trials";
 /// What was found, now or by an earlier daemon since the last boot.
 pub async fn trials(databases: &DatabaseConfig, world: &World, settings: &Settings, state_dir: &Path) -> Trials {
     let note = state_dir.join(NOTE);
-    if let Some(known) = fs::read_to_string(&note).ok().and_then(|text| read_note(&text)) {
-        return known;
+    match fs::read_to_string(&note) {
+        Ok(text) => {
+            if let Some(known) = read_note(&text) {
+                return known;
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        // What was found before is not known to be nothing.
+        Err(error) => return Trials::none(&format!("{} cannot be read: {error}", note.display())),
     }
     let probe = match Probe::open(databases).await {
         Ok(probe) => probe,

@@ -125,11 +125,12 @@ impl Database {
         redis_key.split_once(&*self.separator)
     }
 
-    /// The way to take now: the unix socket if the file names one and it exists (it costs less and needs no network), else TCP.
+    /// The way to take now: the unix socket if the file names one (it costs less and needs no network), TCP if there is none. A socket that
+    /// cannot be looked for is taken: connecting says why, and what listens at the TCP port may be another server.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
         match &self.instance.unix_socket {
-            Some(path) if path.exists() => Endpoint::Unix(path.clone()),
+            Some(path) if !matches!(path.try_exists(), Ok(false)) => Endpoint::Unix(path.clone()),
             Some(_) | None => Endpoint::Tcp(self.instance.host.clone(), self.instance.port),
         }
     }

@@ -241,6 +241,54 @@ fn a_tcx_link_that_somebody_detaches_ends_the_job_and_is_named() {
     assert_loss_is_noticed(&["--attach", "tcx"], harm, message);
 }
 
+/// How many descriptors the daemon may have from now on; those that it has it keeps.
+fn limit_descriptors(switch: &Switch, soft: libc::rlim_t) -> libc::rlim_t {
+    let pid = libc::pid_t::try_from(switch.daemon().pid()).unwrap();
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the old limit lives through the call.
+    let got = unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limit) };
+    let new = libc::rlimit { rlim_cur: soft, ..limit };
+    // SAFETY: the new limit lives through the call.
+    let set = unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const new, std::ptr::null_mut()) };
+    assert_eq!((got, set), (0, 0), "{}", std::io::Error::last_os_error());
+    limit.rlim_cur
+}
+
+/// That the kernel could not be asked is no news of the netdev.
+fn assert_no_descriptor_is_no_loss(arguments: &'static [&'static str]) {
+    let Some(switch) = Switch::with(&Options { arguments, ..Options::default() }) else { return };
+    switch.run_job("starved", "Ethernet0", &[("sample_rate", "1")]);
+    let before = limit_descriptors(&switch, 0);
+    let said = "not known whether the tap still counts";
+    wait_for("the daemon says so", DEADLINE, || switch.daemon().log().contains(said).then_some(()));
+    let sent = switch.send("Ethernet0", Profile::Mixed, 500, 1);
+    wait_for("the tap is read all the same", DEADLINE, || {
+        let results = switch.results("starved");
+        (results.get("packets_total") == Some(&sent.packets.to_string())).then_some(())
+    });
+    // A job that would have to be refused for want of a list of netdevs is not refused as if there were none.
+    switch.start_job("waits", "Ethernet8", &[]);
+    wait_for("the daemon says so", DEADLINE, || switch.daemon().log().contains("cannot be listed").then_some(()));
+    assert_eq!(switch.status("waits"), Row::new());
+    limit_descriptors(&switch, before);
+    switch.await_status("waits", "running");
+    assert_eq!(switch.daemon().log().matches(said).count(), 1, "said once");
+    switch.stop_job("waits");
+    switch.stop_job("starved");
+    assert_eq!(switch.results("starved")["packets_total"], sent.packets.to_string());
+    switch.assert_clean();
+}
+
+#[test]
+fn a_daemon_without_a_descriptor_loses_no_job_on_tcx() {
+    assert_no_descriptor_is_no_loss(&["--attach", "tcx"]);
+}
+
+#[test]
+fn a_daemon_without_a_descriptor_loses_no_job_on_clsact() {
+    assert_no_descriptor_is_no_loss(&["--attach", "clsact"]);
+}
+
 #[test]
 fn what_is_taken_off_in_the_last_moment_of_a_job_is_not_called_done() {
     let Some(switch) = Switch::with(&Options { arguments: &["--attach", "clsact"], ..Options::default() }) else {

@@ -167,11 +167,16 @@ impl Place {
         let ours = |found: &TcFilter| {
             found.priority == PRIORITY && found.handle == filter.handle && found.bpf_id == Some(filter.program)
         };
-        if !list(self.ifindex, self.hook, Some(PRIORITY))?.iter().any(ours) {
+        let is_there =
+            || -> Result<bool, TapError> { Ok(list(self.ifindex, self.hook, Some(PRIORITY))?.iter().any(ours)) };
+        if !is_there()? {
             return Ok(());
         }
-        delete(self.ifindex, self.hook, filter.handle)
-            .map_err(|source| TapError::Detach { netdev: self.netdev.clone(), source })
+        match delete(self.ifindex, self.hook, filter.handle) {
+            // Somebody was quicker, or the netdev went in between: then it is gone all the same.
+            Err(_) if !is_there()? => Ok(()),
+            result => result.map_err(|source| TapError::Detach { netdev: self.netdev.clone(), source }),
+        }
     }
 }
 
@@ -250,8 +255,12 @@ impl Note {
         if !list(self.ifindex, Hook::Ingress, None)?.is_empty() || !list(self.ifindex, Hook::Egress, None)?.is_empty() {
             return Ok(false);
         }
-        qdisc(self.ifindex, libbpf_sys::bpf_tc_hook_destroy)
-            .map_err(|source| TapError::Netlink { what: "remove a qdisc", source })?;
+        if let Err(source) = qdisc(self.ifindex, libbpf_sys::bpf_tc_hook_destroy)
+            // As with a filter, it may be gone all the same.
+            && has_qdisc(self.ifindex)?
+        {
+            return Err(TapError::Netlink { what: "remove a qdisc", source });
+        }
         self.remove().map(|()| true)
     }
 }

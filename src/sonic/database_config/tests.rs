@@ -44,6 +44,16 @@ fn two_databases_may_share_an_id() {
 }
 
 #[test]
+fn a_socket_that_cannot_be_looked_for_is_not_taken_for_one_that_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let circle = dir.path().join("redis.sock");
+    std::os::unix::fs::symlink(&circle, &circle).unwrap();
+    let text = ONE_SERVER.replace("/var/run/redis/redis.sock", circle.to_str().unwrap());
+    let config = parse(&text).unwrap();
+    assert_eq!(config.database("CONFIG_DB").unwrap().endpoint(), Endpoint::Unix(circle));
+}
+
+#[test]
 fn the_socket_is_taken_only_where_it_exists() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("redis.sock");
