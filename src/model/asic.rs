@@ -63,6 +63,8 @@ pub struct Binding {
     pub port: String,
     /// The direction: ingress or egress.
     pub direction: Direction,
+    /// Whether it gets what the port's sampler takes, instead of every packet.
+    pub sampled: bool,
     /// The mirror object.
     pub object: Oid,
 }
@@ -99,19 +101,21 @@ impl View {
     /// Takes a port's attributes in, as far as they were read.
     pub fn add_port(&mut self, port: &str, attributes: &Fields) {
         for (name, value) in attributes {
-            let (direction, is_sampler) = match name.as_str() {
-                asic_db::INGRESS_MIRROR_SESSION | asic_db::INGRESS_SAMPLE_MIRROR_SESSION => (Direction::Ingress, false),
-                asic_db::EGRESS_MIRROR_SESSION | asic_db::EGRESS_SAMPLE_MIRROR_SESSION => (Direction::Egress, false),
-                asic_db::INGRESS_SAMPLEPACKET_ENABLE => (Direction::Ingress, true),
-                asic_db::EGRESS_SAMPLEPACKET_ENABLE => (Direction::Egress, true),
+            let (direction, sampled) = match name.as_str() {
+                asic_db::INGRESS_MIRROR_SESSION => (Direction::Ingress, false),
+                asic_db::EGRESS_MIRROR_SESSION => (Direction::Egress, false),
+                asic_db::INGRESS_SAMPLE_MIRROR_SESSION => (Direction::Ingress, true),
+                asic_db::EGRESS_SAMPLE_MIRROR_SESSION => (Direction::Egress, true),
+                asic_db::INGRESS_SAMPLEPACKET_ENABLE | asic_db::EGRESS_SAMPLEPACKET_ENABLE => {
+                    let ingress = name == asic_db::INGRESS_SAMPLEPACKET_ENABLE;
+                    let direction = if ingress { Direction::Ingress } else { Direction::Egress };
+                    self.samplers.extend(object(value).map(|oid| ((port.to_owned(), direction), oid)));
+                    continue;
+                }
                 _ => continue,
             };
-            if is_sampler {
-                self.samplers.extend(object(value).map(|oid| ((port.to_owned(), direction), oid)));
-            } else {
-                let binding = |object| Binding { port: port.to_owned(), direction, object };
-                self.bindings.extend(objects(value).map(binding));
-            }
+            let binding = |object| Binding { port: port.to_owned(), direction, sampled, object };
+            self.bindings.extend(objects(value).map(binding));
         }
     }
 
@@ -166,7 +170,7 @@ mod tests {
     }
 
     fn binding(port: &str, direction: Direction, object: &str) -> Binding {
-        Binding { port: port.to_owned(), direction, object: object.to_owned() }
+        Binding { port: port.to_owned(), direction, sampled: false, object: object.to_owned() }
     }
 
     #[test]
@@ -186,7 +190,7 @@ mod tests {
         let bound = [
             binding("Ethernet0", Direction::Ingress, "oid:0xe1"),
             binding("Ethernet0", Direction::Ingress, "oid:0xe2"),
-            binding("Ethernet0", Direction::Egress, "oid:0xe3"),
+            Binding { sampled: true, ..binding("Ethernet0", Direction::Egress, "oid:0xe3") },
         ];
         assert_eq!(view.bindings, BTreeSet::from(bound));
         let sampler = (("Ethernet0".to_owned(), Direction::Egress), "oid:0x51".to_owned());

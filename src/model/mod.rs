@@ -17,6 +17,7 @@ pub mod seed_variables;
 pub mod settings;
 pub mod source_ports;
 pub mod status;
+pub mod stuck;
 pub mod supervisor;
 pub mod traffic;
 pub mod value;

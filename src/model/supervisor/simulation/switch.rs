@@ -425,7 +425,7 @@ impl Switch {
             let object = format!("oid:{name}");
             for port in session.src_ports.iter().filter(|port| question.ports.contains_key(*port)) {
                 let direction = Direction::Ingress;
-                view.bindings.insert(Binding { port: port.clone(), direction, object: object.clone() });
+                view.bindings.insert(Binding { port: port.clone(), direction, sampled: false, object: object.clone() });
             }
             let outer = session.outer.map(|outer| (outer.src, outer.dst));
             let monitor_port = session.dst_port.as_deref().map(oid);

@@ -92,7 +92,8 @@ pub(super) fn world() -> World {
 /// ASIC_DB with `port` bound to a mirror object that sends to `destination`.
 pub(super) fn bound(port: &str, destination: &str) -> View {
     let (object, monitor) = ("oid:0xe1".to_owned(), "oid:0x12".to_owned());
-    let binding = Binding { port: port.to_owned(), direction: Direction::Ingress, object: object.clone() };
+    let binding =
+        Binding { port: port.to_owned(), direction: Direction::Ingress, sampled: false, object: object.clone() };
     View {
         oids: [(destination.to_owned(), monitor.clone())].into(),
         bindings: [binding].into(),
