@@ -41,11 +41,7 @@ impl AsicReader {
     /// The configuration lacks COUNTERS_DB or ASIC_DB.
     pub fn start(databases: &DatabaseConfig, answers: mpsc::Sender<Event>) -> Result<AsicReader, DatabaseConfigError> {
         let (questions, asked) = mpsc::channel(WAITING);
-        let worker = Worker {
-            counters: Reconnecting::new(databases, "COUNTERS_DB")?,
-            asic: Reconnecting::new(databases, "ASIC_DB")?,
-            answers,
-        };
+        let worker = Worker { asic: AsicDb::new(databases)?, answers };
         Ok(AsicReader { questions, task: tokio::spawn(worker.run(asked)) })
     }
 
@@ -73,8 +69,7 @@ impl Drop for AsicReader {
 }
 
 struct Worker {
-    counters: Reconnecting,
-    asic: Reconnecting,
+    asic: AsicDb,
     answers: mpsc::Sender<Event>,
 }
 
@@ -83,11 +78,11 @@ impl Worker {
         while let Some(asked) = asked.recv().await {
             let event = match asked {
                 Asked::Bindings { id, question } => {
-                    let view = self.view(&question).await.map_err(|error| error.to_string());
+                    let view = self.asic.view(&question).await.map_err(|error| error.to_string());
                     Event::Asic { id, view }
                 }
                 Asked::Objects { key, oids } => {
-                    let held = self.held(&oids).await.map_err(|error| error.to_string());
+                    let held = self.asic.held(&oids).await.map_err(|error| error.to_string());
                     Event::Objects { key, held }
                 }
             };
@@ -96,8 +91,24 @@ impl Worker {
             }
         }
     }
+}
 
-    async fn view(&mut self, question: &Question) -> Result<View, Error> {
+/// ASIC_DB, and the table that says which object a port is.
+pub(super) struct AsicDb {
+    counters: Reconnecting,
+    asic: Reconnecting,
+}
+
+impl AsicDb {
+    pub(super) fn new(databases: &DatabaseConfig) -> Result<AsicDb, DatabaseConfigError> {
+        Ok(AsicDb {
+            counters: Reconnecting::new(databases, "COUNTERS_DB")?,
+            asic: Reconnecting::new(databases, "ASIC_DB")?,
+        })
+    }
+
+    /// What ASIC_DB shows of these ports.
+    pub(super) async fn view(&mut self, question: &Question) -> Result<View, Error> {
         let mut view = View { oids: self.oids(question).await?, ..View::default() };
         let asic = self.asic.connection().await?;
         let asked: Vec<(&String, &Oid)> =

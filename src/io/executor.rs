@@ -10,6 +10,7 @@ use super::asic::AsicReader;
 use super::mirror::MirrorSessions;
 use super::survey::Surveyor;
 use super::taps::Taps;
+use super::unbind::Unbinder;
 use crate::model::schema::{Source, appl_db, config_db};
 use crate::model::supervisor::{Effect, Event};
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Reconnecting};
@@ -19,6 +20,7 @@ pub struct Executor {
     redis: mpsc::UnboundedSender<Effect>,
     task: JoinHandle<()>,
     asic: AsicReader,
+    unbinder: Unbinder,
 }
 
 impl Executor {
@@ -40,8 +42,9 @@ impl Executor {
             appl: Reconnecting::new(databases, "APPL_DB")?,
             outcomes: outcomes.clone(),
         };
-        let asic = AsicReader::start(databases, outcomes)?;
-        Ok(Executor { redis, task: tokio::spawn(worker.run(queue)), asic })
+        let asic = AsicReader::start(databases, outcomes.clone())?;
+        let unbinder = Unbinder::start(databases, outcomes)?;
+        Ok(Executor { redis, task: tokio::spawn(worker.run(queue)), asic, unbinder })
     }
 
     /// Begins an effect. `ClearResults` is not for this queue: the sink that writes the results deletes them, in its own order;
@@ -54,6 +57,7 @@ impl Executor {
             Effect::ClearResults { key } => return Some(key),
             Effect::AskAsic { id, question } => self.asic.ask(id, question),
             Effect::AskObjects { key, oids } => self.asic.ask_objects(key, oids),
+            Effect::Free { session, row, target } => self.unbinder.free(session, row, target),
             Effect::Survey { .. }
             | Effect::SetMirror { .. }
             | Effect::DeleteMirror { .. }
@@ -128,6 +132,7 @@ impl Worker {
             | Effect::ClearResults { .. }
             | Effect::AskAsic { .. }
             | Effect::AskObjects { .. }
+            | Effect::Free { .. }
             | Effect::Log { .. } => None,
         }
     }

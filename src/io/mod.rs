@@ -10,3 +10,4 @@ pub mod survey;
 pub mod tables;
 pub mod tap;
 pub mod taps;
+pub mod unbind;

@@ -178,6 +178,10 @@ pub const FEATURE_NAME: &str = "telegen";
 /// Names of our mirror sessions begin with this; others are never touched.
 pub const SESSION_PREFIX: &str = "telegen_";
 
+/// The session that unbinds a port from one that is stuck (`model::stuck`). No job's can have this name; if the daemon ends in between, the
+/// next one sweeps it.
+pub const UNBIND_SESSION: &str = "telegen__unbind";
+
 words! {
     /// Fields of a job row, in the order in which they are shown.
     JobField {

@@ -181,7 +181,7 @@ mod tests {
         world.port_channels.remove("PortChannel10");
         let why = left(judged(&view(&[]), &world));
         assert!(why.contains("config portchannel add PortChannel10"), "{why}");
-        assert!(left(judged(&view(&[]), &super::tests::world())).contains("does the swss service run?"));
+        assert!(left(judged(&view(&[]), &self::world())).contains("does the swss service run?"));
     }
 
     #[test]

@@ -171,3 +171,81 @@ fn the_end_of_a_job_reads_asic_db_by_points_only() {
     assert_eq!(reads("SAI_OBJECT_TYPE_PORT"), 4, "{asic:#?}");
     assert!(reads("SAI_OBJECT_TYPE_MIRROR_SESSION") <= 4, "{asic:#?}");
 }
+
+/// A session as versions before this one made them: it names the port channel.
+const OF_AN_OLDER_VERSION: [(&str, &str); 4] =
+    [("type", "SPAN"), ("src_port", "PortChannel10"), ("dst_port", "Ethernet24"), ("direction", "RX")];
+
+/// What the daemon said so far that has this in it.
+fn await_said(switch: &Switch, what: &str) {
+    wait_for(&format!("the daemon says {what:?}"), DEADLINE, || switch.daemon().log().contains(what).then_some(()));
+}
+
+#[test]
+fn a_session_that_a_stranger_of_its_name_holds_is_freed_and_deleted() {
+    let Some(mut switch) = Switch::start() else { return };
+    switch.kill9();
+    let (mut config, mut state) = (switch.redis(Db::Config), switch.redis(Db::State));
+    channel(&mut config, "PortChannel1", &[]);
+    channel(&mut config, "PortChannel10", &["Ethernet0"]);
+    config.set("MIRROR_SESSION|telegen_old", &OF_AN_OLDER_VERSION);
+    wait_for("it copies", DEADLINE, || (switch.bindings() == ["Ethernet0 rx is copied to port 6"]).then_some(()));
+    member(&mut config, "PortChannel1", "Ethernet8");
+    wait_for("the stranger is copied, too", DEADLINE, || (switch.bindings().len() == 2).then_some(()));
+    switch.start_daemon();
+    await_said(&switch, "mirror session telegen_old was stuck and is free: Ethernet8 (ingress, oid:");
+    assert!(!state.exists("MIRROR_SESSION_TABLE|telegen_old"));
+    switch.assert_clean();
+}
+
+#[test]
+fn a_stuck_session_is_not_freed_at_the_cost_of_somebody_elses_and_its_ports_are_not_given_to_jobs() {
+    let Some(mut switch) = Switch::start() else { return };
+    switch.kill9();
+    let mut config = switch.redis(Db::Config);
+    channel(&mut config, "PortChannel1", &[]);
+    channel(&mut config, "PortChannel10", &["Ethernet0"]);
+    config.set("MIRROR_SESSION|telegen_old", &OF_AN_OLDER_VERSION);
+    wait_for("it copies", DEADLINE, || (switch.bindings().len() == 1).then_some(()));
+    member(&mut config, "PortChannel1", "Ethernet8");
+    wait_for("the stranger is copied, too", DEADLINE, || (switch.bindings().len() == 2).then_some(()));
+    // Somebody's row names the port, inactive as it is.
+    let theirs = [
+        ("type", "ERSPAN"),
+        ("src_ip", "192.0.2.1"),
+        ("dst_ip", "192.0.2.9"),
+        ("src_port", "Ethernet8"),
+        ("direction", "RX"),
+    ];
+    config.set("MIRROR_SESSION|theirs", &theirs);
+    switch.start_daemon();
+    await_said(&switch, "mirror session telegen_old cannot be removed: ASIC_DB shows Ethernet8 (ingress, oid:");
+    assert!(switch.bindings().contains(&"Ethernet8 rx is copied to port 6".to_owned()), "it is left alone");
+    let row = switch.run_job("next", "Ethernet12", &[]);
+    assert_eq!(row["tap"], "Ethernet28", "copies to Ethernet24 would be mixed with those of the stuck session");
+    switch.stop_job("next");
+    config.delete("MIRROR_SESSION|theirs");
+    await_said_within(&switch, "mirror session telegen_old was stuck and is free", std::time::Duration::from_secs(90));
+    switch.assert_clean();
+}
+
+fn await_said_within(switch: &Switch, what: &str, limit: std::time::Duration) {
+    wait_for(&format!("the daemon says {what:?}"), limit, || switch.daemon().log().contains(what).then_some(()));
+}
+
+#[test]
+fn a_session_whose_port_channel_is_gone_is_explained_and_goes_when_there_is_one_of_that_name() {
+    let Some(mut switch) = Switch::start() else { return };
+    switch.kill9();
+    let mut config = switch.redis(Db::Config);
+    channel(&mut config, "PortChannel10", &["Ethernet0"]);
+    config.set("MIRROR_SESSION|telegen_old", &OF_AN_OLDER_VERSION);
+    wait_for("it copies", DEADLINE, || (switch.bindings().len() == 1).then_some(()));
+    config.delete("PORTCHANNEL_MEMBER|PortChannel10|Ethernet0");
+    config.delete("PORTCHANNEL|PortChannel10");
+    wait_for("nothing is copied", DEADLINE, || switch.bindings().is_empty().then_some(()));
+    switch.start_daemon();
+    await_said(&switch, "config portchannel add PortChannel10");
+    channel(&mut config, "PortChannel10", &[]);
+    switch.assert_clean_within(std::time::Duration::from_secs(90));
+}

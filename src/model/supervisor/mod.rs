@@ -26,19 +26,20 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::admission::{MirrorPlan, Plan};
+use super::admission::{MirrorPlan, MirrorTarget, Plan};
 use super::asic::{Oid, Question, View};
 use super::erspan::Outer;
 use super::job::{Direction, Fields, JobId, JobSpec};
 use super::schema::{Reason, Source, Status, Warning};
 use super::settings::Settings;
 use super::status::{Ending, JobStatus};
-use super::world::World;
+use super::world::{Session, World};
 use evidence::{Departed, Look};
 use members::{Renewal, Renewals};
 use missing::Missing;
 use retry::Retry;
 use states::SessionStates;
+use stuck::Stuck;
 pub use sweep::Orphan;
 use sweep::Sweep;
 
@@ -50,12 +51,14 @@ mod missing;
 mod phases;
 mod retry;
 mod states;
+mod stuck;
 mod sweep;
 mod timers;
 mod view;
 
 pub use evidence::{DEPARTED_AFTER, LEFT_AFTER};
 pub use members::{RENEWAL_INTERVAL, RENEWALS_MAX};
+pub use stuck::Freed;
 
 #[cfg(test)]
 mod simulation;
@@ -187,6 +190,13 @@ pub enum Event {
     },
     /// Something else that jobs depend on changed, or may have: ports, members of port channels, or anything while a database was away.
     SwitchChanged,
+    /// `Free` was carried out, or could not be.
+    Freed {
+        /// Which session.
+        session: String,
+        /// What became of it.
+        result: Result<Freed, String>,
+    },
     /// `OpenTap` was carried out, or not.
     TapOpened {
         /// For which job.
@@ -261,6 +271,15 @@ pub enum Effect {
         id: JobId,
         /// What is asked.
         question: Question,
+    },
+    /// Look into a session that orchagent does not remove, and free it if that harms nobody; answered by [`Event::Freed`].
+    Free {
+        /// Its name.
+        session: String,
+        /// What its row said.
+        row: Session,
+        /// Where its copies went.
+        target: MirrorTarget,
     },
     /// Ask ASIC_DB whether these ports' objects are still there; answered by [`Event::Objects`].
     AskObjects {
@@ -455,6 +474,8 @@ pub struct Supervisor {
     kept: BTreeMap<String, String>,
     /// Ports that were removed under a job, by its key.
     departed: BTreeMap<String, Departed>,
+    /// Sessions that orchagent does not remove.
+    stuck: Stuck,
     draining: bool,
 }
 
@@ -473,6 +494,7 @@ impl Supervisor {
             orphans_until: now.mono + ORPHANS_GRACE,
             kept: BTreeMap::new(),
             departed: BTreeMap::new(),
+            stuck: Stuck::default(),
             draining: false,
         }
     }
@@ -493,6 +515,7 @@ impl Supervisor {
                 self.session_state(&id, &session, state, now, &mut effects);
             }
             Event::Asic { id, view } => self.asic(&id, view, now, &mut effects),
+            Event::Freed { session, result } => self.freed(&session, result, now, &mut effects),
             Event::Objects { key, held } => self.departed_seen(&key, held, now, &mut effects),
             Event::Sessions { world } => self.sessions(&world, now, &mut effects),
             Event::SessionsUnlisted { error } => self.sessions_unlisted(&error, now, &mut effects),

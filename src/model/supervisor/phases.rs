@@ -56,7 +56,8 @@ impl Supervisor {
         if self.must_wait(key, waiting) {
             return self.wait(key, spec, waiting, now);
         }
-        let (taken, memory_used) = (self.taken_sessions(), self.memory_bytes());
+        let taken = self.stuck_sessions(&world).into_iter().chain(self.taken_sessions()).collect();
+        let memory_used = self.memory_bytes();
         match admission::plan(id, &spec, &world, &settings, &taken, memory_used) {
             Ok(plan) => self.start(id, spec, plan, now, effects),
             Err(_) if now.mono < self.orphans_until && !self.orphans(&world).is_empty() => self.look_again(key, now),
@@ -211,7 +212,9 @@ impl Supervisor {
     fn orphans(&self, world: &World) -> BTreeSet<String> {
         let owned = self.taken_sessions();
         let present = world.sessions.keys().chain(&world.known_states);
-        present.filter(|name| name.starts_with(SESSION_PREFIX) && !owned.contains_key(*name)).cloned().collect()
+        let is_orphan =
+            |name: &&String| name.starts_with(SESSION_PREFIX) && !owned.contains_key(*name) && !self.is_cure(name);
+        present.filter(is_orphan).cloned().collect()
     }
 
     /// A look at the switch: deletes sessions of ours that no job owns, looks for sessions of others that came over ours, and follows
@@ -219,6 +222,7 @@ impl Supervisor {
     pub(super) fn sessions(&mut self, world: &World, now: Now, effects: &mut Vec<Effect>) {
         let orphans = self.orphans(world).into_iter().collect();
         let orphans = self.sort_orphans(orphans, world, effects);
+        self.trace_orphans(&orphans, world);
         self.note_orphans(&orphans, world, now);
         self.intruders(world, now, effects);
         self.follow_ports(world, now, effects);

@@ -216,6 +216,7 @@ impl Supervisor {
     /// A row of CONFIG_DB `MIRROR_SESSION` was written or deleted, by whomever.
     pub(super) fn session_row(&mut self, session: &str, present: bool, now: Now) {
         if !session.starts_with(SESSION_PREFIX) {
+            self.stuck.others_changed();
             return self.sweep.want_look(now.mono);
         }
         // A job knows of its own session from STATE_DB, and what it writes itself is no news.
@@ -236,6 +237,11 @@ impl Supervisor {
         effects.push(Effect::Log { line: format!("mirror sessions cannot be listed now, trying again: {error}") });
     }
 
+    /// What was done to a session may have freed it: its deletion and a look are due.
+    pub(super) fn sweep_soon(&mut self, now: Now) {
+        self.sweep.want_look(now.mono);
+    }
+
     /// Deletions that are due, and the look for more.
     pub(super) fn run_sweep(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let due = self.sweep.due(now.mono);
@@ -250,6 +256,7 @@ impl Supervisor {
             effects.push(Effect::DeleteOrphan { session });
             effects.extend(line.map(|line| Effect::Log { line }));
         }
+        self.look_at_stuck(now, effects);
         if self.sweep.begin_look(now.mono) {
             effects.push(Effect::ListSessions);
         }

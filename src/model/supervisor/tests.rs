@@ -10,6 +10,7 @@ mod members;
 mod recovery;
 mod refusals;
 mod sessions;
+mod stuck;
 mod table;
 mod trouble;
 mod tunnels;

@@ -129,6 +129,7 @@ impl Supervisor {
             Phase::Looking { .. } => self.look_due(key, now, effects),
             Phase::Unmirroring { deadline, .. } if *deadline <= now.mono => {
                 job.warnings.insert(Warning::SessionUnconfirmed);
+                self.trace_job(key);
                 self.unmirrored(key, now, effects);
             }
             Phase::Unmirroring { deleted, mirror, .. } => {

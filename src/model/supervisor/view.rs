@@ -148,7 +148,7 @@ impl Job {
     }
 
     /// Its sessions, those included that make way for others.
-    fn taken_sessions(&self) -> BTreeMap<String, Session> {
+    pub(super) fn taken_sessions(&self) -> BTreeMap<String, Session> {
         let mirror = |plan: &Arc<Plan>| plan.mirror.as_ref().map(MirrorPlan::as_sessions).unwrap_or_default();
         let Phase::Renewing { old, new, .. } = &self.phase else {
             return self.plan.as_ref().map(mirror).unwrap_or_default();

@@ -10,7 +10,7 @@ use crate::model::erspan::Outer;
 use crate::model::job::{Direction, Fields, JobId};
 use crate::model::schema::{Reason, SESSION_PREFIX, Source};
 use crate::model::status::JobStatus;
-use crate::model::supervisor::{Effect, Event, Now, Prior, SessionState};
+use crate::model::supervisor::{Effect, Event, Freed, Now, Prior, SessionState};
 use crate::model::world::{Capability, Port, Session, TapCost, World};
 
 /// The source addresses of ERSPAN sessions.
@@ -203,6 +203,10 @@ impl Switch {
                 if random.chance(95) {
                     self.outbox.push_back(Event::Asic { id, view });
                 }
+            }
+            Effect::Free { session, .. } => {
+                let result = Ok(Freed::Left("orchagent is slow".to_owned()));
+                self.outbox.push_back(Event::Freed { session, result });
             }
             Effect::AskObjects { key, .. } => self.outbox.push_back(Event::Objects { key, held: Ok(Vec::new()) }),
             Effect::DeleteRow { door, key } => self.delete_row_for_daemon(door, key),

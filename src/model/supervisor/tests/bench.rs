@@ -9,7 +9,7 @@ use crate::model::job::{Direction, Fields, JobId};
 use crate::model::schema::{Reason, Source, Warning};
 use crate::model::settings::Settings;
 use crate::model::status::JobStatus;
-use crate::model::supervisor::{Effect, Event, Now, Prior, SessionState, Supervisor};
+use crate::model::supervisor::{Effect, Event, Freed, Now, Prior, SessionState, Supervisor};
 use crate::model::world::{Capability, Port, Session, TapCost, World};
 
 /// What orchagent does with sessions.
@@ -29,6 +29,8 @@ pub(super) struct Bench {
     pub(super) orchagent: Orchagent,
     /// What ASIC_DB shows, whoever asks.
     pub(super) asic: View,
+    /// What becomes of a look into a stuck session.
+    pub(super) freed: Freed,
     /// Removed ports whose object is still there.
     pub(super) held_ports: BTreeSet<String>,
     /// Effects, by name, that are not answered; `Publish` stands for the STATE_DB sink.
@@ -119,6 +121,7 @@ impl Bench {
             world: world(),
             orchagent: Orchagent::Works,
             asic: View::default(),
+            freed: Freed::Left("nobody knows".to_owned()),
             held_ports: BTreeSet::new(),
             held: BTreeSet::new(),
             refused: BTreeSet::new(),
@@ -308,6 +311,9 @@ impl Bench {
                 self.orchagent_sees(&session).into_iter().chain([echo]).collect()
             }
             Effect::AskAsic { id, .. } => vec![Event::Asic { id, view: result.map(|()| self.asic.clone()) }],
+            Effect::Free { session, .. } => {
+                vec![Event::Freed { session, result: result.map(|()| self.freed.clone()) }]
+            }
             Effect::AskObjects { key, oids } => {
                 let held = oids.keys().filter(|port| self.held_ports.contains(*port)).cloned().collect();
                 vec![Event::Objects { key, held: result.map(|()| held) }]
@@ -378,6 +384,7 @@ fn name_of(effect: &Effect) -> &'static str {
         Effect::ListSessions => "ListSessions",
         Effect::AskAsic { .. } => "AskAsic",
         Effect::AskObjects { .. } => "AskObjects",
+        Effect::Free { .. } => "Free",
         Effect::OpenTap { .. } => "OpenTap",
         Effect::CloseTap { .. } => "CloseTap",
         Effect::DeleteRow { .. } => "DeleteRow",
@@ -396,7 +403,7 @@ pub(super) fn render(effect: &Effect) -> String {
         | Effect::AskAsic { id, .. }
         | Effect::OpenTap { id, .. }
         | Effect::CloseTap { id } => format!("{name} {id}"),
-        Effect::DeleteOrphan { session } => format!("{name} {session}"),
+        Effect::DeleteOrphan { session } | Effect::Free { session, .. } => format!("{name} {session}"),
         Effect::DeleteRow { door: Source::Config, key }
         | Effect::ClearResults { key }
         | Effect::AskObjects { key, .. } => format!("{name} {key}"),
