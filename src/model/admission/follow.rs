@@ -37,6 +37,10 @@ pub fn follow(
     others: &BTreeMap<String, Session>,
 ) -> Followed {
     let Some(mirror) = &plan.mirror else { return Followed::Same };
+    if world.ports.is_empty() {
+        // CONFIG_DB was flushed, or is being loaded: it says nothing of single ports.
+        return Followed::Same;
+    }
     if let Some(port) = plan.source_ports.iter().find(|port| !world.ports.contains_key(*port)) {
         return Followed::PortGone { port: port.clone() };
     }

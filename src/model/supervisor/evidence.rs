@@ -68,6 +68,10 @@ impl Supervisor {
         let Some(job) = self.jobs.get_mut(key) else { return };
         let question = job.question().filter(|_| !job.kept);
         let (Some(question), Ok(id)) = (question, JobId::parse(key)) else { return self.publish(key, ending, now) };
+        if let Some(plan) = job.mirror_to_delete().filter(|_| !job.states.all_gone()) {
+            // Redis or orchagent was not there when it was asked; it may be now.
+            effects.push(Effect::DeleteMirror { id: id.clone(), plan });
+        }
         effects.push(Effect::AskAsic { id, question });
         let until = now.mono + after;
         let look = Look { until, again: None, wait: LOOK_AGAIN, give_up: until + after.min(NO_ANSWER) };
@@ -145,9 +149,13 @@ impl Supervisor {
         if !left.is_empty() {
             job.warnings.insert(Warning::LeftBound);
             let words = left.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let message = format!(
-                "ASIC_DB still shows {words} bound to this job's mirror session after its end; a restart of the swss service frees it, which interrupts traffic"
-            );
+            let rest = if job.states.all_gone() {
+                "a restart of the swss service frees it, which interrupts traffic"
+            } else {
+                "orchagent has not confirmed that the session is gone, and the daemon goes on deleting it"
+            };
+            let message =
+                format!("ASIC_DB still shows {words} bound to this job's mirror session after its end; {rest}");
             effects.push(Effect::Log { line: format!("job {key}: {message}") });
             ending.add(&message);
         }

@@ -406,7 +406,7 @@ impl Job {
     }
 
     /// The sessions that the job's end takes away: while they are being made anew, the larger number of them; their names are the same.
-    fn mirror_to_delete(&self) -> Option<MirrorPlan> {
+    pub(super) fn mirror_to_delete(&self) -> Option<MirrorPlan> {
         let planned = match &self.phase {
             Phase::Renewing { old, new, .. } => [Some(old), Some(new)],
             _ => [self.plan.as_ref(), None],

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::sweep::Orphan;
 use super::{Effect, Job, Now, Supervisor};
 use crate::model::admission::MirrorTarget;
 use crate::model::schema::UNBIND_SESSION;
@@ -109,23 +110,32 @@ impl Supervisor {
         traces.map(|(session, trace)| (session.clone(), trace.row.clone())).collect()
     }
 
+    /// When a session is to be looked into next; `None` if none is stuck.
+    pub(super) fn stuck_deadline(&self) -> Option<Duration> {
+        if self.draining {
+            return None;
+        }
+        let looks = self.stuck.traces.iter().filter_map(|(session, trace)| self.look_at(session, trace));
+        let free = self.stuck.looking.as_ref().map_or(Duration::ZERO, |(_, until)| *until);
+        looks.min().map(|look| look.max(free))
+    }
+
+    /// When this session is to be looked into; `None` unless its deletion has been asked for and orchagent has it still.
+    fn look_at(&self, session: &str, trace: &Trace) -> Option<Duration> {
+        let stays = |orphan: &&Orphan| orphan.in_state && !orphan.in_config && orphan.deletions >= DELETIONS;
+        let orphan = self.orphan(session).filter(stays)?;
+        Some(trace.next.max(orphan.since + STUCK_AFTER))
+    }
+
     /// Looks into one session for which it is time; one at a time.
     pub(super) fn look_at_stuck(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        if self.draining || self.stuck.looking.as_ref().is_some_and(|(_, until)| now.mono < *until) {
+        if self.stuck_deadline().is_none_or(|deadline| now.mono < deadline) {
             return;
         }
         self.stuck.looking = None;
-        let is_stuck = |session: &str, trace: &Trace| {
-            let orphan = self.orphan(session);
-            trace.next <= now.mono
-                && orphan.is_some_and(|orphan| {
-                    orphan.in_state
-                        && !orphan.in_config
-                        && orphan.deletions >= DELETIONS
-                        && orphan.since + STUCK_AFTER <= now.mono
-                })
-        };
-        let due = self.stuck.traces.iter().find(|(session, trace)| is_stuck(session, trace));
+        let is_due =
+            |session: &String, trace: &Trace| self.look_at(session, trace).is_some_and(|look| look <= now.mono);
+        let due = self.stuck.traces.iter().find(|(session, trace)| is_due(session, trace));
         let Some((session, row)) = due.map(|(session, trace)| (session.clone(), trace.row.clone())) else { return };
         if let Some(trace) = self.stuck.traces.get_mut(&session) {
             trace.last = now.mono;

@@ -24,7 +24,7 @@ impl Supervisor {
         let jobs = self.jobs.keys().filter_map(|key| self.deadline(key));
         let finished = self.finished.values().map(|finished| finished.forgotten_at(retention));
         let departed = self.departed.values().map(Departed::deadline);
-        jobs.chain(finished).chain(departed).fold(self.sweep.next(), Duration::min)
+        jobs.chain(finished).chain(departed).chain(self.stuck_deadline()).fold(self.sweep.next(), Duration::min)
     }
 
     /// When time alone moves the job on; `None` while only an answer can.

@@ -40,6 +40,11 @@ fn what_does_not_concern_the_jobs_ports_changes_nothing() {
     assert_eq!(after("PortChannel1", &[], |world| without(world, "Ethernet1")), Followed::Same);
     let joined = |world: &mut World| members(world, &["Ethernet0", "Ethernet40", "Ethernet44"]);
     assert_eq!(after("Ethernet0", &[], joined), Followed::Same, "a port that became a member is still itself");
+    let flushed = |world: &mut World| {
+        world.ports.clear();
+        world.port_channels.clear();
+    };
+    assert_eq!(after("PortChannel1", &[], flushed), Followed::Same, "a CONFIG_DB without any port says nothing of one");
 }
 
 #[test]
