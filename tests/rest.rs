@@ -12,6 +12,8 @@ mod listening;
 #[path = "rest/memory.rs"]
 mod memory;
 mod redis_common;
+#[path = "rest/sharing.rs"]
+mod sharing;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;

@@ -6,6 +6,7 @@
 mod drain;
 mod dump;
 mod error;
+mod follow;
 pub mod json;
 pub mod members;
 mod rows;
@@ -21,7 +22,7 @@ pub use error::{RowError, TablesError};
 pub use rows::{DaemonRow, HEARTBEAT_LIMIT, HistogramRow, JobRow, ResultsRow};
 pub use start::{ANSWER_TIMEOUT, StartOutcome, StartRequest, id_in_use_message, no_daemon_message, unanswered_message};
 pub use stop::{STOP_TIMEOUT, StopOutcome};
-pub use watch::{JobWatch, Waited};
+pub use watch::{JobChanges, JobWatch, Waited};
 
 use crate::model::job::{Fields, JobId};
 use crate::model::limits::{self, Kind};
@@ -47,6 +48,7 @@ pub struct JobTables {
     config: Link,
     state: Link,
     appl: Link,
+    follower: follow::Follower,
 }
 
 /// All that STATE_DB says of one job.
@@ -89,6 +91,7 @@ impl JobTables {
             config: Link::new(config, CONFIG_DB)?,
             state: Link::new(config, STATE_DB)?,
             appl: Link::new(config, APPL_DB)?,
+            follower: follow::Follower::new(config.database(STATE_DB)?.clone()),
         })
     }
 

@@ -58,6 +58,36 @@ impl Subscription {
         Ok(Subscription { pubsub, database: database.name.clone(), timeout })
     }
 
+    /// Subscribes to more channels; none of their events is lost from then on.
+    ///
+    /// # Errors
+    /// Redis did not confirm it in time: the connection is of no further use.
+    pub async fn subscribe(&mut self, channels: &[String]) -> Result<(), Error> {
+        let confirmed = tokio::time::timeout(self.timeout, self.pubsub.subscribe(channels)).await;
+        self.confirmed("SUBSCRIBE", confirmed)
+    }
+
+    /// Gives channels up.
+    ///
+    /// # Errors
+    /// As [`Subscription::subscribe`].
+    pub async fn unsubscribe(&mut self, channels: &[String]) -> Result<(), Error> {
+        let confirmed = tokio::time::timeout(self.timeout, self.pubsub.unsubscribe(channels)).await;
+        self.confirmed("UNSUBSCRIBE", confirmed)
+    }
+
+    fn confirmed(
+        &self,
+        command: &'static str,
+        confirmed: Result<redis::RedisResult<()>, tokio::time::error::Elapsed>,
+    ) -> Result<(), Error> {
+        match confirmed {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(source)) => Err(Error::Command { database: self.database.clone(), command, source }),
+            Err(_) => Err(Error::Timeout { database: self.database.clone(), command, after: self.timeout }),
+        }
+    }
+
     /// The next message. Safe to cancel.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 //!
 //! Pure; shapes: contract, section 3.
 
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::members::{FILTERS, REST_MEMBERS};
@@ -50,18 +52,72 @@ pub fn job_brief(row: &JobRow) -> Value {
 /// A job's results. `export` is `None` where the exporter's state is not known (outside of the daemon).
 #[must_use]
 pub fn results(report: &JobReport, export: Option<&ExportState>) -> Value {
-    let mut object = Map::new();
-    object.insert("job_id".to_owned(), Value::from(report.job.id.as_str()));
-    object.insert("status".to_owned(), Value::from(report.job.status.as_str()));
-    totals(&mut object, report.results.as_ref());
-    object.insert("top_flows".to_owned(), report.flows.iter().map(flow).collect());
-    let histograms: Map<String, Value> =
-        report.histograms.iter().map(|row| (row.name.to_string(), histogram(row))).collect();
-    object.insert("histograms".to_owned(), Value::Object(histograms));
-    // Null until latency is measured; the older seed's clients read the member.
-    object.insert("latency_histogram_ns".to_owned(), Value::Null);
-    object.insert("otel_export".to_owned(), export.map_or(Value::Null, |state| otel_export(&report.job.id, state)));
+    let ResultsText { before, flows, after } = ResultsText::new(report, &report.flows, export);
+    let mut object = before;
+    object.insert(TOP_FLOWS.to_owned(), flows.iter().map(flow).collect());
+    object.extend(after);
     Value::Object(object)
+}
+
+/// The member whose value may be long.
+const TOP_FLOWS: &str = "top_flows";
+
+/// [`results`] to be written: its flows, of which there may be thousands, are never all in memory as values.
+#[derive(Debug)]
+pub struct ResultsText<'a> {
+    before: Map<String, Value>,
+    flows: &'a [FlowRow],
+    after: Map<String, Value>,
+}
+
+impl<'a> ResultsText<'a> {
+    /// The results of `report`, with these flows instead of its own.
+    #[must_use]
+    pub fn new(report: &JobReport, flows: &'a [FlowRow], export: Option<&ExportState>) -> ResultsText<'a> {
+        let mut before = Map::new();
+        before.insert("job_id".to_owned(), Value::from(report.job.id.as_str()));
+        before.insert("status".to_owned(), Value::from(report.job.status.as_str()));
+        totals(&mut before, report.results.as_ref());
+        let mut after = Map::new();
+        let histograms: Map<String, Value> =
+            report.histograms.iter().map(|row| (row.name.to_string(), histogram(row))).collect();
+        after.insert("histograms".to_owned(), Value::Object(histograms));
+        // Null until latency is measured; the older seed's clients read the member.
+        after.insert("latency_histogram_ns".to_owned(), Value::Null);
+        after.insert("otel_export".to_owned(), export.map_or(Value::Null, |state| otel_export(&report.job.id, state)));
+        ResultsText { before, flows, after }
+    }
+}
+
+impl Serialize for ResultsText<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(Some(self.before.len() + 1 + self.after.len()))?;
+        self.before.iter().try_for_each(|(name, value)| members.serialize_entry(name, value))?;
+        members.serialize_entry(TOP_FLOWS, &Each(self.flows, flow))?;
+        self.after.iter().try_for_each(|(name, value)| members.serialize_entry(name, value))?;
+        members.end()
+    }
+}
+
+/// A list that is written item by item.
+struct Each<'a, T>(&'a [T], fn(&T) -> Value);
+
+impl<T> Serialize for Each<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(self.1))
+    }
+}
+
+/// All known jobs, to be written one by one.
+#[derive(Debug)]
+pub struct JobsText<'a>(pub &'a [JobRow]);
+
+impl Serialize for JobsText<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(Some(1))?;
+        members.serialize_entry("jobs", &Each(self.0, job))?;
+        members.end()
+    }
 }
 
 /// The totals alone, for events and for `watch`.

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use futures_util::future::select_all;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::JobTables;
 use super::error::TablesError;
 use super::rows::JobRow;
-use crate::model::schema::state_db;
-use crate::sonic::Database;
 use crate::sonic::connection::COMMAND_TIMEOUT;
-use crate::sonic::pubsub::{Subscription, keyspace_prefix, table_pattern};
+use crate::sonic::pubsub::{Subscription, table_pattern};
+use crate::sonic::{Database, Error};
 
 /// A flushed database sends no notification, and one without `notify-keyspace-events` none at all: look again this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -35,20 +35,12 @@ impl Waited {
     }
 }
 
-/// Notifications of rows of one or more databases.
+/// Notifications of all rows of tables, on connections of their own.
 pub(super) struct Changes {
     subscriptions: Vec<Subscription>,
 }
 
 impl Changes {
-    pub(super) async fn of_row(database: &Database, keys: &[(&str, &str)]) -> Result<Changes, TablesError> {
-        let prefix = keyspace_prefix(database);
-        let channels: Vec<String> =
-            keys.iter().map(|(table, key)| format!("{prefix}{}", database.key(table, key))).collect();
-        let subscription = Subscription::open(database, &[], &channels, COMMAND_TIMEOUT).await?;
-        Ok(Changes { subscriptions: vec![subscription] })
-    }
-
     pub(super) async fn of_tables(tables: &[(&Database, &str)]) -> Result<Changes, TablesError> {
         let mut subscriptions = Vec::with_capacity(tables.len());
         for (database, table) in tables {
@@ -74,11 +66,34 @@ impl Changes {
     }
 }
 
+/// Notifications of one job's rows, over the connection that all callers share.
+#[derive(Debug)]
+pub struct JobChanges {
+    changes: watch::Receiver<()>,
+    database: String,
+}
+
+impl JobChanges {
+    /// Returns when the job's rows may have changed: a notification, a second passed, or `deadline` passed. Safe to cancel.
+    ///
+    /// # Errors
+    /// The connection is lost; follow anew.
+    pub async fn changed(&mut self, deadline: Instant) -> Result<(), TablesError> {
+        let until = deadline.min(Instant::now() + LOOK_AGAIN);
+        tokio::select! {
+            changed = self.changes.changed() => {
+                Ok(changed.map_err(|_| Error::Closed { database: self.database.clone() })?)
+            }
+            () = sleep_until(until) => Ok(()),
+        }
+    }
+}
+
 /// Follows what is said of one job: its status and its totals.
 pub struct JobWatch<'a> {
     tables: &'a JobTables,
     id: String,
-    changes: Changes,
+    changes: JobChanges,
 }
 
 impl JobWatch<'_> {
@@ -95,7 +110,7 @@ impl JobWatch<'_> {
     /// # Errors
     /// The connection is lost; watch anew.
     pub async fn changed(&mut self, deadline: Instant) -> Result<(), TablesError> {
-        self.changes.next(deadline).await
+        self.changes.changed(deadline).await
     }
 
     /// Waits until `is_met` says so of the row.
@@ -121,14 +136,21 @@ impl JobWatch<'_> {
 }
 
 impl JobTables {
+    /// Notifications of a job's rows from now on.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub async fn changes(&self, id: &str) -> Result<JobChanges, TablesError> {
+        let database = self.state.database.name.clone();
+        Ok(JobChanges { changes: self.follower.follow(id).await?, database })
+    }
+
     /// Follows one job from now on: no later change of its rows is missed.
     ///
     /// # Errors
     /// Redis is away.
     pub async fn watch(&self, id: &str) -> Result<JobWatch<'_>, TablesError> {
-        let rows = [(state_db::JOB, id), (state_db::RESULT, id)];
-        let changes = Changes::of_row(&self.state.database, &rows).await?;
-        Ok(JobWatch { tables: self, id: id.to_owned(), changes })
+        Ok(JobWatch { tables: self, id: id.to_owned(), changes: self.changes(id).await? })
     }
 
     /// Waits until `is_met` says so of the job's row.

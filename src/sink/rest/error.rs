@@ -15,7 +15,7 @@ use crate::model::schema::{JobField, Reason, StatusField};
 use crate::model::value::FieldError;
 
 /// A refusal.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ApiError {
     status: StatusCode,
     error: &'static str,
@@ -79,6 +79,16 @@ impl ApiError {
     pub(super) fn no_answer(limit: Duration) -> ApiError {
         let message = format!("no answer came about within {limit:?}; whether anything was changed is unknown");
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "no_answer", message)
+    }
+
+    pub(super) fn no_room() -> ApiError {
+        let message =
+            "other answers, which their clients have not read yet, take all the memory there is for them; try again";
+        ApiError { retry_after: Some(1), ..ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "no_room", message) }
+    }
+
+    pub(super) fn internal(message: String) -> ApiError {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, Reason::Internal.as_str(), message)
     }
 
     pub(super) fn not_ready(message: impl Into<String>) -> ApiError {

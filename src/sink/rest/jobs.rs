@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::body::JobBody;
+use super::documents::{JSON, response};
 use super::error::{ApiError, retry_after, unanswered};
 use super::{Shim, request};
-use crate::io::tables::json::{job, job_brief, results as results_json};
-use crate::io::tables::{HistogramRow, JobReport, JobRow, ResultsRow, StartOutcome, StopOutcome};
-use crate::model::report::Detail;
+use crate::io::tables::json::{job, job_brief};
+use crate::io::tables::{JobRow, StartOutcome, StopOutcome};
 use crate::model::schema::Status;
 
 pub(super) async fn start(State(shim): State<Shim>, JobBody(body): JobBody) -> Result<Response, ApiError> {
@@ -53,9 +53,8 @@ fn located(status: StatusCode, id: &str, body: Value) -> Response {
     response
 }
 
-pub(super) async fn list(State(shim): State<Shim>) -> Result<Json<Value>, ApiError> {
-    let jobs: Vec<Value> = shim.tables.jobs().await?.iter().map(job).collect();
-    Ok(Json(json!({ "jobs": jobs })))
+pub(super) async fn list(State(shim): State<Shim>) -> Result<Response, ApiError> {
+    Ok(response(JSON, shim.documents.jobs().await?))
 }
 
 pub(super) async fn status(State(shim): State<Shim>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
@@ -69,30 +68,10 @@ pub(super) async fn status(State(shim): State<Shim>, Path(id): Path<String>) -> 
     Err(ApiError::unknown_job(&id))
 }
 
-pub(super) async fn results(State(shim): State<Shim>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
-    let results = results_of(&shim, &id).await?;
-    results.map(Json).ok_or_else(|| ApiError::unknown_job(&id))
-}
-
-/// A job's results: totals from its row; flows and histograms from memory, where all of top-K is, or from their rows.
-pub(super) async fn results_of(shim: &Shim, id: &str) -> Result<Option<Value>, ApiError> {
-    let in_memory = shim.snapshot.borrow().jobs.get(id).and_then(|report| report.detail.clone());
-    let report = match in_memory {
-        Some(detail) => match shim.tables.job(id).await? {
-            Some(job) => Some(with_detail(job, shim.tables.results(id).await?, &detail)),
-            None => None,
-        },
-        None => shim.tables.report(id).await?,
-    };
-    let export = shim.export.borrow().clone();
-    Ok(report.map(|report| results_json(&report, Some(&export))))
-}
-
-fn with_detail(job: JobRow, results: Option<ResultsRow>, detail: &Detail) -> JobReport {
-    let flows = detail.flows.as_ref().map(|flows| flows.top.clone()).unwrap_or_default();
-    let histogram = |(name, histogram): &(_, _)| HistogramRow::of(*name, histogram, detail.rate_of(*name));
-    let histograms = detail.histograms.iter().map(histogram).collect();
-    JobReport { job, results, flows, histograms }
+/// Totals from the job's row; flows and histograms from memory, where all of top-K is, or from their rows.
+pub(super) async fn results(State(shim): State<Shim>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let document = shim.documents.results(&id).await?.ok_or_else(|| ApiError::unknown_job(&id))?;
+    Ok(response(JSON, document.text()))
 }
 
 pub(super) async fn stop(State(shim): State<Shim>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {

@@ -3,7 +3,9 @@
 //! `/metrics` and the whole of top-K come from the snapshot, because STATE_DB holds only its beginning. Everything else works on rows, so
 //! that jobs of an earlier daemon are answered too. What a job may say is `model::job`'s to judge, not this module's.
 
+mod allocator;
 mod body;
+mod documents;
 mod error;
 mod events;
 mod jobs;
@@ -14,6 +16,7 @@ pub mod openapi;
 pub mod request;
 pub mod routes;
 mod server;
+mod shared;
 mod system;
 
 use std::future::Future;
@@ -33,6 +36,7 @@ use tower::timeout::TimeoutLayer;
 use crate::io::tables::JobTables;
 pub use crate::io::tables::members::REST_MEMBERS;
 use crate::model::report::{ExportState, Snapshot};
+use documents::Documents;
 use error::ApiError;
 pub use limits::Limits;
 pub use listen::{Bound, ListenError, bind};
@@ -41,8 +45,10 @@ use server::Seats;
 
 /// Largest request body. A job is a few hundred bytes.
 const BODY_LIMIT: usize = 64 * 1024;
-/// Clients that may follow events at once: each holds a connection to Redis.
+/// Clients that may follow events at once.
 const EVENT_STREAMS: usize = 16;
+/// How often what nobody needs is given up.
+const TIDY: Duration = Duration::from_secs(5);
 /// How long requests may go on after the shutdown began; the daemon has 5 s for everything.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -51,7 +57,7 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(crate) struct Shim {
     tables: Arc<JobTables>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
-    export: watch::Receiver<ExportState>,
+    documents: Arc<Documents>,
     streams: Arc<Semaphore>,
     closing: watch::Receiver<bool>,
     limits: Limits,
@@ -84,7 +90,10 @@ pub async fn serve_on(
     let streams = Arc::new(Semaphore::new(EVENT_STREAMS));
     let limits = bound.limits().clone();
     let seats = Seats::new(limits.patience);
-    let app = router(Shim { tables, snapshot, export, streams, closing: closing.clone(), limits });
+    let documents = Documents::new(Arc::clone(&tables), snapshot.clone(), export, Arc::clone(&seats));
+    let documents = Arc::new(documents);
+    let keeping = keep_house(Arc::clone(&documents), Arc::clone(&seats));
+    let app = router(Shim { tables, snapshot, documents, streams, closing: closing.clone(), limits });
     let closed = async move {
         shutdown.await;
         close.send_replace(true);
@@ -92,6 +101,7 @@ pub async fn serve_on(
     let mut at_last = closing;
     tokio::select! {
         () = bound.serve(app, seats, closed) => {}
+        () = keeping => {}
         () = async {
             // The sender lives in `bound.serve`, which ends by itself if it is dropped.
             if at_last.wait_for(|closing| *closing).await.is_err() {
@@ -99,6 +109,20 @@ pub async fn serve_on(
             }
             tokio::time::sleep(GRACE).await;
         } => {}
+    }
+}
+
+/// Gives back what is not needed any more: answers that nobody asks for, and then what the allocator keeps of them.
+async fn keep_house(documents: Arc<Documents>, seats: Arc<Seats>) {
+    let mut rounds = tokio::time::interval(TIDY);
+    let mut seen = 0;
+    loop {
+        rounds.tick().await;
+        let (tidied, ended) = (documents.tidy(), seats.ended());
+        if tidied || ended != seen {
+            seen = ended;
+            allocator::give_memory_back();
+        }
     }
 }
 

@@ -2,13 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::IntoResponse;
+use axum::response::Response;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::Shim;
+use super::documents::{JSON, response};
 use super::error::ApiError;
-use super::{Shim, metrics as prometheus, openapi as document};
 use crate::model::job::rfc3339;
 
 /// Prometheus' text format.
@@ -34,12 +34,10 @@ pub(super) async fn ready(State(shim): State<Shim>) -> Result<Json<Value>, ApiEr
     )))
 }
 
-pub(super) async fn metrics(State(shim): State<Shim>) -> impl IntoResponse {
-    let snapshot = shim.snapshot.borrow().clone();
-    let export = shim.export.borrow().clone();
-    ([(header::CONTENT_TYPE, METRICS_TYPE)], prometheus::render(&snapshot, &export))
+pub(super) async fn metrics(State(shim): State<Shim>) -> Result<Response, ApiError> {
+    Ok(response(METRICS_TYPE, shim.documents.metrics().await?))
 }
 
-pub(super) async fn openapi() -> Json<Value> {
-    Json(document::document())
+pub(super) async fn openapi(State(shim): State<Shim>) -> Response {
+    response(JSON, shim.documents.openapi())
 }

@@ -137,6 +137,12 @@ impl Seats {
         self.taken().1.len()
     }
 
+    /// Connections that are over, since the beginning.
+    pub(in crate::sink::rest) fn ended(&self) -> u64 {
+        let taken = self.taken();
+        taken.0 - taken.1.len() as u64
+    }
+
     /// A place, taken until it is dropped.
     pub(super) fn take(self: &Arc<Seats>) -> Taken {
         let seat = Arc::new(Seat::new());
@@ -157,7 +163,6 @@ impl Seats {
         true
     }
 
-    #[allow(dead_code)] // until documents have a bound
     /// Tells every client to leave that does not take what waits for it: it holds memory that others need.
     pub(in crate::sink::rest) fn drop_slow(&self, now: Instant) {
         for seat in self.taken().1.values() {
