@@ -44,7 +44,7 @@ pub enum MirrorTarget {
 }
 
 impl MirrorPlan {
-    /// The sessions that copy `spec`'s traffic of `sources` (see [`sources`]) to `target`.
+    /// The sessions that copy `spec`'s traffic of `sources` to `target`.
     ///
     /// A session whose copies the ASIC samples or cuts has one port and one direction. Of several, orchagent leaves the first ones bound
     /// for good when sFlow takes the sampler of the next in the same moment (observed fact 15).

@@ -28,7 +28,7 @@ pub struct Limits {
     pub body: Duration,
     /// From a request's head until the head of its answer; it is longer than stopping a job may take.
     pub answer: Duration,
-    /// A client that takes less than [`SLOWEST`] bytes of its answer in this time is dropped.
+    /// A client that takes less than `SLOWEST` bytes of its answer in this time is dropped.
     pub write: Duration,
     /// A client that has kept its connection waiting for so long gives way if there is no other place.
     pub patience: Duration,
