@@ -8,7 +8,7 @@ use crate::io::tables::Drained;
 pub fn drained(drained: &Drained) -> String {
     let mut lines = Vec::new();
     if !drained.by_daemon {
-        lines.push("no daemon runs: rows and sessions were deleted from here".to_owned());
+        lines.push("no daemon gives a sign of life: rows and sessions were deleted from here".to_owned());
     }
     for (id, status) in &drained.jobs {
         let said = match status {

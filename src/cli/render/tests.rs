@@ -256,7 +256,7 @@ fn draining_accounts_for_every_job_and_session() {
         unconfirmed: vec!["telegen_a".to_owned()],
         ..Drained::default()
     };
-    let expected = "no daemon runs: rows and sessions were deleted from here\n\
+    let expected = "no daemon gives a sign of life: rows and sessions were deleted from here\n\
                     job a: row deleted; STATE_DB says running until a daemon starts\njob b: withdrawn before it was taken up\n\
                     mirror session telegen_a: deleted, and not confirmed by orchagent\nnot drained\n";
     assert_eq!(drained(&alone), expected);
