@@ -138,6 +138,45 @@ fn sflow_in_one_direction_does_not_refuse_a_sampled_job_in_the_other() {
 }
 
 #[test]
+fn a_sampler_that_stands_in_no_table_is_found_in_asic_db() {
+    let Some(switch) = Switch::start() else { return };
+    let (mut config, mut appl, mut state) = (switch.redis(Db::Config), switch.redis(Db::Appl), switch.redis(Db::State));
+    // What a session over two ports leaves behind if sFlow has one of them (fact 15).
+    let sflow = [("admin_state", "up"), ("sample_rate", "777"), ("sample_direction", "rx")];
+    appl.set("SFLOW_TABLE:global", &[("admin_state", "up")]);
+    appl.set("SFLOW_SESSION_TABLE:Ethernet8", &sflow);
+    let leak = [
+        ("type", "SPAN"),
+        ("dst_port", "Ethernet20"),
+        ("src_port", "Ethernet4,Ethernet8"),
+        ("direction", "RX"),
+        ("sample_rate", "1000"),
+    ];
+    switch.asic_db.suspend("what somebody else left in ASIC_DB is what this is about");
+    let sampler = |port: &str| {
+        let oid = switch.redis(Db::Counters).field("COUNTERS_PORT_NAME_MAP", port).unwrap();
+        let key = format!("ASIC_STATE:SAI_OBJECT_TYPE_PORT:{oid}");
+        let sampler = switch.redis(Db::Asic).field(&key, "SAI_PORT_ATTR_INGRESS_SAMPLEPACKET_ENABLE");
+        sampler.filter(|sampler| sampler != "oid:0x0")
+    };
+    wait_for("sFlow has Ethernet8", DEADLINE, || sampler("Ethernet8"));
+    config.set("MIRROR_SESSION|leak", &leak);
+    wait_for("orchagent has refused it", DEADLINE, || {
+        (state.field("MIRROR_SESSION_TABLE|leak", "status").as_deref() == Some("inactive")).then_some(())
+    });
+    let taken = wait_for("the leak holds Ethernet4", DEADLINE, || sampler("Ethernet4"));
+    config.delete("MIRROR_SESSION|leak");
+    appl.delete("SFLOW_SESSION_TABLE:Ethernet8");
+    wait_for("no table knows of it", DEADLINE, || (!state.exists("MIRROR_SESSION_TABLE|leak")).then_some(()));
+    assert_eq!(sampler("Ethernet4"), Some(taken.clone()));
+    switch.start_job("blocked", "Ethernet4", &SAMPLED);
+    let row = switch.assert_ended("blocked", "failed", "mirror_inactive", DEADLINE);
+    let said = format!("ASIC_DB shows that the ingress sampler of Ethernet4 is taken by {taken}");
+    assert!(row["message"].contains(&said), "{row:?}");
+    assert!(!row.contains_key("warning"), "nothing of ours is left: {row:?}");
+}
+
+#[test]
 fn the_end_of_a_job_reads_asic_db_by_points_only() {
     let Some(switch) = Switch::start() else { return };
     let log = tempfile::NamedTempFile::new().unwrap();

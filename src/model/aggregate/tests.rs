@@ -62,6 +62,24 @@ fn coverage_is_delivered_over_port_packets_between_the_same_two_polls() {
 }
 
 #[test]
+fn the_time_in_which_the_ports_change_is_left_out_of_coverage_and_both_sides_of_it_are_counted() {
+    let mut aggregator = aggregator(&[]);
+    aggregator.sample(sample(0, 0), wall(0));
+    aggregator.poll(poll("oid:1", 1000, 0), Duration::ZERO);
+    aggregator.sample(sample(1, 90), wall(1));
+    aggregator.poll(poll("oid:1", 1100, 0), Duration::from_secs(1));
+    // 50 packets pass while there is no session, and none of them is delivered.
+    aggregator.sources_changed();
+    let between = aggregator.results().expect("readings");
+    assert_eq!((between.port_packets, between.coverage), (Some(100), Some(0.9)), "what was known is known still");
+    aggregator.poll(poll("oid:1", 1150, 0), Duration::from_secs(2));
+    aggregator.sample(sample(3, 180), wall(3));
+    aggregator.poll(poll("oid:1", 1250, 0), Duration::from_secs(3));
+    let results = aggregator.results().expect("readings");
+    assert_eq!((results.port_packets, results.coverage), (Some(200), Some(0.9)));
+}
+
+#[test]
 fn direction_chooses_the_counter_and_both_counts_a_frame_in_and_out_twice() {
     for (direction, expected) in [("ingress", 80), ("egress", 4), ("both", 84)] {
         let mut aggregator = aggregator(&[("direction", direction)]);
