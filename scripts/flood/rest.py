@@ -1,0 +1,250 @@
+#!/usr/bin/env python3
+"""What it costs to overrun REST: 1,100 idle connections, 200 parallel results, 16 clients that never read.
+
+rest.py [--bin DIR] [--idle N] [--after SECONDS]         on a virtual switch of its own, as root
+rest.py --pid PID --socket PATH --job ID [--after SEC]   on a daemon that runs, with a job that runs
+
+The daemon of the virtual switch has 1,024 descriptors, as systemd's default is. Prints JSON.
+"""
+
+import argparse
+import json
+import os
+import resource
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+IDLE, PARALLEL, UNREAD = 1100, 200, 16
+DESCRIPTORS = 1024
+ANSWER_SEC = 30
+
+
+class Watcher(threading.Thread):
+    """Looks at the daemon every 20 ms."""
+
+    def __init__(self, pid):
+        super().__init__(daemon=True)
+        self.pid, self.rss_kib, self.descriptors, self.over = pid, 0, 0, threading.Event()
+
+    def run(self):
+        while not self.over.wait(0.02):
+            self.rss_kib = max(self.rss_kib, rss_kib(self.pid))
+            self.descriptors = max(self.descriptors, descriptors(self.pid))
+
+
+def rss_kib(pid):
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise RuntimeError(f"process {pid} has no VmRSS")
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def connect(path):
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(ANSWER_SEC)
+    client.connect(path)
+    return client
+
+
+def request(path):
+    return f"GET {path} HTTP/1.1\r\nHost: telegen\r\nConnection: close\r\n\r\n".encode()
+
+
+def get(door, path):
+    """Status, body and seconds; status 0 if no answer came."""
+    began = time.monotonic()
+    try:
+        client = connect(door)
+        with client:
+            try:
+                client.sendall(request(path))
+            except OSError:
+                pass  # the answer may be there all the same
+            parts = []
+            try:
+                while part := client.recv(1 << 16):
+                    parts.append(part)
+            except ConnectionResetError:
+                pass
+    except OSError:
+        return 0, b"", time.monotonic() - began
+    head, _, body = b"".join(parts).partition(b"\r\n\r\n")
+    words = head.split(b" ", 2)
+    return int(words[1]) if len(words) > 1 else 0, body, time.monotonic() - began
+
+
+def in_parallel(door, path, count):
+    """The statuses of so many requests at once, counted."""
+    answers = [0] * count
+
+    def ask(index):
+        answers[index] = get(door, path)[0]
+
+    threads = [threading.Thread(target=ask, args=(index,)) for index in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {str(status): answers.count(status) for status in sorted(set(answers))}
+
+
+def figures(pid, door, job, after=60, is_running=lambda: None, idle_count=IDLE):
+    """The load, and what it does. `is_running` says in the middle of it whether the job runs."""
+    results = f"/v1/monitor/jobs/{job}/results"
+    status, body, _ = get(door, results)
+    if status != 200:
+        raise RuntimeError(f"{door}: {results}: {status}")
+    said = {"results_bytes": len(body)}
+    time.sleep(10)
+    said["rss_base_kib"], said["descriptors_base"] = rss_kib(pid), descriptors(pid)
+    watcher = Watcher(pid)
+    watcher.start()
+    idle, unread = [], []
+    try:
+        for _ in range(idle_count):
+            try:
+                idle.append(connect(door))
+            except OSError:
+                break  # the backlog is full: nobody accepts
+        said["idle_connected"] = len(idle)
+        for index in range(UNREAD):
+            try:
+                client = connect(door)
+                client.settimeout(1)
+                # Half of them ask again and again, half follow events.
+                path = results if index % 2 else results.replace("results", "events")
+                client.sendall(request(path).replace(b"Connection: close\r\n", b"") * (64 if index % 2 else 1))
+                unread.append(client)
+            except OSError:
+                pass
+        said["unread_connected"] = len(unread)
+        time.sleep(2)
+        status, _, seconds = get(door, "/healthz")
+        said["next_status"], said["next_answer_sec"] = status, round(seconds, 3)
+        said["parallel_statuses"] = in_parallel(door, results, PARALLEL)
+        status, _, seconds = get(door, "/healthz")
+        said["last_status"], said["last_answer_sec"] = status, round(seconds, 3)
+        time.sleep(10)
+        said["job_meanwhile"] = is_running()
+    finally:
+        for client in idle + unread:
+            client.close()
+    watcher.over.set()
+    watcher.join()
+    said["rss_peak_kib"], said["descriptors_peak"] = watcher.rss_kib, watcher.descriptors
+    time.sleep(after)
+    said["rss_after_kib"], said["descriptors_after"] = rss_kib(pid), descriptors(pid)
+    for name in ("peak", "after"):
+        said[f"rss_{name}_more_mib"] = round((said[f"rss_{name}_kib"] - said["rss_base_kib"]) / 1024, 1)
+    return said
+
+
+class Lab:
+    """A virtual switch with a daemon that has few descriptors."""
+
+    def __init__(self, binaries, folder):
+        self.bin, self.folder, self.daemon = Path(binaries).resolve(), folder, None
+
+    def lab(self, *words, **options):
+        return subprocess.run([self.bin / "telegen-lab", *words], check=True, capture_output=True, text=True, **options)
+
+    def command(self, *words):
+        return [self.bin / "telegen-lab", "run", "--dir", self.folder, "--", *words]
+
+    def run(self, *words):
+        return subprocess.run(self.command(*words), check=True, capture_output=True, text=True).stdout
+
+    def redis(self, database, *words):
+        return self.run("redis-cli", "-n", str(database), "--raw", *words)
+
+    def __enter__(self):
+        self.lab("up", "--dir", self.folder, "--detach")
+        self.redis(4, "HSET", "TELEGEN|global", "topk_flows", "4096", "flow_interval", "1", "memory_limit", "256")
+        words = ["prlimit", f"--nofile={DESCRIPTORS}", *self.command(self.bin / "telegen-sonic", "daemon")]
+        self.daemon = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.until(lambda: self.redis(6, "HGET", "TELEGEN_DAEMON_TABLE|localhost", "heartbeat").strip(), "a heartbeat")
+        return self
+
+    def __exit__(self, *_):
+        if self.daemon:
+            self.daemon.terminate()
+            self.daemon.wait(30)
+        self.lab("down", "--dir", self.folder)
+
+    @staticmethod
+    def until(condition, what, seconds=30):
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                raise RuntimeError(f"gave up waiting for {what}")
+            time.sleep(0.1)
+
+    def status(self, job):
+        return self.redis(6, "HGET", f"TELEGEN_JOB_TABLE|{job}", "status").strip()
+
+    def pid(self):
+        """The daemon's own process: `telegen-lab run` may be its parent."""
+        pids = [self.daemon.pid]
+        while pids:
+            pid = pids.pop()
+            if Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip().startswith("telegen-sonic"):
+                return pid
+            pids += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split())
+        raise RuntimeError("no daemon")
+
+
+def on_a_lab(binaries, after, idle_count=IDLE):
+    """The figures of the daemon in `binaries`."""
+    with tempfile.TemporaryDirectory() as folder, Lab(binaries, f"{folder}/lab") as lab:
+        job = "flooded"
+        row = ["port", "Ethernet0", "duration", "600", "sample_rate", "1", "expires_at", "2099-01-01T00:00:00Z"]
+        lab.redis(4, "HSET", f"TELEGEN_JOB|{job}", *row)
+        lab.until(lambda: lab.status(job) == "running", "the job")
+        traffic = ["--profile", "mixed", "--count", "20000", "--seed", "7"]
+        lab.lab("send", "--dir", lab.folder, "--port", "Ethernet0", *traffic)
+        time.sleep(3)
+        pid = lab.pid()
+        door = f"/proc/{pid}/root/run/telegen/rest.sock"
+
+        def second():
+            """A job is taken up in the middle of it, and the first runs on."""
+            began = time.monotonic()
+            row = ["port", "Ethernet4", "duration", "1", "expires_at", "2099-01-01T00:00:00Z"]
+            lab.redis(4, "HSET", "TELEGEN_JOB|second", *row)
+            lab.until(lambda: lab.status("second") in {"done", "failed", "rejected"}, "the second job")
+            said = lab.redis(6, "HMGET", "TELEGEN_JOB_TABLE|second", "status", "reason", "message").split("\n")
+            return {"first": lab.status(job), "second": said[:3], "second_sec": round(time.monotonic() - began, 1)}
+
+        return figures(pid, door, job, after, second, idle_count)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", default=ROOT / "target" / "release")
+    parser.add_argument("--pid", type=int)
+    parser.add_argument("--socket")
+    parser.add_argument("--job")
+    parser.add_argument("--idle", type=int, default=IDLE)
+    parser.add_argument("--after", type=float, default=60)
+    options = parser.parse_args()
+    # The load itself takes more descriptors than a shell has.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    if options.pid:
+        said = figures(options.pid, options.socket, options.job, options.after, idle_count=options.idle)
+    else:
+        said = on_a_lab(options.bin, options.after, options.idle)
+    print(json.dumps(said, indent=2))
+
+
+if __name__ == "__main__":
+    main()
