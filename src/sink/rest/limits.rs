@@ -100,4 +100,12 @@ mod tests {
         );
         assert_eq!(Limits::within(64).0.connections, 16);
     }
+    #[test]
+    fn unit_and_image_give_the_daemon_what_it_needs() {
+        let whole = RESERVED_DESCRIPTORS + TURNED_AWAY + CONNECTIONS;
+        let unit = include_str!("../../../debian/telegen-sonic.service");
+        assert!(unit.lines().any(|line| line == format!("LimitNOFILE={whole}")));
+        let image = include_str!("../../../sonic/image/supervisord.conf");
+        assert!(image.lines().any(|line| line == format!("minfds={whole}")));
+    }
 }
