@@ -290,7 +290,8 @@ impl Daemon {
         for effect in effects {
             self.begin(effect);
         }
-        if let Some(snapshot) = self.numbers.snapshot(&self.supervisor) {
+        let changed = self.supervisor.take_changed();
+        if let Some(snapshot) = self.numbers.snapshot(&self.supervisor, changed) {
             self.snapshots.send_replace(snapshot);
         }
     }

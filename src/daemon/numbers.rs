@@ -16,7 +16,7 @@ use crate::model::job::{JobId, JobSpec};
 use crate::model::report::{DaemonInfo, Detail, Report, Results, Snapshot};
 use crate::model::sample::Sample;
 use crate::model::settings::Settings;
-use crate::model::status::JobStatus;
+use crate::model::status::{JobStatus, Refused};
 use crate::model::supervisor::{Event, Supervisor};
 
 /// Polls that wait at the most: a COUNTERS_DB that is slower than the readings loses polls, not the daemon.
@@ -47,6 +47,8 @@ pub struct Numbers {
     anonymize_key: [u8; 16],
     jobs: BTreeMap<String, Job>,
     reports: BTreeMap<String, Arc<Report>>,
+    /// Jobs whose numbers changed since the last snapshot.
+    dirty: BTreeSet<String>,
     /// Something besides a report changed.
     stale: bool,
     poll_requests: mpsc::Sender<(JobId, BTreeSet<String>)>,
@@ -70,6 +72,7 @@ impl Numbers {
             anonymize_key,
             jobs: BTreeMap::new(),
             reports: BTreeMap::new(),
+            dirty: BTreeSet::new(),
             stale: false,
             poll_requests,
         })
@@ -78,7 +81,7 @@ impl Numbers {
     /// A snapshot without jobs.
     pub fn first_snapshot(&self) -> Arc<Snapshot> {
         let (daemon, settings) = (Arc::clone(&self.info), Arc::clone(&self.settings));
-        Arc::new(Snapshot { daemon, settings, jobs: BTreeMap::new() })
+        Arc::new(Snapshot { daemon, settings, refused: Refused::default(), jobs: BTreeMap::new() })
     }
 
     /// A tap is about to be opened for a job.
@@ -116,6 +119,7 @@ impl Numbers {
             Aggregator::new(Arc::clone(&job.spec), job.topk_flows, self.anonymize_key, sample.taken_at_ns)
         });
         aggregator.sample(sample, Timestamp::now());
+        self.dirty.insert(id.as_str().to_owned());
         job.results = aggregator.results().map(Arc::new);
         job.detail = aggregator.latest_detail();
     }
@@ -131,8 +135,8 @@ impl Numbers {
     /// The job's results are cleared.
     pub fn forget(&mut self, key: &str) {
         self.jobs.remove(key);
-        self.reports.remove(key);
-        self.stale = true;
+        self.stale |= self.reports.remove(key).is_some();
+        self.dirty.insert(key.to_owned());
     }
 
     /// The settings changed; `errors` are what of them could not be taken.
@@ -150,23 +154,29 @@ impl Numbers {
         }
     }
 
-    /// The snapshot, if it differs from the one before.
-    pub fn snapshot(&mut self, supervisor: &Supervisor) -> Option<Arc<Snapshot>> {
-        let mut reports = BTreeMap::new();
-        let mut changed = std::mem::take(&mut self.stale);
-        for status in supervisor.statuses() {
-            let key = status.key.clone();
+    /// The snapshot, if it differs from the one before. Only the jobs that `changed`, and those whose numbers did, are looked at.
+    pub fn snapshot(&mut self, supervisor: &Supervisor, changed: BTreeSet<String>) -> Option<Arc<Snapshot>> {
+        let mut differs = std::mem::take(&mut self.stale);
+        for key in changed.into_iter().chain(std::mem::take(&mut self.dirty)) {
             let known = self.reports.get(&key);
-            let report = self.report(status, known);
-            changed |= !known.is_some_and(|known| Arc::ptr_eq(known, &report));
-            reports.insert(key, report);
+            match supervisor.status(&key) {
+                Some(status) => {
+                    let report = self.report(status, known);
+                    if !known.is_some_and(|known| Arc::ptr_eq(known, &report)) {
+                        differs = true;
+                        self.reports.insert(key, report);
+                    }
+                }
+                None => {
+                    differs |= self.reports.remove(&key).is_some();
+                    self.jobs.remove(&key);
+                }
+            }
         }
-        changed |= reports.len() != self.reports.len();
-        self.reports = reports;
-        self.jobs.retain(|key, _| self.reports.contains_key(key));
-        changed.then(|| {
+        let refused = supervisor.refused();
+        differs.then(|| {
             let (daemon, settings) = (Arc::clone(&self.info), Arc::clone(&self.settings));
-            Arc::new(Snapshot { daemon, settings, jobs: self.reports.clone() })
+            Arc::new(Snapshot { daemon, settings, refused, jobs: self.reports.clone() })
         })
     }
 

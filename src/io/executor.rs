@@ -3,6 +3,8 @@
 //!
 //! Everything that goes to Redis passes through one queue, in the order in which it was said; taps have their own threads.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -101,7 +103,7 @@ impl Worker {
     async fn carry_out(&mut self, effect: Effect) -> Option<Event> {
         match effect {
             Effect::Survey { id } => {
-                let world = self.surveyor.survey().await.map(Box::new).map_err(|error| error.to_string());
+                let world = self.surveyor.survey().await.map(Arc::new).map_err(|error| error.to_string());
                 Some(Event::Surveyed { id, world })
             }
             Effect::ListSessions => Some(match self.surveyor.look().await {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::sample::{Counter, Histogram, INTERARRIVAL_RATE};
 use super::schema::{ErrorKind, EthClass, HistogramName, IpClass};
 use super::settings::Settings;
-use super::status::JobStatus;
+use super::status::{JobStatus, Refused};
 use super::traffic::{Copies, DistinctFlows, Health, Inner, Segments, Service};
 
 /// Everything that sinks may show.
@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub daemon: Arc<DaemonInfo>,
     /// The settings in force.
     pub settings: Arc<Settings>,
+    /// What was refused so far.
+    pub refused: Refused,
     /// Every known job by key, finished ones until their retention ends.
     pub jobs: BTreeMap<String, Arc<Report>>,
 }

@@ -68,6 +68,15 @@ impl Ending {
     }
 }
 
+/// What was refused, and how much of it nothing is said of any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Rows that were refused since the daemon was started.
+    pub total: u64,
+    /// Those of them that made room for newer ones before their retention ended.
+    pub not_kept: u64,
+}
+
 /// Everything that is said of one job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobStatus {

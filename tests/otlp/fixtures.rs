@@ -10,7 +10,7 @@ use telegen_sonic::model::report::{DaemonInfo, Detail, Device, FlowRow, Flows, R
 use telegen_sonic::model::sample::{Counter, Histogram, INTERARRIVAL_BOUNDS, PACKET_SIZE_BOUNDS};
 use telegen_sonic::model::schema::{ErrorKind, EthClass, HistogramName, IpClass, Source, Status};
 use telegen_sonic::model::settings::Settings;
-use telegen_sonic::model::status::JobStatus;
+use telegen_sonic::model::status::{JobStatus, Refused};
 use telegen_sonic::model::traffic::DistinctFlows;
 
 /// 2026-03-01T12:00:00Z and `seconds`.
@@ -55,7 +55,7 @@ pub fn settings(change: impl FnOnce(&mut Settings)) -> Settings {
 pub fn snapshot(settings: Settings, reports: impl IntoIterator<Item = Report>) -> Snapshot {
     let jobs: BTreeMap<String, Arc<Report>> =
         reports.into_iter().map(|report| (report.status.key.clone(), Arc::new(report))).collect();
-    Snapshot { daemon: Arc::new(daemon()), settings: Arc::new(settings), jobs }
+    Snapshot { daemon: Arc::new(daemon()), settings: Arc::new(settings), refused: Refused::default(), jobs }
 }
 
 pub fn spec(fields: &[(&str, &str)]) -> JobSpec {

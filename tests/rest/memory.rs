@@ -8,7 +8,7 @@ use telegen_sonic::model::report::{DaemonInfo, Detail, Device, FlowRow, Flows, R
 use telegen_sonic::model::sample::{Counter, Histogram};
 use telegen_sonic::model::schema::{HistogramName, Source, Status};
 use telegen_sonic::model::settings::Settings;
-use telegen_sonic::model::status::JobStatus;
+use telegen_sonic::model::status::{JobStatus, Refused};
 use telegen_sonic::model::traffic::DistinctFlows;
 
 /// A snapshot with these jobs.
@@ -24,7 +24,12 @@ pub fn snapshot(jobs: BTreeMap<String, Arc<Report>>) -> Arc<Snapshot> {
         capabilities: BTreeMap::new(),
         settings_errors: Vec::new(),
     };
-    Arc::new(Snapshot { daemon: Arc::new(daemon), settings: Arc::new(Settings::default()), jobs })
+    Arc::new(Snapshot {
+        daemon: Arc::new(daemon),
+        settings: Arc::new(Settings::default()),
+        refused: Refused::default(),
+        jobs,
+    })
 }
 
 /// A job with so many flows.

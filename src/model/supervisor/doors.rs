@@ -73,10 +73,14 @@ impl Supervisor {
     pub(super) fn shutdown(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.draining = true;
         // What has not been accepted stays in its table for the next daemon.
-        self.jobs
-            .retain(|_, job| !matches!(job.phase, Phase::Settling { .. } | Phase::Surveying { waiting: None, .. }));
+        let unsaid = |job: &Job| matches!(job.phase, Phase::Settling { .. } | Phase::Surveying { waiting: None, .. });
+        let unsaid = self.jobs.iter().filter(|(_, job)| unsaid(job)).map(|(key, _)| key.clone());
+        for key in unsaid.collect::<Vec<_>>() {
+            self.jobs.remove(&key);
+        }
         self.end_all(&Ending::stopped_by(Reason::DaemonStopped, "the telegen daemon was stopped"), now, effects);
-        for job in self.jobs.values_mut() {
+        for key in self.jobs.keys() {
+            let Some(job) = self.jobs.get_mut(&key) else { continue };
             if let Phase::Unmirroring { deadline, .. } = &mut job.phase {
                 *deadline = (*deadline).min(now.mono + SESSION_TIMEOUT_SHUTDOWN);
             }
@@ -84,8 +88,7 @@ impl Supervisor {
     }
 
     fn end_all(&mut self, ending: &Ending, now: Now, effects: &mut Vec<Effect>) {
-        let keys: Vec<String> = self.jobs.keys().cloned().collect();
-        for key in keys {
+        for key in self.jobs.keys() {
             self.end(&key, ending.clone(), now, effects);
         }
     }
@@ -257,8 +260,10 @@ impl Supervisor {
         }
         // A row that an earlier daemon's job had left over says nothing new of that job.
         if job.ended.is_some() {
+            let status = job.status_of(key);
+            let ending = status.status;
             let finished =
-                Finished { status: Some(job.status_of(key)), row: job.row, ended: now.mono, age: Duration::ZERO };
+                Finished { status: Some(status), row: job.row, ended: now.mono, age: Duration::ZERO, ending };
             self.finished.insert(key.to_owned(), finished);
         }
         if let Some(fields) = job.successor {
@@ -320,7 +325,8 @@ impl Supervisor {
             }
             Status::Done | Status::Stopped | Status::Failed | Status::Rejected | Status::Expired => {
                 let age = prior.ended_at.map_or(Duration::ZERO, |ended| elapsed(ended, now.wall));
-                let finished = Finished { status: None, row: row.clone(), ended: now.mono, age };
+                let ending = prior.status;
+                let finished = Finished { status: None, row: row.clone(), ended: now.mono, age, ending };
                 self.finished.insert(key.to_owned(), finished);
                 if row.is_some() {
                     // It was over; only the deletion of its row was cut off.

@@ -208,9 +208,10 @@ impl Supervisor {
                     DEPARTED_AFTER.as_secs()
                 );
                 effects.push(Effect::Log { line: format!("job {key}: {message}") });
-                if let Some(status) = self.finished.get_mut(key).and_then(|finished| finished.status.as_mut()) {
+                if let Some(status) = self.finished.status_mut(key) {
                     status.warnings.insert(Warning::LeftBound);
                     status.message = format!("{}; {message}", status.message);
+                    self.jobs.note_change(key);
                 }
             }
             Err(error) if over => {

@@ -23,7 +23,7 @@ impl Supervisor {
         let foreign = foreign(world);
         let intruded: Vec<(String, MirrorPlan, Intruder)> = self
             .jobs
-            .iter()
+            .holders()
             .filter_map(|(key, job)| {
                 let mirror = job.live_mirror()?;
                 Some((key.clone(), mirror.clone(), admission::intruder(mirror, &foreign, world)?))

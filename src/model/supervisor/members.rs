@@ -61,7 +61,7 @@ impl Supervisor {
     pub(super) fn follow_ports(&mut self, world: &World, now: Now, effects: &mut Vec<Effect>) {
         let all: BTreeMap<String, Session> = world.sessions.clone().into_iter().chain(self.taken_sessions()).collect();
         let keys: Vec<String> =
-            self.jobs.iter().filter(|(_, job)| job.live_mirror().is_some()).map(|(key, _)| key.clone()).collect();
+            self.jobs.holders().filter(|(_, job)| job.live_mirror().is_some()).map(|(key, _)| key.clone()).collect();
         for key in keys {
             let Some(followed) = self.followed(&key, world, &all) else { continue };
             self.follow(&key, followed, now, effects);

@@ -35,8 +35,10 @@ use super::settings::Settings;
 use super::status::{Ending, JobStatus};
 use super::world::{Session, World};
 use evidence::{Departed, Look};
+use jobs::Jobs;
 use members::{Renewal, Renewals};
 use missing::Missing;
+use remembered::Remembered;
 use retry::Retry;
 use states::SessionStates;
 use stuck::Stuck;
@@ -45,10 +47,12 @@ use sweep::Sweep;
 
 mod doors;
 mod evidence;
+mod jobs;
 mod keep;
 mod members;
 mod missing;
 mod phases;
+mod remembered;
 mod retry;
 mod states;
 mod stuck;
@@ -132,7 +136,7 @@ pub enum Event {
         /// For which job.
         id: JobId,
         /// The snapshot, or why it could not be taken.
-        world: Result<Box<World>, String>,
+        world: Result<Arc<World>, String>,
     },
     /// `SetMirror` was carried out, or not.
     MirrorSet {
@@ -432,12 +436,38 @@ struct Finished {
     ended: Duration,
     /// How long it had been over by then.
     age: Duration,
+    /// How it ended.
+    ending: Status,
 }
 
 impl Finished {
+    /// Whether nothing was ever taken for it.
+    fn was_refused(&self) -> bool {
+        match self.ending {
+            Status::Rejected => true,
+            Status::Expired => self.status.as_ref().is_none_or(|status| status.started_at.is_none()),
+            Status::Queued
+            | Status::Starting
+            | Status::Running
+            | Status::Stopping
+            | Status::Done
+            | Status::Stopped
+            | Status::Failed => false,
+        }
+    }
+
     fn forgotten_at(&self, retention: Duration) -> Duration {
         self.ended + retention.saturating_sub(self.age)
     }
+}
+
+/// How a row of a door stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is being looked at, or it is answered and being removed.
+    Passing,
+    /// Its job waits for a slot, or holds something: what happens to the row cannot wait.
+    Live,
 }
 
 /// What an earlier daemon left in STATE_DB.
@@ -461,8 +491,8 @@ pub struct Prior {
 #[derive(Clone, Debug)]
 pub struct Supervisor {
     settings: Arc<Settings>,
-    jobs: BTreeMap<String, Job>,
-    finished: BTreeMap<String, Finished>,
+    jobs: Jobs,
+    finished: Remembered,
     /// What an earlier daemon left, until the row's door has been listed once.
     prior: BTreeMap<String, Prior>,
     listed: BTreeSet<Source>,
@@ -485,8 +515,8 @@ impl Supervisor {
     pub fn new(settings: Settings, prior: BTreeMap<String, Prior>, now: Now) -> Supervisor {
         Supervisor {
             settings: Arc::new(settings),
-            jobs: BTreeMap::new(),
-            finished: BTreeMap::new(),
+            jobs: Jobs::default(),
+            finished: Remembered::default(),
             prior,
             listed: BTreeSet::new(),
             next_sequence: 0,
@@ -529,6 +559,7 @@ impl Supervisor {
             Event::RowDeleted { door, key, result } => self.row_deleted(door, &key, &result, now, &mut effects),
         }
         self.run_timers(now, &mut effects);
+        self.jobs.file();
         effects
     }
 
@@ -536,6 +567,7 @@ impl Supervisor {
     pub fn tick(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.run_timers(now, &mut effects);
+        self.jobs.file();
         effects
     }
 }

@@ -20,7 +20,7 @@ impl Supervisor {
     pub(super) fn surveyed(
         &mut self,
         id: &JobId,
-        world: Result<Box<World>, String>,
+        world: Result<Arc<World>, String>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {

@@ -41,6 +41,8 @@ struct Simulation {
     names_used: u64,
     /// Something happened since the sink last looked.
     unpublished: bool,
+    /// What is said of each job, kept by the changes that the supervisor names alone.
+    told: BTreeMap<String, JobStatus>,
 }
 
 impl Simulation {
@@ -57,6 +59,7 @@ impl Simulation {
             accepted: BTreeSet::new(),
             names_used: 0,
             unpublished: false,
+            told: BTreeMap::new(),
         };
         simulation.list_rows();
         simulation
@@ -171,6 +174,7 @@ impl Simulation {
         self.switch.daemon_died();
         let settings = Settings { max_queue: 2, run_saved_jobs: self.random.chance(30), ..settings(&[]) };
         self.supervisor = Supervisor::new(settings, self.switch.prior(), self.switch.now());
+        self.told.clear();
         self.list_rows();
     }
 
@@ -262,6 +266,7 @@ impl Simulation {
         let tunnels: Vec<Outer> = self.switch.taps.values().copied().flatten().collect();
         let distinct = tunnels.iter().collect::<BTreeSet<_>>().len();
         assert_eq!(distinct, tunnels.len(), "seed {seed}: two taps count the same copies: {tunnels:?}");
+        self.check_what_is_filed();
         for status in self.supervisor.statuses() {
             let known = self.finals.get(&status.key).copied();
             let same_job = self.switch.state.get(&status.key).is_some_and(|old| old.created_at == status.created_at);
@@ -278,6 +283,20 @@ impl Simulation {
                 assert!(status.started_at.is_none(), "seed {seed}: {} was rejected after it ran", status.key);
             }
         }
+    }
+
+    /// What the supervisor keeps at hand is what a look through everything finds.
+    fn check_what_is_filed(&mut self) {
+        self.supervisor.jobs.assert_filed();
+        for key in self.supervisor.take_changed() {
+            match self.supervisor.status(&key) {
+                Some(status) => self.told.insert(key, status),
+                None => self.told.remove(&key),
+            };
+        }
+        let all: BTreeMap<String, JobStatus> =
+            self.supervisor.statuses().map(|status| (status.key.clone(), status)).collect();
+        assert_eq!(self.told, all, "seed {}: a change of what is said was not named", self.seed);
     }
 
     /// What holds when everything has calmed down.

@@ -6,58 +6,26 @@ use std::time::Duration;
 use super::doors::expired_before_start;
 use super::missing::{self, Missing};
 use super::{
-    Deleted, Departed, Effect, Finished, NEIGHBOUR_TIMEOUT, Now, Phase, SESSION_TIMEOUT, SURVEY_TIMEOUT, SessionState,
+    Deleted, Departed, Effect, Job, NEIGHBOUR_TIMEOUT, Now, Phase, SESSION_TIMEOUT, SURVEY_TIMEOUT, SessionState,
     Supervisor,
 };
 use crate::model::job::JobId;
 use crate::model::schema::{Reason, Warning};
 use crate::model::status::Ending;
 
-/// Finished jobs that are remembered at the most, so that a flood of refused ones cannot fill the memory.
-pub const FINISHED_MAX: usize = 256;
-
 impl Supervisor {
     /// When [`Supervisor::tick`] has something to do next.
     #[must_use]
     pub fn next_deadline(&self) -> Duration {
-        let retention = self.settings.result_retention;
-        let jobs = self.jobs.keys().filter_map(|key| self.deadline(key));
-        let finished = self.finished.values().map(|finished| finished.forgotten_at(retention));
+        let finished = self.finished.next_forgotten(self.settings.result_retention);
         let departed = self.departed.values().map(Departed::deadline);
-        jobs.chain(finished).chain(departed).chain(self.stuck_deadline()).fold(self.sweep.next(), Duration::min)
-    }
-
-    /// When time alone moves the job on; `None` while only an answer can.
-    pub(super) fn deadline(&self, key: &str) -> Option<Duration> {
-        let job = self.jobs.get(key)?;
-        let or_expiry = |deadline: Duration| job.expires.map_or(deadline, |expires| deadline.min(expires));
-        match &job.phase {
-            Phase::Settling { due, .. } => Some(*due),
-            Phase::Surveying { retry, .. } => Some(or_expiry(*retry)),
-            Phase::Queued { since, .. } => Some(or_expiry(*since + job.settings.queue_ttl)),
-            Phase::Mirroring { deadline, .. } => Some(or_expiry(*deadline)),
-            Phase::Resolving { missing, .. } => Some(or_expiry(missing.until)),
-            Phase::Attaching { then: None, .. } => job.expires,
-            Phase::Running { ends, missing, .. } => {
-                let until = missing.map_or(*ends, |missing| (*ends).min(missing.until));
-                Some(job.renewals.look_at.map_or(until, |at| at.min(until)))
-            }
-            Phase::Renewing { ends, step, .. } => Some((*ends).min(step.deadline())),
-            Phase::Looking { look, .. } => Some(look.deadline()),
-            Phase::Unmirroring { deleted, deadline, .. } => match deleted {
-                Deleted::RetryAt(at) => Some((*at).min(*deadline)),
-                Deleted::Asked | Deleted::Done => Some(*deadline),
-            },
-            Phase::Removing { retry, .. } => *retry,
-            Phase::Attaching { then: Some(_), .. } | Phase::Closing { .. } | Phase::Publishing { .. } => None,
-        }
+        let stuck = self.stuck_deadline();
+        let others = departed.chain(stuck).chain(finished);
+        others.chain(self.jobs.next_deadline()).fold(self.sweep.next(), Duration::min)
     }
 
     pub(super) fn run_timers(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        loop {
-            let due = self.jobs.iter().filter_map(|(key, job)| Some((self.deadline(key)?, job.sequence, key)));
-            let Some((_, _, key)) = due.filter(|(deadline, _, _)| *deadline <= now.mono).min() else { break };
-            let key = key.clone();
+        while let Some(key) = self.jobs.first_due(now.mono) {
             self.job_due(&key, now, effects);
         }
         self.departed_due(now, effects);
@@ -147,17 +115,36 @@ impl Supervisor {
 
     /// Drops what is past its retention, oldest first, and what is too much to remember.
     fn forget(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let retention = self.settings.result_retention;
-        let forgotten_at = |finished: &Finished| finished.forgotten_at(retention);
-        let mut by_age: Vec<(Duration, String)> =
-            self.finished.iter().map(|(key, finished)| (forgotten_at(finished), key.clone())).collect();
-        by_age.sort();
-        let too_many = by_age.len().saturating_sub(FINISHED_MAX);
-        for (index, (forgotten_at, key)) in by_age.into_iter().enumerate() {
-            if index < too_many || forgotten_at <= now.mono {
-                self.finished.remove(&key);
-                effects.push(Effect::ClearResults { key });
+        while let Some(key) = self.finished.forget_one(self.settings.result_retention, now.mono) {
+            self.jobs.note_change(&key);
+            effects.push(Effect::ClearResults { key });
+        }
+    }
+}
+
+impl Job {
+    /// When time alone moves the job on; `None` while only an answer can.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        let or_expiry = |deadline: Duration| self.expires.map_or(deadline, |expires| deadline.min(expires));
+        match &self.phase {
+            Phase::Settling { due, .. } => Some(*due),
+            Phase::Surveying { retry, .. } => Some(or_expiry(*retry)),
+            Phase::Queued { since, .. } => Some(or_expiry(*since + self.settings.queue_ttl)),
+            Phase::Mirroring { deadline, .. } => Some(or_expiry(*deadline)),
+            Phase::Resolving { missing, .. } => Some(or_expiry(missing.until)),
+            Phase::Attaching { then: None, .. } => self.expires,
+            Phase::Running { ends, missing, .. } => {
+                let until = missing.map_or(*ends, |missing| (*ends).min(missing.until));
+                Some(self.renewals.look_at.map_or(until, |at| at.min(until)))
             }
+            Phase::Renewing { ends, step, .. } => Some((*ends).min(step.deadline())),
+            Phase::Looking { look, .. } => Some(look.deadline()),
+            Phase::Unmirroring { deleted, deadline, .. } => match deleted {
+                Deleted::RetryAt(at) => Some((*at).min(*deadline)),
+                Deleted::Asked | Deleted::Done => Some(*deadline),
+            },
+            Phase::Removing { retry, .. } => *retry,
+            Phase::Attaching { then: Some(_), .. } | Phase::Closing { .. } | Phase::Publishing { .. } => None,
         }
     }
 }

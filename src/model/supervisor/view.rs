@@ -7,13 +7,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::missing;
-use super::{Effect, Job, Now, Phase, SURVEY_TIMEOUT, Supervisor};
+use super::{Effect, Job, Now, Phase, SURVEY_TIMEOUT, Standing, Supervisor};
 use crate::model::admission::{MirrorPlan, Plan};
 use crate::model::job::{JobId, JobSpec};
 use crate::model::limits::JOBS_MAX;
-use crate::model::schema::{Reason, Status};
+use crate::model::schema::{Reason, Source, Status};
 use crate::model::settings::Settings;
-use crate::model::status::{Ending, JobStatus};
+use crate::model::status::{Ending, JobStatus, Refused};
 use crate::model::world::Session;
 
 impl Supervisor {
@@ -34,6 +34,33 @@ impl Supervisor {
         live.chain(finished)
     }
 
+    /// What is said of one job; `None` if nothing is.
+    #[must_use]
+    pub fn status(&self, key: &str) -> Option<JobStatus> {
+        match self.jobs.get(key).filter(|job| job.is_said()) {
+            Some(job) => Some(job.status_of(key)),
+            None => self.finished.get(key)?.status.clone(),
+        }
+    }
+
+    /// The rows' keys of which something else may be said since this was last asked.
+    pub fn take_changed(&mut self) -> BTreeSet<String> {
+        self.jobs.take_changed()
+    }
+
+    /// How many rows were refused.
+    #[must_use]
+    pub fn refused(&self) -> Refused {
+        self.finished.refused()
+    }
+
+    /// How a door's row stands; `None` if nothing is under way for it.
+    #[must_use]
+    pub fn standing(&self, door: Source, key: &str) -> Option<Standing> {
+        let job = self.jobs.get(key).filter(|job| job.door == door)?;
+        Some(if job.holds_resources() || job.waits() { Standing::Live } else { Standing::Passing })
+    }
+
     /// The front-panel ports behind a job that copies their traffic; empty for one that does not, or holds nothing.
     #[must_use]
     pub fn source_ports(&self, id: &JobId) -> BTreeSet<String> {
@@ -46,7 +73,7 @@ impl Supervisor {
     /// How many jobs hold a session or a tap.
     #[must_use]
     pub fn active_jobs(&self) -> usize {
-        self.jobs.values().filter(|job| job.holds_resources()).count()
+        self.jobs.holders().count()
     }
 
     /// Whether nothing is left to do for any job.
@@ -57,26 +84,25 @@ impl Supervisor {
 
     /// The sessions of jobs that hold one, also while it is being removed.
     pub(super) fn taken_sessions(&self) -> BTreeMap<String, Session> {
-        let held = self.jobs.values().filter(|job| job.holds_resources());
-        held.flat_map(Job::taken_sessions).collect()
+        self.jobs.holders().flat_map(|(_, job)| job.taken_sessions()).collect()
     }
 
     /// Bytes of the maps of all jobs that hold resources.
     pub(super) fn memory_bytes(&self) -> u64 {
-        let held = self.jobs.values().filter(|job| job.holds_resources());
-        held.filter_map(|job| job.plan.as_ref()).map(|plan| plan.memory_bytes).sum()
+        let held = self.jobs.holders();
+        held.filter_map(|(_, job)| job.plan.as_ref()).map(|plan| plan.memory_bytes).sum()
     }
 
     /// Whether all slots are taken, those counted that belong to the jobs in front.
     pub(super) fn must_wait(&self, key: &str, waiting: Option<Duration>) -> bool {
         let Some(own) = self.jobs.get(key).map(|job| job.sequence) else { return false };
-        let is_in_front = |job: &&Job| job.waits() && (waiting.is_none() || job.sequence < own);
-        self.active_jobs() + self.jobs.values().filter(is_in_front).count() >= self.slots()
+        let is_in_front = |(_, job): &(&String, &Job)| waiting.is_none() || job.sequence < own;
+        self.active_jobs() + self.jobs.waiting().filter(is_in_front).count() >= self.slots()
     }
 
     /// Puts a job into the queue, or refuses it if the queue is full.
     pub(super) fn wait(&mut self, key: &str, spec: Arc<JobSpec>, waiting: Option<Duration>, now: Now) {
-        let queued = self.jobs.values().filter(|job| job.waits()).count();
+        let queued = self.jobs.waiting().count();
         if waiting.is_none() && queued >= self.settings.max_queue {
             let ending = Ending::rejected(Reason::ConcurrencyLimit, self.full_message(queued));
             return self.publish(key, ending, now);
@@ -88,12 +114,12 @@ impl Supervisor {
 
     /// Free slots go to those who wait, in the order in which they came.
     pub(super) fn promote(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let asked = |job: &&Job| matches!(job.phase, Phase::Surveying { waiting: Some(_), .. });
-        let busy = self.active_jobs() + self.jobs.values().filter(asked).count();
+        let is_queued = |job: &Job| matches!(job.phase, Phase::Queued { .. });
+        let busy = self.active_jobs() + self.jobs.waiting().filter(|(_, job)| !is_queued(job)).count();
         let mut queue: Vec<(u64, String)> = self
             .jobs
-            .iter()
-            .filter(|(_, job)| matches!(job.phase, Phase::Queued { .. }))
+            .waiting()
+            .filter(|(_, job)| is_queued(job))
             .map(|(key, job)| (job.sequence, key.clone()))
             .collect();
         queue.sort();
@@ -111,8 +137,7 @@ impl Supervisor {
     }
 
     fn full_message(&self, queued: usize) -> String {
-        let running: Vec<&str> =
-            self.jobs.iter().filter(|(_, job)| job.holds_resources()).map(|(key, _)| key.as_str()).collect();
+        let running: BTreeSet<&str> = self.jobs.holders().map(|(key, _)| key.as_str()).collect();
         let queue = match self.settings.max_queue {
             0 => "and max_queue is 0".to_owned(),
             max => format!("and the queue holds {queued} of {max}"),
@@ -121,7 +146,7 @@ impl Supervisor {
             "{} of {} jobs are running ({}) {queue}; try again when one ends, or stop one",
             running.len(),
             self.slots(),
-            running.join(", ")
+            running.into_iter().collect::<Vec<_>>().join(", ")
         )
     }
 }
@@ -163,7 +188,7 @@ impl Job {
         sessions
     }
 
-    fn waits(&self) -> bool {
+    pub(super) fn waits(&self) -> bool {
         matches!(self.phase, Phase::Queued { .. } | Phase::Surveying { waiting: Some(_), .. })
     }
 

@@ -31,6 +31,8 @@ pub fn daemon(snapshot: &Snapshot, now: Timestamp) -> Fields {
         ("started_at", rfc3339(info.started_at)),
         ("heartbeat", rfc3339(now)),
         ("active_jobs", active.count().to_string()),
+        ("refused_total", snapshot.refused.total.to_string()),
+        ("refused_not_kept", snapshot.refused.not_kept.to_string()),
     ];
     row.extend(info.capabilities.iter().map(|(name, value)| (name.as_str(), value.clone())));
     if !info.settings_errors.is_empty() {

@@ -1,6 +1,7 @@
 //! The world of the simulation: tables, orchagent and taps as maps; effects take random time and fail at random.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::random::Random;
@@ -154,7 +155,7 @@ impl Switch {
     fn effect(&mut self, effect: Effect, random: &mut Random) {
         match effect {
             Effect::Survey { id } => {
-                let world = if self.redis_up { Ok(Box::new(self.world())) } else { Err("redis is away".to_owned()) };
+                let world = if self.redis_up { Ok(Arc::new(self.world())) } else { Err("redis is away".to_owned()) };
                 self.outbox.push_back(Event::Surveyed { id, world });
             }
             Effect::ListSessions => {

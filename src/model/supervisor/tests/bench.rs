@@ -2,6 +2,7 @@
 //! answer back or refuse. Tells what was asked for and what is said, in words short enough to compare.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::asic::{Binding, MirrorObject, View};
@@ -276,7 +277,7 @@ impl Bench {
         let result = if self.refused.contains(name) { Err(error.clone()) } else { Ok(()) };
         match effect {
             Effect::Survey { id } => {
-                let world = result.map(|()| Box::new(self.world.clone()));
+                let world = result.map(|()| Arc::new(self.world.clone()));
                 vec![Event::Surveyed { id, world }]
             }
             Effect::ListSessions => vec![match result {

@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, MILLI, Orchagent, almost, id, secs};
 use crate::model::schema::{Reason, StatusField};
-use crate::model::supervisor::timers::FINISHED_MAX;
+use crate::model::supervisor::remembered::FINISHED_MAX;
 use crate::model::supervisor::{Event, SESSION_TIMEOUT_SHUTDOWN, SessionState};
 
 const ROW: &str = "port=Ethernet0 duration=60";

@@ -58,7 +58,7 @@ fn a_waiting_job_is_looked_at_once_while_the_one_in_front_of_it_cannot_be() {
     bench.trace.clear();
     let world = Box::new(bench.world.clone());
     bench.feed(Event::Surveyed { id: super::bench::id("c"), world: Err("away".to_owned()) });
-    bench.feed(Event::Surveyed { id: super::bench::id("d"), world: Ok(world) });
+    bench.feed(Event::Surveyed { id: super::bench::id("d"), world: Ok(world.into()) });
     assert_eq!((said(&bench, "cd").as_str(), bench.asked().as_str()), ("queued, running", "Log, OpenTap d"));
     bench.held.clear();
     bench.pass(secs(1));

@@ -2,6 +2,7 @@
 //! have, or has twice, fails too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::bench::{Bench, Orchagent, bound, fields, id, plus, render, secs, session, world};
 use crate::model::asic::View;
@@ -10,7 +11,7 @@ use crate::model::schema::{Reason, Source, Warning};
 use crate::model::settings::{AdminState, Settings};
 use crate::model::status::Ending;
 use crate::model::supervisor::{
-    Deleted, Effect, Event, LOST_GRACE, NEIGHBOUR_TIMEOUT, Phase, Renewal, SessionState, TapOwned,
+    Deleted, Effect, Event, Job, LOST_GRACE, NEIGHBOUR_TIMEOUT, Phase, Renewal, SessionState, TapOwned,
 };
 
 const TABLE: &str = include_str!("table.txt");
@@ -218,12 +219,12 @@ fn event(name: &str, bench: &Bench) -> Event {
             let settings = Settings { admin_state: AdminState::Disabled, ..bench.supervisor.settings().clone() };
             Event::Settings(Box::new(settings))
         }
-        "surveyed ok" => Event::Surveyed { id, world: Ok(Box::new(world())) },
+        "surveyed ok" => Event::Surveyed { id, world: Ok(Arc::new(world())) },
         "surveyed err" => Event::Surveyed { id, world: Err(refused()) },
         "surveyed refused" => {
             let mut world = Box::new(world());
             world.ports.remove("Ethernet0");
-            Event::Surveyed { id, world: Ok(world) }
+            Event::Surveyed { id, world: Ok(Arc::from(world)) }
         }
         "mirror set ok" => Event::MirrorSet { id, result: Ok(()) },
         "mirror set err" => Event::MirrorSet { id, result: Err(refused()) },
@@ -281,7 +282,7 @@ fn session_row(session: &str) -> Event {
 /// Feeds one event; what it causes is not carried out.
 fn feed(bench: &mut Bench, name: &str) -> String {
     let effects = if name == "time" {
-        match bench.supervisor.deadline("a") {
+        match bench.supervisor.jobs.get("a").and_then(Job::deadline) {
             Some(deadline) => {
                 // Sweeps that come before it are not its doing.
                 while bench.supervisor.next_deadline() < deadline {

@@ -10,7 +10,7 @@ use crate::model::report::{DaemonInfo, Detail, Device, ExportState, Flows, Repor
 use crate::model::sample::{Counter, Histogram};
 use crate::model::schema::{ErrorKind, EthClass, HistogramName, Source, Status};
 use crate::model::settings::Settings;
-use crate::model::status::JobStatus;
+use crate::model::status::{JobStatus, Refused};
 use crate::model::traffic::{Copies, DistinctFlows, Ecn, HealthEvent, Inner, Segments, Service, Tunnel};
 
 fn status(status: Status) -> JobStatus {
@@ -102,6 +102,7 @@ fn snapshot() -> Snapshot {
     Snapshot {
         daemon: Arc::new(daemon),
         settings: Arc::new(Settings::default()),
+        refused: Refused::default(),
         jobs: BTreeMap::from([("j1".to_owned(), Arc::new(running)), ("j2".to_owned(), Arc::new(queued))]),
     }
 }
