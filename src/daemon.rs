@@ -26,9 +26,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::io::counters::Counters;
-use crate::io::executor::Executor;
+use crate::io::executor::{Back, Executor, Outcomes};
 use crate::io::probe;
-use crate::io::source::{Input, Sources};
+use crate::io::source::{Input, Lanes, Sources, Windows};
 use crate::io::survey::Surveyor;
 use crate::io::tables::JobTables;
 use crate::io::tap::{Attach, TapHost};
@@ -40,7 +40,7 @@ use crate::model::schema::config_db;
 use crate::model::seed_variables::Variables;
 use crate::model::settings::Settings;
 use crate::model::supervisor::{Effect, Event, Now, Supervisor};
-use crate::sink::state_db::{self, StateDb};
+use crate::sink::state_db::{self, Clears, StateDb};
 use crate::sink::{otlp, rest};
 use crate::sonic::hold::Hold;
 use crate::sonic::{DatabaseConfig, Fields, connect, wait_for_config_db};
@@ -55,6 +55,8 @@ const SHUTDOWN: Duration = Duration::from_millis(4_200);
 const SINKS_END: Duration = Duration::from_millis(2_500);
 /// Messages that wait for the loop at the most; a source that is faster waits.
 const QUEUE: usize = 256;
+/// Batches of what can wait that wait for the loop at the most.
+const BATCHES: usize = 64;
 
 /// How the daemon is started.
 #[derive(Clone, Debug)]
@@ -158,12 +160,18 @@ struct Daemon {
     taps: Taps,
     executor: Executor,
     _sources: Sources,
+    windows: Windows,
     inputs: mpsc::Receiver<Input>,
     outcomes: mpsc::Receiver<Event>,
     tap_events: mpsc::Receiver<TapEvent>,
     polls: mpsc::Receiver<PollAnswer>,
-    published: mpsc::Receiver<String>,
-    clears: mpsc::UnboundedSender<String>,
+    /// Keys of jobs whose final status stands in STATE_DB.
+    published: mpsc::Receiver<Vec<String>>,
+    /// Rows of surveys and rows, in batches: whatever else happens comes first.
+    bulk: mpsc::Receiver<Vec<Event>>,
+    /// What found its queue full.
+    refused: Vec<Event>,
+    clears: Clears,
     snapshots: watch::Sender<Arc<Snapshot>>,
     sinks: Sinks,
     /// What was found out of the switch by trying.
@@ -213,30 +221,37 @@ impl Daemon {
         let (outcome_sender, outcomes) = mpsc::channel(QUEUE);
         let (tap_sender, tap_events) = mpsc::channel(QUEUE);
         let (poll_sender, polls) = mpsc::channel(QUEUE);
-        let (published_sender, published) = mpsc::channel(QUEUE);
-        let (clears, clear_receiver) = mpsc::unbounded_channel();
+        let (published_sender, published) = mpsc::channel(BATCHES);
+        let (bulk_sender, bulk) = mpsc::channel(BATCHES);
+        let clears = Clears::default();
         let numbers = Numbers::new(info, settings.clone(), Counters::new(databases)?, poll_sender)?;
         let (snapshots, snapshot) = watch::channel(numbers.first_snapshot());
-        let sink = StateDb::new(databases, snapshot.clone(), clear_receiver, published_sender)?;
+        let sink = StateDb::new(databases, snapshot.clone(), clears.clone(), published_sender)?;
         let mut sinks = Sinks { closing: watch::channel(false).0, tasks: vec![tokio::spawn(sink.run())] };
         sinks.start_doors(databases, rest, snapshot)?;
 
         sinks.tasks.push(tokio::spawn(Feature::new(databases)?.run(sinks.closing.subscribe())));
-        let executor = Executor::start(databases, surveyor, outcome_sender)?;
+        let executor =
+            Executor::start(databases, surveyor, Outcomes { urgent: outcome_sender, bulk: bulk_sender.clone() })?;
         let taps = Taps::new(host, tap_sender, intervals(&settings));
         let now = Now { mono: started.elapsed(), wall: Timestamp::now() };
+        let windows = Windows::with(&prior);
+        let lanes = Lanes { urgent: input_sender, bulk: bulk_sender };
         Ok(Daemon {
             started,
             supervisor: Supervisor::new(settings, prior, now),
             numbers,
             taps,
             executor,
-            _sources: Sources::start(databases, &variables, &input_sender)?,
+            _sources: Sources::start(databases, &variables, &windows, &lanes)?,
+            windows,
             inputs,
             outcomes,
             tap_events,
             polls,
             published,
+            bulk,
+            refused: Vec::new(),
             clears,
             snapshots,
             sinks,
@@ -250,20 +265,29 @@ impl Daemon {
         let mut ends: Option<Instant> = None;
         loop {
             let wake = self.wake(ends);
-            let event = tokio::select! {
-                Some(input) = self.inputs.recv() => Some(self.input(input)),
-                Some(event) = self.outcomes.recv() => Some(self.outcome(event)),
-                Some(event) = self.tap_events.recv() => self.tap_event(event),
-                Some(answer) = self.polls.recv() => self.numbers.polled(answer, self.started.elapsed()),
-                Some(key) = self.published.recv() => Some(Event::Published { key }),
-                () = tokio::time::sleep_until(wake.into()) => None,
+            // In this order: what ends a job overtakes whatever there may be thousands of.
+            let events = tokio::select! {
+                biased;
                 () = stop.asked(), if ends.is_none() => {
                     tracing::info!("stopping: ending all jobs");
                     ends = Some(Instant::now() + SHUTDOWN);
-                    Some(Event::Shutdown)
+                    vec![Event::Shutdown]
                 }
+                Some(event) = self.tap_events.recv() => self.tap_event(event).into_iter().collect(),
+                Some(event) = self.outcomes.recv() => vec![self.outcome(event)],
+                Some(input) = self.inputs.recv() => vec![self.input(input)],
+                () = tokio::time::sleep_until(wake.into()) => Vec::new(),
+                Some(answer) = self.polls.recv() => {
+                    self.numbers.polled(answer, self.started.elapsed()).into_iter().collect()
+                }
+                Some(keys) = self.published.recv() => {
+                    keys.into_iter().map(|key| Event::Published { key }).collect()
+                }
+                Some(events) = self.bulk.recv() => events,
             };
-            self.step(event);
+            self.step(events);
+            // The channels never make the loop wait while there is work, so the tasks that fill and empty them get their turn here.
+            tokio::task::yield_now().await;
             match ends {
                 Some(_) if self.supervisor.is_idle() => return,
                 Some(at) if at <= Instant::now() => {
@@ -281,29 +305,57 @@ impl Daemon {
         ends.map_or(deadline, |ends| deadline.min(ends))
     }
 
-    fn step(&mut self, event: Option<Event>) {
-        let now = Now { mono: self.started.elapsed(), wall: Timestamp::now() };
-        let effects = match event {
-            Some(event) => self.supervisor.on(event, now),
-            None => self.supervisor.tick(now),
-        };
-        for effect in effects {
-            self.begin(effect);
+    fn step(&mut self, events: Vec<Event>) {
+        let mut rows = Vec::new();
+        let (mut queue, mut listed) = (events, None);
+        loop {
+            if queue.is_empty() {
+                let effects = self.supervisor.tick(self.now());
+                self.begin_all(effects);
+            }
+            for event in queue {
+                match &event {
+                    Event::Row { key, .. } | Event::Found { key, .. } => rows.push(key.clone()),
+                    Event::Rows { door, .. } => listed = Some(*door),
+                    _ => {}
+                }
+                let effects = self.supervisor.on(event, self.now());
+                self.begin_all(effects);
+            }
+            queue = std::mem::take(&mut self.refused);
+            if queue.is_empty() {
+                break;
+            }
         }
         let changed = self.supervisor.take_changed();
+        if let Some(door) = listed {
+            rows.extend(self.windows.of(door).keys());
+        }
+        for key in changed.iter().chain(&rows) {
+            self.windows.put(key, &self.supervisor);
+        }
         if let Some(snapshot) = self.numbers.snapshot(&self.supervisor, changed) {
             self.snapshots.send_replace(snapshot);
         }
     }
 
-    fn begin(&mut self, effect: Effect) {
-        if let Effect::OpenTap { id, spec, .. } = &effect {
-            self.numbers.expect(id, spec, self.supervisor.settings());
-        }
-        if let Some(key) = self.executor.submit(effect, &mut self.taps) {
-            self.numbers.forget(&key);
-            // The sink outlives this loop.
-            let _ = self.clears.send(key);
+    fn now(&self) -> Now {
+        Now { mono: self.started.elapsed(), wall: Timestamp::now() }
+    }
+
+    fn begin_all(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            if let Effect::OpenTap { id, spec, .. } = &effect {
+                self.numbers.expect(id, spec, self.supervisor.settings());
+            }
+            match self.executor.submit(effect, &mut self.taps) {
+                Some(Back::Clear(key)) => {
+                    self.numbers.forget(&key);
+                    self.clears.add(key);
+                }
+                Some(Back::Refused(event)) => self.refused.push(event),
+                None => {}
+            }
         }
     }
 

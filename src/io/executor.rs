@@ -1,11 +1,14 @@
 //! Carries the supervisor's effects out and reports what came of them. The only `match` over [`Effect`]; it translates, it
 //! decides nothing.
 //!
-//! Everything that goes to Redis passes through one queue, in the order in which it was said; taps have their own threads.
+//! Two queues go to Redis, each in the order in which it was said. What makes and ends sessions passes through one of them; surveys and
+//! the deletion of rows, of which there may be thousands, through the other, in batches: one survey answers all that wait for one. Taps
+//! have their own threads.
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 
 use super::asic::AsicReader;
@@ -13,62 +16,88 @@ use super::mirror::MirrorSessions;
 use super::survey::Surveyor;
 use super::taps::Taps;
 use super::unbind::Unbinder;
+use super::window::ROWS;
+use crate::model::job::JobId;
 use crate::model::schema::{Source, appl_db, config_db};
 use crate::model::supervisor::{Effect, Event};
+use crate::model::world::World;
+use crate::sonic::connection::CHUNK;
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Reconnecting};
+
+/// Sessions that are written or deleted and have not been answered, at the most: a few of each job, and the sweep's.
+const URGENT: usize = 1024;
+/// Surveys and deletions of rows that wait, at the most: one of each row that is under way, and the sweep's looks.
+const BULK: usize = 2 * ROWS + 64;
+/// What is taken off the bulk queue at once.
+const TURN: usize = 1024;
+
+/// Where outcomes are said.
+#[derive(Clone, Debug)]
+pub struct Outcomes {
+    /// Of sessions.
+    pub urgent: mpsc::Sender<Event>,
+    /// Of surveys and rows.
+    pub bulk: mpsc::Sender<Vec<Event>>,
+}
 
 /// Carries effects out.
 pub struct Executor {
-    redis: mpsc::UnboundedSender<Effect>,
-    task: JoinHandle<()>,
+    urgent: mpsc::Sender<Effect>,
+    bulk: mpsc::Sender<Effect>,
+    tasks: [JoinHandle<()>; 2],
     asic: AsicReader,
     unbinder: Unbinder,
 }
 
+/// What is not for Redis, or did not get there.
+#[derive(Debug)]
+pub enum Back {
+    /// `ClearResults` is not for these queues: the sink that writes the results deletes them, in its own order.
+    Clear(String),
+    /// The queue is full; the supervisor tries again.
+    Refused(Event),
+}
+
 impl Executor {
-    /// Starts the queue; outcomes are said on `outcomes`.
+    /// Starts the queues; outcomes are said on `outcomes`.
     ///
     /// # Errors
     /// The configuration lacks a database.
     pub fn start(
         databases: &DatabaseConfig,
         surveyor: Surveyor,
-        outcomes: mpsc::Sender<Event>,
+        outcomes: Outcomes,
     ) -> Result<Executor, DatabaseConfigError> {
-        // The supervisor never has more than a few effects per job under way, so the queue is bounded by the number of rows.
-        let (redis, queue) = mpsc::unbounded_channel();
-        let worker = Worker {
+        let (urgent, urgent_queue) = mpsc::channel(URGENT);
+        let (bulk, bulk_queue) = mpsc::channel(BULK);
+        let sessions = SessionWorker { mirrors: MirrorSessions::new(databases)?, outcomes: outcomes.urgent.clone() };
+        let asic = AsicReader::start(databases, outcomes.urgent.clone())?;
+        let unbinder = Unbinder::start(databases, outcomes.urgent.clone())?;
+        let rows = RowWorker {
             surveyor,
-            mirrors: MirrorSessions::new(databases)?,
             config: Reconnecting::new(databases, "CONFIG_DB")?,
             appl: Reconnecting::new(databases, "APPL_DB")?,
-            outcomes: outcomes.clone(),
+            outcomes,
         };
-        let asic = AsicReader::start(databases, outcomes.clone())?;
-        let unbinder = Unbinder::start(databases, outcomes)?;
-        Ok(Executor { redis, task: tokio::spawn(worker.run(queue)), asic, unbinder })
+        let tasks = [tokio::spawn(sessions.run(urgent_queue)), tokio::spawn(rows.run(bulk_queue))];
+        Ok(Executor { urgent, bulk, tasks, asic, unbinder })
     }
 
-    /// Begins an effect. `ClearResults` is not for this queue: the sink that writes the results deletes them, in its own order;
-    /// it is handed back.
-    pub fn submit(&self, effect: Effect, taps: &mut Taps) -> Option<String> {
+    /// Begins an effect.
+    pub fn submit(&self, effect: Effect, taps: &mut Taps) -> Option<Back> {
         match effect {
             Effect::OpenTap { id, spec, netdev, hooks, outer } => taps.open(&id, &spec, netdev, hooks, outer),
             Effect::CloseTap { id } => taps.close(&id),
             Effect::Log { line } => tracing::warn!("{line}"),
-            Effect::ClearResults { key } => return Some(key),
+            Effect::ClearResults { key } => return Some(Back::Clear(key)),
             Effect::AskAsic { id, question } => self.asic.ask(id, question),
             Effect::AskObjects { key, oids } => self.asic.ask_objects(key, oids),
             Effect::Free { session, row, target } => self.unbinder.free(session, row, target),
-            Effect::Survey { .. }
-            | Effect::SetMirror { .. }
-            | Effect::DeleteMirror { .. }
-            | Effect::DeleteOrphan { .. }
-            | Effect::ListSessions
-            | Effect::DeleteRow { .. } => {
-                if self.redis.send(effect).is_err() {
-                    tracing::error!("the executor's queue has ended");
-                }
+            Effect::SetMirror { .. } | Effect::DeleteMirror { .. } | Effect::DeleteOrphan { .. } => {
+                return self.urgent.try_send(effect).err().and_then(refused);
+            }
+            Effect::Survey { .. } | Effect::ListSessions | Effect::DeleteRow { .. } => {
+                return self.bulk.try_send(effect).err().and_then(refused);
             }
         }
         None
@@ -77,20 +106,44 @@ impl Executor {
 
 impl Drop for Executor {
     fn drop(&mut self) {
-        self.task.abort();
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
-struct Worker {
-    surveyor: Surveyor,
+/// The answer to an effect for which there is no place. Not one of them is lost: the supervisor repeats it.
+fn refused(error: TrySendError<Effect>) -> Option<Back> {
+    let why = || "too much waits for Redis".to_owned();
+    let effect = match error {
+        TrySendError::Full(effect) | TrySendError::Closed(effect) => effect,
+    };
+    Some(Back::Refused(match effect {
+        Effect::Survey { id } => Event::Surveyed { id, world: Err(why()) },
+        Effect::ListSessions => Event::SessionsUnlisted { error: why() },
+        Effect::SetMirror { id, .. } => Event::MirrorSet { id, result: Err(why()) },
+        Effect::DeleteMirror { id, .. } => Event::MirrorDeleted { id, result: Err(why()) },
+        Effect::DeleteRow { door, key } => Event::RowDeleted { door, key, result: Err(why()) },
+        // The sweep asks again by itself.
+        Effect::DeleteOrphan { .. } => return None,
+        Effect::OpenTap { .. }
+        | Effect::CloseTap { .. }
+        | Effect::AskAsic { .. }
+        | Effect::AskObjects { .. }
+        | Effect::Free { .. }
+        | Effect::ClearResults { .. }
+        | Effect::Log { .. } => return None,
+    }))
+}
+
+/// Writes and deletes sessions.
+struct SessionWorker {
     mirrors: MirrorSessions,
-    config: Reconnecting,
-    appl: Reconnecting,
     outcomes: mpsc::Sender<Event>,
 }
 
-impl Worker {
-    async fn run(mut self, mut queue: mpsc::UnboundedReceiver<Effect>) {
+impl SessionWorker {
+    async fn run(mut self, mut queue: mpsc::Receiver<Effect>) {
         while let Some(effect) = queue.recv().await {
             if let Some(outcome) = self.carry_out(effect).await
                 && self.outcomes.send(outcome).await.is_err()
@@ -102,14 +155,6 @@ impl Worker {
 
     async fn carry_out(&mut self, effect: Effect) -> Option<Event> {
         match effect {
-            Effect::Survey { id } => {
-                let world = self.surveyor.survey().await.map(Arc::new).map_err(|error| error.to_string());
-                Some(Event::Surveyed { id, world })
-            }
-            Effect::ListSessions => Some(match self.surveyor.look().await {
-                Ok(world) => Event::Sessions { world: Box::new(world) },
-                Err(error) => Event::SessionsUnlisted { error: error.to_string() },
-            }),
             Effect::SetMirror { id, plan } => {
                 let result = self.mirrors.set(&plan).await.map_err(text);
                 Some(Event::MirrorSet { id, result })
@@ -125,27 +170,108 @@ impl Worker {
                 }
                 None
             }
-            Effect::DeleteRow { door, key } => {
-                let result = self.delete_row(door, &key).await.map_err(text);
-                Some(Event::RowDeleted { door, key, result })
-            }
-            Effect::OpenTap { .. }
+            Effect::Survey { .. }
+            | Effect::ListSessions
+            | Effect::DeleteRow { .. }
+            | Effect::OpenTap { .. }
             | Effect::CloseTap { .. }
-            | Effect::ClearResults { .. }
             | Effect::AskAsic { .. }
             | Effect::AskObjects { .. }
             | Effect::Free { .. }
+            | Effect::ClearResults { .. }
             | Effect::Log { .. } => None,
         }
     }
+}
 
-    async fn delete_row(&mut self, door: Source, key: &str) -> Result<(), Error> {
+/// Looks at the switch and deletes rows.
+struct RowWorker {
+    surveyor: Surveyor,
+    config: Reconnecting,
+    appl: Reconnecting,
+    outcomes: Outcomes,
+}
+
+/// What was taken off the queue at once.
+#[derive(Default)]
+struct Turn {
+    surveys: Vec<JobId>,
+    look: bool,
+    config_rows: Vec<String>,
+    appl_rows: Vec<String>,
+}
+
+impl RowWorker {
+    async fn run(mut self, mut queue: mpsc::Receiver<Effect>) {
+        let mut effects = Vec::new();
+        while queue.recv_many(&mut effects, TURN).await > 0 {
+            let mut turn = Turn::default();
+            for effect in effects.drain(..) {
+                match effect {
+                    Effect::Survey { id } => turn.surveys.push(id),
+                    Effect::ListSessions => turn.look = true,
+                    Effect::DeleteRow { door: Source::Config, key } => turn.config_rows.push(key),
+                    Effect::DeleteRow { door: Source::Appl, key } => turn.appl_rows.push(key),
+                    Effect::SetMirror { .. }
+                    | Effect::DeleteMirror { .. }
+                    | Effect::DeleteOrphan { .. }
+                    | Effect::OpenTap { .. }
+                    | Effect::CloseTap { .. }
+                    | Effect::AskAsic { .. }
+                    | Effect::AskObjects { .. }
+                    | Effect::Free { .. }
+                    | Effect::ClearResults { .. }
+                    | Effect::Log { .. } => {}
+                }
+            }
+            if self.carry_out(turn).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// `None` when nobody is left to be told.
+    async fn carry_out(&mut self, turn: Turn) -> Option<()> {
+        self.look(turn.surveys, turn.look).await?;
+        for (door, keys) in [(Source::Config, turn.config_rows), (Source::Appl, turn.appl_rows)] {
+            for chunk in keys.chunks(CHUNK) {
+                let result = self.delete_rows(door, chunk).await.map_err(text);
+                let outcome = |key: &String| Event::RowDeleted { door, key: key.clone(), result: result.clone() };
+                self.outcomes.bulk.send(chunk.iter().map(outcome).collect()).await.ok()?;
+            }
+        }
+        Some(())
+    }
+
+    /// One look at the switch for all who wait for one.
+    async fn look(&mut self, surveys: Vec<JobId>, look: bool) -> Option<()> {
+        if surveys.is_empty() && !look {
+            return Some(());
+        }
+        let world = if surveys.is_empty() { self.surveyor.look().await } else { self.surveyor.survey().await };
+        let world = world.map(Arc::new).map_err(|error| error.to_string());
+        if look {
+            let outcome = match &world {
+                Ok(world) => Event::Sessions { world: Box::new(World::clone(world)) },
+                Err(error) => Event::SessionsUnlisted { error: error.clone() },
+            };
+            self.outcomes.urgent.send(outcome).await.ok()?;
+        }
+        for chunk in surveys.chunks(CHUNK) {
+            let outcome = |id: &JobId| Event::Surveyed { id: id.clone(), world: world.clone() };
+            self.outcomes.bulk.send(chunk.iter().map(outcome).collect()).await.ok()?;
+        }
+        Some(())
+    }
+
+    async fn delete_rows(&mut self, door: Source, keys: &[String]) -> Result<(), Error> {
         let (link, table) = match door {
             Source::Config => (&mut self.config, config_db::JOB),
             Source::Appl => (&mut self.appl, appl_db::JOB),
         };
         let connection = link.connection().await?;
-        connection.del(&connection.database().key(table, key)).await.map(|_| ())
+        let keys: Vec<String> = keys.iter().map(|key| connection.database().key(table, key)).collect();
+        connection.del_many(&keys).await
     }
 }
 

@@ -2,12 +2,15 @@
 
 pub mod asic;
 pub mod counters;
+mod dirty;
 pub mod executor;
 pub mod mirror;
 pub mod probe;
+mod rows;
 pub mod source;
 pub mod survey;
 pub mod tables;
 pub mod tap;
 pub mod taps;
 pub mod unbind;
+pub mod window;

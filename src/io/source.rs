@@ -2,16 +2,20 @@
 //! dirty and listed again after every loss and every 30 s; comparing is the supervisor's.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::rows::JobRows;
+pub use super::rows::Lanes;
+use super::window::Window;
 use crate::model::job::{Fields, JobId};
 use crate::model::schema::{SESSION_PREFIX, Source, appl_db, config_db, state_db};
 use crate::model::seed_variables::Variables;
 use crate::model::settings::Settings;
-use crate::model::supervisor::{Event, SessionState};
-use crate::sonic::consumer_table::TableOp;
+use crate::model::supervisor::{Event, Prior, SessionState, Supervisor};
+use crate::sonic::consumer_table::{BATCH, TableOp};
 use crate::sonic::subscriber_table::RESYNC;
 use crate::sonic::{ConsumerEvent, ConsumerStateTable, DatabaseConfig, DatabaseConfigError, TableWatch, WatchEvent};
 
@@ -24,7 +28,43 @@ pub enum Input {
     Settings(Box<Settings>, Vec<String>),
 }
 
-/// The three sources. Dropping it ends them.
+/// The rows of each door that are under way.
+#[derive(Clone, Debug)]
+pub struct Windows {
+    /// CONFIG_DB.
+    pub config: Arc<Window>,
+    /// APPL_DB.
+    pub appl: Arc<Window>,
+}
+
+impl Windows {
+    /// Windows in which the rows of an earlier daemon's jobs are under way from the start.
+    #[must_use]
+    pub fn with(prior: &BTreeMap<String, Prior>) -> Windows {
+        let of = |door: Source| {
+            let keys = prior.iter().filter(|(_, prior)| prior.source == door).map(|(key, _)| key.clone());
+            Arc::new(Window::with(keys))
+        };
+        Windows { config: of(Source::Config), appl: of(Source::Appl) }
+    }
+
+    /// The window of a door.
+    #[must_use]
+    pub fn of(&self, door: Source) -> &Window {
+        match door {
+            Source::Config => &self.config,
+            Source::Appl => &self.appl,
+        }
+    }
+
+    /// What became of the rows at `key`.
+    pub fn put(&self, key: &str, supervisor: &Supervisor) {
+        self.config.put(key, supervisor.standing(Source::Config, key));
+        self.appl.put(key, supervisor.standing(Source::Appl, key));
+    }
+}
+
+/// The sources. Dropping it ends them.
 #[derive(Debug)]
 pub struct Sources(Vec<JoinHandle<()>>);
 
@@ -36,10 +76,10 @@ impl Sources {
     pub fn start(
         databases: &DatabaseConfig,
         variables: &Variables,
-        inputs: &mpsc::Sender<Input>,
+        windows: &Windows,
+        lanes: &Lanes,
     ) -> Result<Sources, DatabaseConfigError> {
         let tables = [
-            config_db::JOB,
             config_db::SETTINGS,
             config_db::MIRROR_SESSION,
             config_db::PORT,
@@ -49,10 +89,18 @@ impl Sources {
         let config = TableWatch::new(databases, "CONFIG_DB", &tables, RESYNC)?;
         let state = TableWatch::new(databases, "STATE_DB", &[state_db::MIRROR_SESSION], RESYNC)?;
         let appl = ConsumerStateTable::new(databases, "APPL_DB", appl_db::JOB, RESYNC)?;
+        let rows = JobRows {
+            database: databases.database("CONFIG_DB")?.clone(),
+            table: config_db::JOB.to_owned(),
+            resync: RESYNC,
+            window: Arc::clone(&windows.config),
+            lanes: lanes.clone(),
+        };
         Ok(Sources(vec![
-            tokio::spawn(watch_config(config, variables.clone(), inputs.clone())),
-            tokio::spawn(watch_states(state, inputs.clone())),
-            tokio::spawn(consume(appl, inputs.clone())),
+            tokio::spawn(rows.run()),
+            tokio::spawn(watch_config(config, variables.clone(), lanes.urgent.clone())),
+            tokio::spawn(watch_states(state, lanes.urgent.clone())),
+            tokio::spawn(consume(appl, Arc::clone(&windows.appl), lanes.clone())),
         ]))
     }
 }
@@ -72,20 +120,17 @@ async fn watch_config(mut watch: TableWatch, variables: Variables, inputs: mpsc:
     loop {
         let input = match watch.next().await {
             WatchEvent::Resynchronised { table, mut rows } => match table.as_str() {
-                config_db::JOB => Input::Event(Event::Rows { door: Source::Config, rows }),
                 config_db::SETTINGS => settings(&variables, &rows.remove(config_db::SETTINGS_KEY).unwrap_or_default()),
                 _ if std::mem::take(&mut was_away) => Input::Event(Event::SwitchChanged),
                 _ => continue,
             },
             WatchEvent::Set { table, key, fields } => match table.as_str() {
-                config_db::JOB => row(Source::Config, key, Some(fields)),
                 config_db::SETTINGS if key == config_db::SETTINGS_KEY => settings(&variables, &fields),
                 config_db::SETTINGS => continue,
                 config_db::MIRROR_SESSION => Input::Event(Event::SessionRow { session: key, present: true }),
                 _ => Input::Event(Event::SwitchChanged),
             },
             WatchEvent::Del { table, key } => match table.as_str() {
-                config_db::JOB => row(Source::Config, key, None),
                 config_db::SETTINGS if key == config_db::SETTINGS_KEY => settings(&variables, &Fields::new()),
                 config_db::SETTINGS => continue,
                 config_db::MIRROR_SESSION => Input::Event(Event::SessionRow { session: key, present: false }),
@@ -154,33 +199,39 @@ fn session_state(name: &str, fields: Option<&Fields>) -> Option<Event> {
     Some(Event::SessionState { id, session: name.to_owned(), state })
 }
 
-/// APPL_DB: jobs of programs on the switch.
-async fn consume(mut table: ConsumerStateTable, inputs: mpsc::Sender<Input>) {
+/// APPL_DB: jobs of programs on the switch. What is not taken waits in the table's own queue, so it is taken while there is room.
+async fn consume(mut table: ConsumerStateTable, window: Arc<Window>, lanes: Lanes) {
+    // The first listing says what became of the rows that are in the window from the start.
+    let mut listed = false;
     loop {
+        while listed && window.room() < BATCH {
+            window.changed().await;
+        }
+        let door = Source::Appl;
         let events = match table.pops().await {
-            ConsumerEvent::Resynchronised { rows } => vec![Input::Event(Event::Rows { door: Source::Appl, rows })],
+            ConsumerEvent::Resynchronised { rows } => {
+                listed = true;
+                vec![Event::Rows { door, rows }]
+            }
             ConsumerEvent::Popped(ops) => ops
                 .into_iter()
                 .map(|op| match op {
-                    TableOp::Set { key, row: fields, .. } => row(Source::Appl, key, Some(fields)),
-                    TableOp::Del { key } => row(Source::Appl, key, None),
+                    TableOp::Set { key, row: fields, .. } => {
+                        window.enter(&key);
+                        Event::Row { door, key, fields: Some(fields) }
+                    }
+                    TableOp::Del { key } => Event::Row { door, key, fields: None },
                 })
                 .collect(),
             ConsumerEvent::Disconnected { error } => {
                 tracing::warn!(%error, "APPL_DB is away");
-                Vec::new()
+                continue;
             }
         };
-        for input in events {
-            if inputs.send(input).await.is_err() {
-                return;
-            }
+        if lanes.bulk.send(events).await.is_err() {
+            return;
         }
     }
-}
-
-fn row(door: Source, key: String, fields: Option<Fields>) -> Input {
-    Input::Event(Event::Row { door, key, fields })
 }
 
 fn settings(variables: &Variables, fields: &Fields) -> Input {

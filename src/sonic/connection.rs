@@ -202,15 +202,11 @@ impl RedisConnection {
     /// # Errors
     /// Redis is away.
     pub async fn keys(&self, table: &str) -> Result<Vec<String>, Error> {
-        let prefix = self.database.key(table, "");
-        let pattern = format!("{}*", escape_glob(&prefix));
         let mut keys = Vec::new();
         let mut cursor: u64 = 0;
         loop {
-            let mut scan = cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(SCAN_STEP);
-            let (next, found): (u64, Vec<Vec<u8>>) = self.query("SCAN", &scan).await?;
-            keys.extend(found.into_iter().filter_map(|key| Some(text(key).strip_prefix(&prefix)?.to_owned())));
+            let (next, found) = self.keys_page(table, cursor).await?;
+            keys.extend(found);
             cursor = next;
             if cursor == 0 {
                 break;
@@ -220,6 +216,31 @@ impl RedisConnection {
         keys.sort_unstable();
         keys.dedup();
         Ok(keys)
+    }
+
+    /// A page of the row keys of `table`, some of them perhaps for the second time, and where the next page begins; 0 stands for the
+    /// beginning and, behind the last page, for the end. Keys that are there from the first page to the last are all said.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub async fn keys_page(&self, table: &str, cursor: u64) -> Result<(u64, Vec<String>), Error> {
+        let prefix = self.database.key(table, "");
+        let mut scan = cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(format!("{}*", escape_glob(&prefix))).arg("COUNT").arg(SCAN_STEP);
+        let (next, found): (u64, Vec<Vec<u8>>) = self.query("SCAN", &scan).await?;
+        let keys = found.into_iter().filter_map(|key| Some(text(key).strip_prefix(&prefix)?.to_owned()));
+        Ok((next, keys.collect()))
+    }
+
+    /// Deletes all of `keys`, [`CHUNK`] with each command.
+    ///
+    /// # Errors
+    /// Redis is away; those before the failure are deleted.
+    pub async fn del_many(&self, keys: &[String]) -> Result<(), Error> {
+        for chunk in keys.chunks(CHUNK) {
+            let _deleted: u64 = self.query("DEL", cmd("DEL").arg(chunk)).await?;
+        }
+        Ok(())
     }
 
     /// All rows of `table` by row key. A row that vanished between listing and reading is left out.

@@ -15,6 +15,8 @@ use crate::model::schema::{JobField, Reason, Source, Status, Warning};
 use crate::model::settings::{AdminState, Settings};
 use crate::model::status::Ending;
 
+/// Rows without a port that are waited for at the same time.
+pub(super) const INCOMPLETE_MAX: usize = 64;
 /// A row that equals the one of a job that ended less than this ago may be a late echo of it.
 const ECHO: Duration = Duration::from_secs(2);
 
@@ -38,6 +40,15 @@ impl Supervisor {
             (Some(_), Some(fields)) => self.changed(key, fields, now),
             (Some(_), None) => self.gone(key, now, effects),
         }
+    }
+
+    /// A row that was there before anybody watched.
+    pub(super) fn found(&mut self, door: Source, key: &str, fields: Fields, now: Now, effects: &mut Vec<Effect>) {
+        let is_news = !self.prior.contains_key(key) && !self.jobs.contains_key(key);
+        if is_news && self.listed.contains(&door) && !self.draining {
+            self.recover_unknown(door, key, &fields, now);
+        }
+        self.row(door, key, Some(fields), now, effects);
     }
 
     pub(super) fn rows(&mut self, door: Source, rows: BTreeMap<String, Fields>, now: Now, effects: &mut Vec<Effect>) {
@@ -139,6 +150,8 @@ impl Supervisor {
 
     /// The row has been quiet long enough: parse it and ask for the world.
     pub(super) fn take_up(&mut self, key: &str, since: Duration, now: Now, effects: &mut Vec<Effect>) {
+        // A person who types a row field by field is one; a flood of rows without a port is not waited for.
+        let may_wait = self.jobs.incomplete() < INCOMPLETE_MAX;
         let Some(job) = self.jobs.get_mut(key) else { return };
         let row = job.row.clone().unwrap_or_default();
         let whole = job.door == Source::Appl || row.contains_key(JobField::ExpiresAt.as_str());
@@ -147,6 +160,7 @@ impl Supervisor {
             && error.reason == Reason::MissingField
             && !whole
             && now.mono < since + MISSING_FIELD_QUIET
+            && may_wait
         {
             job.phase = Phase::Settling { since, due: since + MISSING_FIELD_QUIET };
             return;

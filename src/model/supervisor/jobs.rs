@@ -16,12 +16,14 @@ struct Filed {
     sequence: u64,
     holds: bool,
     waits: bool,
+    incomplete: bool,
 }
 
 impl Filed {
     fn of(job: &Job) -> Filed {
         let (holds, waits) = (job.holds_resources(), job.waits());
-        Filed { deadline: job.deadline(), sequence: job.sequence, holds, waits }
+        let incomplete = job.is_incomplete();
+        Filed { deadline: job.deadline(), sequence: job.sequence, holds, waits, incomplete }
     }
 }
 
@@ -36,6 +38,8 @@ pub(super) struct Jobs {
     holders: BTreeSet<String>,
     /// In the order of arrival.
     waiting: BTreeSet<(u64, String)>,
+    /// Rows that lack a port and are waited for.
+    incomplete: usize,
     /// Keys of which something else may be said than when this was last taken.
     changed: BTreeSet<String>,
 }
@@ -102,6 +106,11 @@ impl Jobs {
         all.map(|(key, (job, _))| (key, job)).filter(|(_, job)| job.waits())
     }
 
+    /// How many rows lack a port and are waited for, as of the last filing.
+    pub(super) fn incomplete(&self) -> usize {
+        self.incomplete
+    }
+
     /// The job whose deadline is the first of those that have passed by `now`.
     pub(super) fn first_due(&mut self, now: Duration) -> Option<String> {
         self.file();
@@ -141,6 +150,7 @@ impl Jobs {
                 if after.holds {
                     self.holders.insert(key.clone());
                 }
+                self.incomplete += usize::from(after.incomplete);
                 if after.waits {
                     self.waiting.insert((after.sequence, key.clone()));
                 }
@@ -156,6 +166,7 @@ impl Jobs {
         if filed.holds {
             self.holders.remove(key);
         }
+        self.incomplete -= usize::from(filed.incomplete);
         if filed.waits {
             self.waiting.remove(&(filed.sequence, key.to_owned()));
         }
@@ -170,6 +181,7 @@ impl Jobs {
         assert_eq!(self.next_deadline(), self.iter().filter_map(|(_, job)| job.deadline()).min());
         assert_eq!(self.holders().map(|(key, _)| key).collect::<BTreeSet<_>>(), scan(Job::holds_resources));
         assert_eq!(self.waiting().map(|(key, _)| key).collect::<BTreeSet<_>>(), scan(Job::waits));
+        assert_eq!(self.incomplete, scan(Job::is_incomplete).len());
         assert!(self.deadlines.len() <= self.map.len() && self.holders.len() <= self.map.len());
     }
 }

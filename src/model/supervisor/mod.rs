@@ -122,12 +122,22 @@ pub enum Event {
         /// Its fields; `None` when it is gone.
         fields: Option<Fields>,
     },
-    /// All rows of a door, after a (re)connect and every 30 s.
+    /// All rows of a door that anybody knows: the supervisor, or an earlier daemon. There may be others, which come as [`Event::Row`] and
+    /// [`Event::Found`].
     Rows {
         /// The door.
         door: Source,
         /// Every row by key.
         rows: BTreeMap<String, Fields>,
+    },
+    /// A row that the door's first listing found: it was there before anybody watched.
+    Found {
+        /// The door.
+        door: Source,
+        /// The row's key.
+        key: String,
+        /// Its fields.
+        fields: Fields,
     },
     /// The settings changed.
     Settings(Box<Settings>),
@@ -534,6 +544,7 @@ impl Supervisor {
         let mut effects = Vec::new();
         match event {
             Event::Row { door, key, fields } => self.row(door, &key, fields, now, &mut effects),
+            Event::Found { door, key, fields } => self.found(door, &key, fields, now, &mut effects),
             Event::Rows { door, rows } => self.rows(door, rows, now, &mut effects),
             Event::Settings(settings) => self.settings_changed(*settings, now, &mut effects),
             Event::Shutdown => self.shutdown(now, &mut effects),

@@ -382,6 +382,10 @@ impl Supervisor {
         if let Some(job) = self.jobs.get_mut(key) {
             job.ended = Some(now);
             job.failures = 0;
+            if job.warnings.contains(&Warning::SessionUnconfirmed) {
+                // What it could not delete is nobody's now.
+                self.sweep.want_look(now.mono);
+            }
             job.phase = Phase::Publishing { ending };
         }
     }

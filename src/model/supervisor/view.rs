@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::missing;
-use super::{Effect, Job, Now, Phase, SURVEY_TIMEOUT, Standing, Supervisor};
+use super::{Effect, Job, MISSING_FIELD_QUIET, Now, Phase, SURVEY_TIMEOUT, Standing, Supervisor};
 use crate::model::admission::{MirrorPlan, Plan};
 use crate::model::job::{JobId, JobSpec};
 use crate::model::limits::JOBS_MAX;
@@ -186,6 +186,11 @@ impl Job {
             taken.src_ports.extend(before);
         }
         sessions
+    }
+
+    /// Whether its row has no port, and may yet get one.
+    pub(super) fn is_incomplete(&self) -> bool {
+        matches!(self.phase, Phase::Settling { since, due } if due == since + MISSING_FIELD_QUIET)
     }
 
     pub(super) fn waits(&self) -> bool {

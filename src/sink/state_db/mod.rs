@@ -6,7 +6,7 @@
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::model::report::{Report, Snapshot};
 use crate::model::schema::state_db;
 use crate::model::supervisor::Prior;
-use crate::sonic::connection::Write;
+use crate::sonic::connection::{CHUNK, Write};
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Fields, Reconnecting, RedisConnection};
 
 /// How soon our own rows are written again after somebody flushed STATE_DB, and how soon a failed write is repeated.
@@ -33,12 +33,30 @@ pub async fn read_prior(connection: &RedisConnection) -> Result<BTreeMap<String,
     Ok(rows.into_iter().filter_map(|(key, fields)| Some((key, rows::prior(&fields)?))).collect())
 }
 
+/// Keys of jobs whose rows are to be deleted. A set, so that a sink that cannot write for a while makes it no longer than there are jobs.
+#[derive(Clone, Debug, Default)]
+pub struct Clears(Arc<Mutex<BTreeSet<String>>>);
+
+impl Clears {
+    /// The rows of `key` are to be deleted, before anything newer is written.
+    pub fn add(&self, key: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+    }
+
+    fn take(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Status rows that are written in one transaction.
+const STATUSES: usize = CHUNK / 2;
+
 /// The sink's end of its channels.
 pub struct StateDb {
     link: Reconnecting,
     snapshots: watch::Receiver<Arc<Snapshot>>,
-    clears: mpsc::UnboundedReceiver<String>,
-    published: mpsc::Sender<String>,
+    clears: Clears,
+    published: mpsc::Sender<Vec<String>>,
     /// What stands in STATE_DB, as far as this daemon wrote it.
     written: BTreeMap<String, Written>,
     to_clear: BTreeSet<String>,
@@ -50,6 +68,8 @@ pub struct StateDb {
 /// What was written of one job.
 #[derive(Debug, Default)]
 struct Written {
+    /// What was written last, whole.
+    report: Option<Arc<Report>>,
     status: Option<Fields>,
     results_at: Option<Timestamp>,
     detail_at: Option<Timestamp>,
@@ -58,7 +78,7 @@ struct Written {
 }
 
 impl StateDb {
-    /// A sink for `snapshots`. Keys that come on `clears` lose their rows, before anything newer is written; keys whose final
+    /// A sink for `snapshots`. Keys in `clears` lose their rows, before anything newer is written; keys whose final
     /// status stands are said on `published`.
     ///
     /// # Errors
@@ -66,8 +86,8 @@ impl StateDb {
     pub fn new(
         databases: &DatabaseConfig,
         snapshots: watch::Receiver<Arc<Snapshot>>,
-        clears: mpsc::UnboundedReceiver<String>,
-        published: mpsc::Sender<String>,
+        clears: Clears,
+        published: mpsc::Sender<Vec<String>>,
     ) -> Result<StateDb, DatabaseConfigError> {
         Ok(StateDb {
             link: Reconnecting::new(databases, "STATE_DB")?,
@@ -119,9 +139,7 @@ impl StateDb {
 
     async fn write(&mut self, check: bool) -> Result<(), Error> {
         // The clears first, the snapshot second: what is cleared now cannot come back from a snapshot that is older than the clear.
-        while let Ok(key) = self.clears.try_recv() {
-            self.to_clear.insert(key);
-        }
+        self.to_clear.extend(self.clears.take());
         let snapshot = self.snapshots.borrow_and_update().clone();
         let connection = self.link.connection().await?;
         if check && self.is_flushed(&connection).await? {
@@ -130,16 +148,77 @@ impl StateDb {
             self.daemon_written = None;
             self.heartbeat_due = Instant::now();
         }
-        while let Some(key) = self.to_clear.first().cloned() {
-            connection.write_in_chunks(&rows::all_keys_of(connection.database(), &key)).await?;
-            self.written.remove(&key);
-            self.to_clear.remove(&key);
-        }
         self.write_daemon(&connection, &snapshot).await?;
-        for (key, report) in &snapshot.jobs {
+        self.clear(&connection).await?;
+        let is_new = |(key, report): &(&String, &Arc<Report>)| {
+            let written = self.written.get(*key).and_then(|written| written.report.as_ref());
+            !written.is_some_and(|written| Arc::ptr_eq(written, report))
+        };
+        let (counted, bare): (Vec<_>, Vec<_>) =
+            snapshot.jobs.iter().filter(is_new).partition(|(_, report)| report.results.is_some());
+        for (key, report) in counted {
             self.write_job(&connection, key, report, &snapshot).await?;
         }
+        for chunk in bare.chunks(STATUSES) {
+            self.write_daemon(&connection, &snapshot).await?;
+            self.write_statuses(&connection, chunk).await?;
+        }
         self.written.retain(|key, _| snapshot.jobs.contains_key(key));
+        Ok(())
+    }
+
+    /// Deletes what is said of jobs that are forgotten.
+    async fn clear(&mut self, connection: &RedisConnection) -> Result<(), Error> {
+        while !self.to_clear.is_empty() {
+            let (mut cleared, mut keys) = (Vec::new(), Vec::new());
+            for key in &self.to_clear {
+                let refused =
+                    self.written.get(key).is_some_and(|written| written.results_at.is_none() && written.flows == 0);
+                keys.extend(rows::keys_of(connection.database(), key, !refused));
+                cleared.push(key.clone());
+                if keys.len() >= CHUNK {
+                    break;
+                }
+            }
+            connection.del_many(&keys).await?;
+            for key in cleared {
+                self.written.remove(&key);
+                self.to_clear.remove(&key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Statuses of jobs without numbers: a flood of refused rows is a few transactions.
+    async fn write_statuses(
+        &mut self,
+        connection: &RedisConnection,
+        jobs: &[(&String, &Arc<Report>)],
+    ) -> Result<(), Error> {
+        let (mut writes, mut published, mut written) = (Vec::new(), Vec::new(), Vec::new());
+        for &(key, report) in jobs {
+            let status: Fields = report.status.to_fields().into_iter().collect();
+            let known = self.written.get(key);
+            let is_new = known.and_then(|known| known.status.as_ref()) != Some(&status);
+            if is_new {
+                let key = connection.database().key(state_db::JOB, key);
+                writes.push(Write::Replace { key, fields: status.clone() });
+            }
+            if report.status.status.is_final() && (is_new || !known.is_some_and(|known| known.published)) {
+                published.push(key.clone());
+            }
+            written.push((key.clone(), Arc::clone(report), status));
+        }
+        connection.write_together(&writes).await?;
+        for (key, report, status) in written {
+            let known = self.written.entry(key).or_default();
+            known.published = report.status.status.is_final();
+            (known.report, known.status) = (Some(report), Some(status));
+        }
+        if !published.is_empty() {
+            // The receiver is gone only when the daemon is.
+            let _ = self.published.send(published).await;
+        }
         Ok(())
     }
 
@@ -171,7 +250,7 @@ impl StateDb {
         &mut self,
         connection: &RedisConnection,
         key: &str,
-        report: &Report,
+        report: &Arc<Report>,
         snapshot: &Snapshot,
     ) -> Result<(), Error> {
         let database = connection.database();
@@ -202,9 +281,10 @@ impl StateDb {
         }
         if report.status.status.is_final() && !written.published {
             // The receiver is gone only when the daemon is.
-            let _ = self.published.send(key.to_owned()).await;
+            let _ = self.published.send(vec![key.to_owned()]).await;
             written.published = true;
         }
+        written.report = Some(Arc::clone(report));
         Ok(())
     }
 }

@@ -166,12 +166,15 @@ fn histogram_row(name: HistogramName, histogram: &Histogram, sample_rate: u32) -
     HistogramField::ALL.iter().map(|field| (field.to_string(), value(field))).collect()
 }
 
-/// The deletion of everything that is said of a job.
-pub fn all_keys_of(database: &Database, key: &str) -> Vec<Write> {
-    let rows = [state_db::JOB, state_db::RESULT].map(|table| database.key(table, key));
-    let flows = (1..=FLOW_RANKS_MAX).map(|rank| flow_key(database, key, rank));
-    let histograms = HistogramName::ALL.iter().map(|name| histogram_key(database, key, *name));
-    rows.into_iter().chain(flows).chain(histograms).map(|key| Write::Delete { key }).collect()
+/// The keys of everything that is said of a job: of its status alone, or of all that there may be of its numbers.
+pub fn keys_of(database: &Database, key: &str, with_numbers: bool) -> Vec<String> {
+    let mut keys = vec![database.key(state_db::JOB, key)];
+    if with_numbers {
+        keys.push(database.key(state_db::RESULT, key));
+        keys.extend((1..=FLOW_RANKS_MAX).map(|rank| flow_key(database, key, rank)));
+        keys.extend(HistogramName::ALL.iter().map(|name| histogram_key(database, key, *name)));
+    }
+    keys
 }
 
 /// What an earlier daemon said of a job; `None` for a row that no daemon wrote.

@@ -1,0 +1,276 @@
+//! The job rows of CONFIG_DB, followed in bounded memory: a notification only makes a row dirty, and rows are read while the window has
+//! room. Rows of jobs that wait or hold something are read before all others, so that the end of a job never waits behind a flood.
+//!
+//! Level-triggered: watch first, then list page by page, then list every 30 s, after every loss of the connection (Redis drops a
+//! subscriber that is too slow), and whenever more became dirty than can be remembered.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::dirty::{Dirty, Why};
+use super::source::Input;
+use super::window::Window;
+use crate::model::job::Fields;
+use crate::model::schema::Source;
+use crate::model::supervisor::{Event, Standing};
+use crate::sonic::backoff::Backoff;
+use crate::sonic::connection::{CHUNK, COMMAND_TIMEOUT};
+use crate::sonic::pubsub::{Message, Subscription, keyspace_prefix, table_pattern};
+use crate::sonic::{Database, Error, RedisConnection};
+
+/// Messages that are taken in between two reads.
+const MESSAGES: usize = 1024;
+/// A listing goes on while fewer dirty rows than this wait.
+const LIST_AHEAD: usize = 4096;
+
+/// Where rows are handed over.
+#[derive(Clone, Debug)]
+pub struct Lanes {
+    /// What cannot wait.
+    pub urgent: mpsc::Sender<Input>,
+    /// All else, in batches.
+    pub bulk: mpsc::Sender<Vec<Event>>,
+}
+
+/// Follows the job rows of CONFIG_DB.
+pub struct JobRows {
+    /// CONFIG_DB.
+    pub database: Database,
+    /// The table.
+    pub table: String,
+    /// How often it is listed.
+    pub resync: Duration,
+    /// The rows that are under way; at first, those of which an earlier daemon said something.
+    pub window: Arc<Window>,
+    /// Where to.
+    pub lanes: Lanes,
+}
+
+/// Why a connection was given up.
+enum End {
+    Unread,
+    Lost(Error),
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> End {
+        End::Lost(error)
+    }
+}
+
+/// How far the door's first listing has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum First {
+    /// Nothing was said yet.
+    Due,
+    /// The rows that an earlier daemon knew were said; those that are found now were there before anybody watched.
+    UnderWay,
+    Done,
+}
+
+/// One connection's work.
+struct Round<'a> {
+    rows: &'a JobRows,
+    subscription: Subscription,
+    connection: RedisConnection,
+    dirty: Dirty,
+    prefix: String,
+    /// Where the listing goes on; `None`: none is under way.
+    cursor: Option<u64>,
+}
+
+impl JobRows {
+    /// Follows until the daemon is gone.
+    pub async fn run(self) {
+        let (mut backoff, mut told, mut first) = (Backoff::new(), false, First::Due);
+        loop {
+            let mut connected = false;
+            let Err(end) = self.follow(&mut connected, &mut first).await;
+            let End::Lost(error) = end else { return };
+            if connected {
+                backoff.succeeded();
+                told = false;
+            }
+            if !std::mem::replace(&mut told, true) {
+                tracing::warn!(%error, "CONFIG_DB is away");
+            }
+            sleep(backoff.failed()).await;
+        }
+    }
+
+    async fn follow(&self, connected: &mut bool, first: &mut First) -> Result<Infallible, End> {
+        let patterns = [table_pattern(&self.database, &self.table)];
+        let subscription = Subscription::open(&self.database, &patterns, &[], COMMAND_TIMEOUT).await?;
+        let connection = RedisConnection::open(&self.database, COMMAND_TIMEOUT).await?;
+        let prefix = format!("{}{}", keyspace_prefix(&self.database), self.database.key(&self.table, ""));
+        let mut round = Round { rows: self, subscription, connection, dirty: Dirty::default(), prefix, cursor: None };
+        round.begin_listing(first).await?;
+        *connected = true;
+        let mut next_listing = Instant::now() + self.resync;
+        loop {
+            round.drain();
+            if round.step(first).await? {
+                continue;
+            }
+            tokio::select! {
+                message = round.subscription.next() => round.note(&message?),
+                () = self.window.changed() => {}
+                () = sleep_until(next_listing) => {
+                    next_listing = Instant::now() + self.resync;
+                    round.subscription.ping().await?;
+                    if round.cursor.is_none() {
+                        round.begin_listing(first).await?;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Round<'_> {
+    /// The rows that are under way are read again, all others are looked for page by page.
+    async fn begin_listing(&mut self, first: &mut First) -> Result<(), End> {
+        let known = self.rows.window.keys();
+        if *first == First::Due {
+            let rows = self.read(&known).await?.into_iter().filter_map(|(key, fields)| Some((key, fields?)));
+            let event = Event::Rows { door: Source::Config, rows: rows.collect::<BTreeMap<_, _>>() };
+            self.urgent(Input::Event(event)).await?;
+            *first = First::UnderWay;
+        } else {
+            for key in known {
+                match self.rows.window.standing(&key) {
+                    Some(Standing::Live) => self.dirty.urge(key),
+                    Some(Standing::Passing) | None => self.dirty.note(&key, Why::Written),
+                }
+            }
+        }
+        self.cursor = Some(0);
+        Ok(())
+    }
+
+    /// Does what is most pressing; false if there is nothing to do.
+    async fn step(&mut self, first: &mut First) -> Result<bool, End> {
+        for key in self.rows.window.take_risen() {
+            self.dirty.urge(key);
+        }
+        let urgent = self.dirty.take_urgent(CHUNK);
+        if !urgent.is_empty() {
+            for (key, fields) in self.read(&urgent).await? {
+                self.urgent(Input::Event(Event::Row { door: Source::Config, key, fields })).await?;
+            }
+            return Ok(true);
+        }
+        if self.dirty.len() > 0 && self.rows.window.room() > 0 {
+            self.hand_over().await?;
+            return Ok(true);
+        }
+        match self.cursor {
+            Some(cursor) if self.dirty.len() < LIST_AHEAD => {
+                self.list_page(cursor, first).await?;
+                Ok(true)
+            }
+            None if self.dirty.take_overflowed() => {
+                self.cursor = Some(0);
+                Ok(true)
+            }
+            Some(_) | None => Ok(false),
+        }
+    }
+
+    /// Reads the rows that have been dirty for longest, as many as there is room for.
+    async fn hand_over(&mut self) -> Result<(), End> {
+        let window = &self.rows.window;
+        let most = window.room().min(CHUNK);
+        let (mut keys, mut found) = (Vec::new(), Vec::new());
+        while keys.len() < most
+            && let Some((key, why)) = self.dirty.pop()
+        {
+            // What is deleted and not under way concerns nobody: mostly it is what we deleted ourselves.
+            if why == Why::Deleted && window.standing(&key).is_none() {
+                continue;
+            }
+            keys.push(key.to_string());
+            found.push(why == Why::Found);
+        }
+        let mut events = Vec::new();
+        for ((key, fields), found) in self.read(&keys).await?.into_iter().zip(found) {
+            let door = Source::Config;
+            match fields {
+                Some(fields) => {
+                    window.enter(&key);
+                    events.push(if found {
+                        Event::Found { door, key, fields }
+                    } else {
+                        Event::Row { door, key, fields: Some(fields) }
+                    });
+                }
+                None if window.standing(&key).is_some() => events.push(Event::Row { door, key, fields: None }),
+                None => {}
+            }
+        }
+        if events.is_empty() {
+            return Ok(());
+        }
+        loop {
+            tokio::select! {
+                place = self.rows.lanes.bulk.reserve() => {
+                    place.map_err(|_| End::Unread)?.send(events);
+                    return Ok(());
+                }
+                message = self.subscription.next() => {
+                    let message = message?;
+                    self.note(&message);
+                }
+            }
+        }
+    }
+
+    async fn list_page(&mut self, cursor: u64, first: &mut First) -> Result<(), End> {
+        let (next, keys) = self.connection.keys_page(&self.rows.table, cursor).await?;
+        let why = if *first == First::Done { Why::Written } else { Why::Found };
+        for key in keys {
+            if self.rows.window.standing(&key).is_none() {
+                self.dirty.note(&key, why);
+            }
+        }
+        self.cursor = (next != 0).then_some(next);
+        if self.cursor.is_none() {
+            *first = First::Done;
+        }
+        Ok(())
+    }
+
+    /// The rows at these keys, as they are.
+    async fn read(&self, keys: &[String]) -> Result<Vec<(String, Option<Fields>)>, End> {
+        let database = self.connection.database();
+        let redis_keys: Vec<String> = keys.iter().map(|key| database.key(&self.rows.table, key)).collect();
+        let rows = self.connection.hgetall_many(&redis_keys).await?;
+        Ok(keys.iter().cloned().zip(rows.into_iter().map(|row| (!row.is_empty()).then_some(row))).collect())
+    }
+
+    async fn urgent(&mut self, input: Input) -> Result<(), End> {
+        self.rows.lanes.urgent.send(input).await.map_err(|_| End::Unread)
+    }
+
+    /// Takes in the messages that are here, some at a time.
+    fn drain(&mut self) {
+        for _ in 0..MESSAGES {
+            let Some(message) = self.subscription.next_if_here() else { return };
+            self.note(&message);
+        }
+    }
+
+    fn note(&mut self, message: &Message) {
+        let Some(key) = message.channel.strip_prefix(&self.prefix) else { return };
+        if self.rows.window.standing(key) == Some(Standing::Live) {
+            return self.dirty.urge(key.to_owned());
+        }
+        let gone = matches!(message.payload.as_str(), "del" | "expired" | "evicted" | "rename_from");
+        self.dirty.note(key, if gone { Why::Deleted } else { Why::Written });
+    }
+}
