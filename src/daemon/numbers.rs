@@ -159,18 +159,15 @@ impl Numbers {
         let mut differs = std::mem::take(&mut self.stale);
         for key in changed.into_iter().chain(std::mem::take(&mut self.dirty)) {
             let known = self.reports.get(&key);
-            match supervisor.status(&key) {
-                Some(status) => {
-                    let report = self.report(status, known);
-                    if !known.is_some_and(|known| Arc::ptr_eq(known, &report)) {
-                        differs = true;
-                        self.reports.insert(key, report);
-                    }
-                }
-                None => {
-                    differs |= self.reports.remove(&key).is_some();
-                    self.jobs.remove(&key);
-                }
+            let Some(status) = supervisor.status(&key) else {
+                differs |= self.reports.remove(&key).is_some();
+                self.jobs.remove(&key);
+                continue;
+            };
+            let report = self.report(status, known);
+            if !known.is_some_and(|known| Arc::ptr_eq(known, &report)) {
+                differs = true;
+                self.reports.insert(key, report);
             }
         }
         let refused = supervisor.refused();

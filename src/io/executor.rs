@@ -124,9 +124,9 @@ fn refused(error: TrySendError<Effect>) -> Option<Back> {
         Effect::SetMirror { id, .. } => Event::MirrorSet { id, result: Err(why()) },
         Effect::DeleteMirror { id, .. } => Event::MirrorDeleted { id, result: Err(why()) },
         Effect::DeleteRow { door, key } => Event::RowDeleted { door, key, result: Err(why()) },
-        // The sweep asks again by itself.
-        Effect::DeleteOrphan { .. } => return None,
-        Effect::OpenTap { .. }
+        // The sweep asks for it again by itself; the others are not for these queues.
+        Effect::DeleteOrphan { .. }
+        | Effect::OpenTap { .. }
         | Effect::CloseTap { .. }
         | Effect::AskAsic { .. }
         | Effect::AskObjects { .. }

@@ -61,13 +61,12 @@ impl Remembered {
     /// Takes one out that is past its retention, or too many; its key.
     pub(super) fn forget_one(&mut self, retention: Duration, now: Duration) -> Option<String> {
         let full = self.by_age.iter().find(|by_age| by_age.len() > FINISHED_MAX).and_then(BTreeSet::first);
-        let key = match full {
-            Some((_, key)) => key.clone(),
-            None => {
-                let first = self.by_age.iter().filter_map(|by_age| by_age.first());
-                let past = |key: &String| self.map.get(key).is_some_and(|job| job.forgotten_at(retention) <= now);
-                first.map(|(_, key)| key).find(|key| past(key))?.clone()
-            }
+        let key = if let Some((_, key)) = full {
+            key.clone()
+        } else {
+            let first = self.by_age.iter().filter_map(|by_age| by_age.first());
+            let past = |key: &String| self.map.get(key).is_some_and(|job| job.forgotten_at(retention) <= now);
+            first.map(|(_, key)| key).find(|key| past(key))?.clone()
         };
         let too_many = full.is_some();
         let finished = self.remove(&key)?;

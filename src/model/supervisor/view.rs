@@ -29,7 +29,7 @@ impl Supervisor {
         let finished = self
             .finished
             .iter()
-            .filter(|(key, _)| !self.jobs.get(*key).is_some_and(Job::is_said))
+            .filter(|(key, _)| !self.jobs.get(key).is_some_and(Job::is_said))
             .filter_map(|(_, finished)| finished.status.clone());
         live.chain(finished)
     }
