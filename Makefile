@@ -7,7 +7,7 @@ BPF_SOURCES = $(wildcard bpf/*.c bpf/*.h)
 VENV := target/venv/bin
 
 .PHONY: help setup build demo test test-kernels test-sonic-cli test-automation bench bench-peers check clean measure
-.PHONY: pages deb test-deb test-capabilities image test-image test-manifest cross-arm64
+.PHONY: pages deb test-deb test-flood test-capabilities image test-image test-manifest cross-arm64
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -28,6 +28,10 @@ demo: ## watch a job on a switch in a box, from start to clean-up (as root)
 test: ## run every test (as root); TELEGEN_CAPTURES=DIR replays captures, too
 	@scripts/setup.sh test
 	@python3 scripts/run_tests.py
+
+test-flood: ## what floods of rows and stuck sessions cost, at f1b4f54 and now (as root; an hour)
+	@scripts/setup.sh build
+	@python3 scripts/test_flood.py
 
 test-kernels: ## run the tap's tests (as root) on the kernels of SONiC's releases, under qemu
 	@scripts/setup.sh kernels

@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""What floods do to the daemon, at a commit and now, side by side: `make test-flood`.
+
+Three things: rows of TELEGEN_JOB at once, sessions of ours that orchagent does not remove, and REST overrun.
+Redis and this program have a core of their own where the machine has two. Without a commit to compare with, only the
+tree as it is is measured.
+"""
+
+import argparse
+import datetime
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts" / "flood"))
+
+import rest  # noqa: E402
+
+COMPARED = "f1b4f54"
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def build(commit):
+    """The release binaries of a commit, or of this tree; the folder they are in."""
+    tree = ROOT
+    if commit:
+        tree = ROOT / "target" / "flood" / commit
+        if not tree.exists():
+            subprocess.run(["git", "worktree", "add", "--detach", tree, commit], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--release", "--bins"], cwd=tree, check=True)
+    return tree / "target" / "release"
+
+
+class Switch:
+    """A virtual switch with the daemon on it."""
+
+    def __init__(self, binaries, folder):
+        self.binaries, self.folder = binaries, folder
+
+    def __enter__(self):
+        lab = [self.binaries / "telegen-lab", "up", "--dir", self.folder, "--ports", "32", "--detach"]
+        subprocess.run(lab, check=True, stdout=subprocess.DEVNULL)
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        if self.daemon.poll() is None:
+            self.daemon.kill()
+        self.daemon.wait()
+        subprocess.run([self.binaries / "telegen-lab", "down", "--dir", self.folder], check=True)
+
+    def start(self):
+        log = open(Path(self.folder) / "daemon.log", "ab")
+        command = self.on_switch(self.binaries / "telegen-sonic", "daemon")
+        self.daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait(lambda: self.field("TELEGEN_DAEMON_TABLE|localhost", "pid") == str(self.daemon.pid), 60)
+        if (os.cpu_count() or 1) > 1:
+            subprocess.run(["taskset", "-acp", "0", str(self.daemon.pid)], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(["taskset", "-acp", "1", self.redis_pid()], check=True, stdout=subprocess.DEVNULL)
+            os.sched_setaffinity(0, {1})
+
+    def on_switch(self, *command):
+        run = [self.binaries / "telegen-lab", "run", "--dir", self.folder, "--", *command]
+        return [str(part) for part in run]
+
+    def redis(self, database, *command, stdin=None):
+        words = self.on_switch("redis-cli", "-n", str(database), "--raw", *command)
+        return subprocess.run(words, input=stdin, capture_output=True, text=True, check=True).stdout.strip()
+
+    def redis_pid(self):
+        info = self.redis(0, "INFO", "server").splitlines()
+        return next(line.split(":")[1] for line in info if line.startswith("process_id:")).strip()
+
+    def field(self, key, name):
+        return self.redis(6, "HGET", key, name)
+
+    def commands(self):
+        """Redis commands of all kinds but HSET, with which the switch's counters are written."""
+        stats = [line for line in self.redis(0, "INFO", "commandstats").splitlines() if "calls=" in line]
+        return sum(int(line.split("calls=")[1].split(",")[0]) for line in stats if "_hset:" not in line)
+
+    def rss(self, name="VmRSS"):
+        status = Path(f"/proc/{self.daemon.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(name)) / 1024
+
+    def cpu(self):
+        fields = Path(f"/proc/{self.daemon.pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def lines(self):
+        return len((Path(self.folder) / "daemon.log").read_text().splitlines())
+
+
+def wait(condition, seconds, pause=0.2):
+    """Seconds until the condition held; `None` if it did not."""
+    begin = time.monotonic()
+    while time.monotonic() - begin < seconds:
+        if condition():
+            return time.monotonic() - begin
+        time.sleep(pause)
+    return None
+
+
+def in_future(seconds):
+    return (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)).isoformat()
+
+
+def rows_at_once(binaries, count, limit):
+    """A running job of 20 s, and this many rows beside it."""
+    with tempfile.TemporaryDirectory() as folder, Switch(binaries, folder) as switch:
+        end = in_future(3600)
+        switch.redis(4, "HSET", "TELEGEN_JOB|runs", "port", "Ethernet0", "duration", "20", "expires_at", end)
+        wait(lambda: switch.field("TELEGEN_JOB_TABLE|runs", "status") == "running", 20)
+        rows = "".join(f"HSET TELEGEN_JOB|f{n} port Ethernet{n % 32 * 4} expires_at {end}\n" for n in range(count))
+        switch.redis(4, stdin=rows)
+        late, ended = [0.0], []
+        begin = time.monotonic()
+
+        def answered():
+            beat = switch.field("TELEGEN_DAEMON_TABLE|localhost", "heartbeat")
+            age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(beat)
+            late.append(max(0.0, age.total_seconds() - 5))
+            left = int(switch.redis(4, "DBSIZE"))
+            return left < base + 20
+
+        base = int(switch.redis(4, "DBSIZE")) - count if count else 0
+        taken = wait(answered, limit)
+        wait(lambda: switch.field("TELEGEN_JOB_TABLE|runs", "status") == "done", 60)
+        started, ended = (switch.field("TELEGEN_JOB_TABLE|runs", name) for name in ("started_at", "ended_at"))
+        ran = datetime.datetime.fromisoformat(ended) - datetime.datetime.fromisoformat(started) if ended else None
+        figures = {
+            "answered in s": taken and round(taken, 1),
+            "rows a second": taken and round(count / max(taken, 0.001)),
+            "heartbeat late by s": round(max(late), 1),
+            "job of 20 s ran for s": ran and round(ran.total_seconds(), 2),
+            "peak RSS in MB": round(switch.rss("VmHWM")),
+        }
+        begin = time.monotonic()
+        switch.daemon.terminate()
+        switch.daemon.wait(60)
+        figures["SIGTERM in s"] = round(time.monotonic() - begin, 1)
+        return figures
+
+
+def stuck_sessions(binaries, seconds):
+    """Ten sessions of ours that orchagent, which is dead, does not remove."""
+    with tempfile.TemporaryDirectory() as folder, Switch(binaries, folder) as switch:
+        subprocess.run([binaries / "telegen-lab", "fault", "--dir", folder, "dead"], check=True)
+        for number in range(10):
+            switch.redis(6, "HSET", f"MIRROR_SESSION_TABLE|telegen_s{number}", "status", "active")
+        before = (switch.commands(), switch.cpu(), switch.rss(), switch.lines())
+        time.sleep(seconds)
+        after = (switch.commands(), switch.cpu(), switch.rss(), switch.lines())
+        commands, cpu, rss, lines = (new - old for new, old in zip(after, before, strict=True))
+        return {
+            "Redis commands a second": round(commands / seconds, 1),
+            "log lines a minute": round(lines * 60 / seconds, 1),
+            "CPU in %": round(100 * cpu / seconds, 2),
+            "RSS grew by MB": round(rss, 1),
+        }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--against", default=COMPARED, help="a commit; empty: none")
+    parser.add_argument("--rows", default="1000,10000,100000")
+    parser.add_argument("--seconds", type=int, default=600, help="how long the stuck sessions are watched")
+    parser.add_argument("--limit", type=int, default=300, help="seconds for the rows to be answered")
+    parser.add_argument("--rest", type=int, default=60, help="seconds after REST was overrun; 0: not at all")
+    parser.add_argument("--binaries", type=Path, help="measure these instead of building")
+    arguments = parser.parse_args()
+    trees = [("now", arguments.binaries or build(""))]
+    if arguments.against:
+        trees.insert(0, (arguments.against, build(arguments.against)))
+    for count in [int(word) for word in arguments.rows.split(",") if word]:
+        for name, binaries in trees:
+            print(f"{count} rows, {name}:", rows_at_once(binaries, count, arguments.limit), flush=True)
+    for name, binaries in trees:
+        if arguments.seconds:
+            print(f"10 stuck sessions, {name}:", stuck_sessions(binaries, arguments.seconds), flush=True)
+    for name, binaries in trees:
+        if arguments.rest:
+            print(f"REST overrun, {name}:", rest.on_a_lab(binaries, arguments.rest), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
