@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use telegen_sonic::lab::control::FaultName;
 
-use crate::fixture::{DEADLINE, Switch, wait_for};
+use crate::fixture::{DEADLINE, Switch, in_future, millis_between, wait_for};
 use crate::redis_db::Db;
 
 /// Commands that Redis has carried out for anybody, by name.
@@ -70,5 +70,31 @@ fn sessions_that_orchagent_does_not_remove_cost_next_to_nothing_and_disturb_no_j
     for number in 0..10 {
         state.delete(&format!("MIRROR_SESSION_TABLE|telegen_stuck{number}"));
     }
+    switch.assert_clean();
+}
+
+#[test]
+fn two_thousand_rows_at_once_are_answered_while_a_job_ends_on_time() {
+    const ROWS: usize = 2_000;
+    let Some(switch) = Switch::start() else { return };
+    switch.run_job("timed", "Ethernet0", &[("duration", "5")]);
+    let mut config = switch.redis(Db::Config);
+    let end = in_future(3600);
+    for number in 0..ROWS {
+        let key = format!("TELEGEN_JOB|flood{number}");
+        config.set(&key, &[("port", "Ethernet4"), ("span_method", "psample"), ("expires_at", &end)]);
+    }
+    wait_for("every row is answered", DEADLINE, || config.keys("TELEGEN_JOB|flood*").is_empty().then_some(()));
+    let row = switch.await_status("timed", "done");
+    let ran = millis_between(&row, "started_at", "ended_at");
+    assert!((4_900..5_900).contains(&ran), "{ran} ms: {row:?}");
+    // The newest outcomes are kept, the others counted.
+    let kept = switch.redis(Db::State).keys("TELEGEN_JOB_TABLE|flood*").len();
+    let mut state = switch.redis(Db::State);
+    let count = |state: &mut crate::redis_db::Redis, field: &str| state.field("TELEGEN_DAEMON_TABLE|localhost", field);
+    wait_for("the refused are counted", DEADLINE, || {
+        (count(&mut state, "refused_total") == Some(ROWS.to_string())).then_some(())
+    });
+    assert_eq!((kept, count(&mut state, "refused_not_kept")), (256, Some((ROWS - 256).to_string())));
     switch.assert_clean();
 }
