@@ -15,6 +15,7 @@ mod journal;
 pub mod log;
 mod numbers;
 mod repeats;
+mod stop;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,7 +23,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::Timestamp;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::io::counters::Counters;
@@ -42,12 +42,12 @@ use crate::model::settings::Settings;
 use crate::model::supervisor::{Effect, Event, Now, Supervisor};
 use crate::sink::state_db::{self, Clears, StateDb};
 use crate::sink::{otlp, rest};
-use crate::sonic::hold::Hold;
 use crate::sonic::{DatabaseConfig, Fields, connect, wait_for_config_db};
 use feature::Feature;
 pub use host::AnotherDaemon;
 use log::Log;
 use numbers::{Numbers, PollAnswer};
+use stop::Stop;
 
 /// SIGTERM allows five seconds for everything; what is not over then is left to the next daemon's sweep.
 const SHUTDOWN: Duration = Duration::from_millis(4_200);
@@ -112,43 +112,6 @@ struct AbortOnDrop(tokio::task::JoinHandle<()>);
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-/// SIGTERM and SIGINT, and the loss of the right to be this switch's daemon.
-struct Stop {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hold: Option<Hold>,
-    /// Those that have the right now.
-    ousted: Option<Vec<String>>,
-}
-
-impl Stop {
-    fn new() -> anyhow::Result<Stop> {
-        Ok(Stop {
-            terminate: signal(SignalKind::terminate()).context("listen for SIGTERM")?,
-            interrupt: signal(SignalKind::interrupt()).context("listen for SIGINT")?,
-            hold: None,
-            ousted: None,
-        })
-    }
-
-    async fn asked(&mut self) {
-        let lost = async {
-            match &mut self.hold {
-                Some(hold) => hold.lost().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            by = lost => {
-                self.hold = None;
-                self.ousted = Some(by);
-            }
-        }
     }
 }
 

@@ -26,14 +26,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::admission::{MirrorPlan, MirrorTarget, Plan};
-use super::asic::{Oid, Question, View};
-use super::erspan::Outer;
-use super::job::{Direction, Fields, JobId, JobSpec};
-use super::schema::{Reason, Source, Status, Warning};
+use super::admission::{MirrorPlan, Plan};
+use super::asic::Oid;
+use super::job::{Fields, JobSpec};
+use super::schema::{Source, Status, Warning};
 use super::settings::Settings;
 use super::status::{Ending, JobStatus};
-use super::world::{Session, World};
 use evidence::{Departed, Look};
 use jobs::Jobs;
 use members::{Renewal, Renewals};
@@ -50,6 +48,7 @@ mod evidence;
 mod jobs;
 mod keep;
 mod members;
+mod messages;
 mod missing;
 mod phases;
 mod remembered;
@@ -62,6 +61,7 @@ mod view;
 
 pub use evidence::{DEPARTED_AFTER, LEFT_AFTER};
 pub use members::{RENEWAL_INTERVAL, RENEWALS_MAX};
+pub use messages::{Effect, Event, SessionState};
 pub use stuck::Freed;
 
 #[cfg(test)]
@@ -97,253 +97,6 @@ pub struct Now {
     pub mono: Duration,
     /// The wall clock.
     pub wall: Timestamp,
-}
-
-/// What orchagent says of a session in STATE_DB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SessionState {
-    /// No row: refused, not yet processed, or removed.
-    Absent,
-    /// A row that says `inactive`, or nothing.
-    Inactive,
-    /// A row that says `active`.
-    Active,
-}
-
-/// What happened.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// A row is there with these fields, or is not there. Only a hint to compare: saying it twice changes nothing.
-    Row {
-        /// The door.
-        door: Source,
-        /// The row's key.
-        key: String,
-        /// Its fields; `None` when it is gone.
-        fields: Option<Fields>,
-    },
-    /// All rows of a door that anybody knows: the supervisor, or an earlier daemon. There may be others, which come as [`Event::Row`] and
-    /// [`Event::Found`].
-    Rows {
-        /// The door.
-        door: Source,
-        /// Every row by key.
-        rows: BTreeMap<String, Fields>,
-    },
-    /// A row that the door's first listing found: it was there before anybody watched.
-    Found {
-        /// The door.
-        door: Source,
-        /// The row's key.
-        key: String,
-        /// Its fields.
-        fields: Fields,
-    },
-    /// The settings changed.
-    Settings(Box<Settings>),
-    /// The snapshot that was asked for.
-    Surveyed {
-        /// For which job.
-        id: JobId,
-        /// The snapshot, or why it could not be taken.
-        world: Result<Arc<World>, String>,
-    },
-    /// `SetMirror` was carried out, or not.
-    MirrorSet {
-        /// For which job.
-        id: JobId,
-        /// Why not.
-        result: Result<(), String>,
-    },
-    /// `DeleteMirror` was carried out, or not.
-    MirrorDeleted {
-        /// For which job.
-        id: JobId,
-        /// Why not.
-        result: Result<(), String>,
-    },
-    /// orchagent's word on a session of ours.
-    SessionState {
-        /// Whose session.
-        id: JobId,
-        /// Which of the job's.
-        session: String,
-        /// The word.
-        state: SessionState,
-    },
-    /// A snapshot taken because mirror sessions changed, or because it was time to look.
-    Sessions {
-        /// The snapshot.
-        world: Box<World>,
-    },
-    /// `AskAsic` was answered, or could not be.
-    Asic {
-        /// For which job.
-        id: JobId,
-        /// What ASIC_DB shows.
-        view: Result<View, String>,
-    },
-    /// `AskObjects` was answered, or could not be.
-    Objects {
-        /// The row's key of the job whose ports they were.
-        key: String,
-        /// The ports whose object is still there.
-        held: Result<Vec<String>, String>,
-    },
-    /// The snapshot for [`Event::Sessions`] could not be taken.
-    SessionsUnlisted {
-        /// Why not.
-        error: String,
-    },
-    /// A row of CONFIG_DB `MIRROR_SESSION`, ours or somebody's, was written or deleted.
-    SessionRow {
-        /// The session's name.
-        session: String,
-        /// Whether the row is there.
-        present: bool,
-    },
-    /// Something else that jobs depend on changed, or may have: ports, members of port channels, or anything while a database was away.
-    SwitchChanged,
-    /// `Free` was carried out, or could not be.
-    Freed {
-        /// Which session.
-        session: String,
-        /// What became of it.
-        result: Result<Freed, String>,
-    },
-    /// `OpenTap` was carried out, or not.
-    TapOpened {
-        /// For which job.
-        id: JobId,
-        /// Why not.
-        result: Result<(), (Reason, String)>,
-    },
-    /// The tapped device is gone.
-    TapLost {
-        /// For which job.
-        id: JobId,
-        /// What was seen.
-        message: String,
-    },
-    /// `CloseTap` was carried out; the last sample has been read if it could be.
-    TapClosed {
-        /// For which job.
-        id: JobId,
-        /// Why the last sample could not be read.
-        result: Result<(), String>,
-    },
-    /// The aggregator or the executor noticed something that the job's user should know.
-    Warned {
-        /// For which job.
-        id: JobId,
-        /// What.
-        warning: Warning,
-    },
-    /// The final status of a job stands in STATE_DB.
-    Published {
-        /// The row's key.
-        key: String,
-    },
-    /// `DeleteRow` was carried out, or not.
-    RowDeleted {
-        /// The door.
-        door: Source,
-        /// The row's key.
-        key: String,
-        /// Why not.
-        result: Result<(), String>,
-    },
-    /// SIGTERM, or `drain`: end every job and take no more.
-    Shutdown,
-}
-
-/// What is to be done. The executor translates; it never decides.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Take a snapshot of the switch; answered by [`Event::Surveyed`].
-    Survey {
-        /// For which job.
-        id: JobId,
-    },
-    /// Write the sessions, each in one HSET; answered by [`Event::MirrorSet`].
-    SetMirror {
-        /// For which job.
-        id: JobId,
-        /// The sessions.
-        plan: MirrorPlan,
-    },
-    /// Delete the sessions; answered by [`Event::MirrorDeleted`].
-    DeleteMirror {
-        /// For which job.
-        id: JobId,
-        /// The sessions.
-        plan: MirrorPlan,
-    },
-    /// Ask ASIC_DB for the job's ports; answered by [`Event::Asic`].
-    AskAsic {
-        /// For which job.
-        id: JobId,
-        /// What is asked.
-        question: Question,
-    },
-    /// Look into a session that orchagent does not remove, and free it if that harms nobody; answered by [`Event::Freed`].
-    Free {
-        /// Its name.
-        session: String,
-        /// What its row said.
-        row: Session,
-        /// Where its copies went.
-        target: MirrorTarget,
-    },
-    /// Ask ASIC_DB whether these ports' objects are still there; answered by [`Event::Objects`].
-    AskObjects {
-        /// The row's key of the job whose ports they were.
-        key: String,
-        /// The ports and their objects.
-        oids: BTreeMap<String, Oid>,
-    },
-    /// Delete a session of ours that no job owns; repeated by the sweep, ever more seldom, until it is gone.
-    DeleteOrphan {
-        /// The session's name; always begins with `telegen_`.
-        session: String,
-    },
-    /// Take a snapshot for [`Event::Sessions`].
-    ListSessions,
-    /// Load and attach the tap; answered by [`Event::TapOpened`].
-    OpenTap {
-        /// For which job.
-        id: JobId,
-        /// What to count.
-        spec: Arc<JobSpec>,
-        /// On which netdev.
-        netdev: String,
-        /// At which hooks.
-        hooks: Direction,
-        /// In which GRE the copies come; `None`: as they are.
-        outer: Option<Outer>,
-    },
-    /// Read the tap a last time and remove it; answered by [`Event::TapClosed`].
-    CloseTap {
-        /// For which job.
-        id: JobId,
-    },
-    /// Delete the job's row; answered by [`Event::RowDeleted`].
-    DeleteRow {
-        /// The door.
-        door: Source,
-        /// The row's key.
-        key: String,
-    },
-    /// Delete what STATE_DB says of a job that is forgotten.
-    ClearResults {
-        /// The row's key.
-        key: String,
-    },
-    /// One line for the log.
-    Log {
-        /// The line.
-        line: String,
-    },
 }
 
 /// Where a job is, with what it needs there.

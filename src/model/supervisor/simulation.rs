@@ -96,7 +96,7 @@ impl Simulation {
 
     /// One thing from outside.
     fn act(&mut self) {
-        match self.random.below(17) {
+        match self.random.below(18) {
             0..=5 => self.write_a_row(),
             6 | 7 => self.delete_a_row(),
             8 => self.change_a_row(),
@@ -107,6 +107,10 @@ impl Simulation {
             13 => self.restart(),
             14 => self.change_settings(),
             15 => self.switch.lose_neighbour(),
+            16 => {
+                let event = self.switch.change_ports(&mut self.random);
+                self.feed(event);
+            }
             _ => {
                 self.switch.rows.clear();
                 self.switch.config_flushed();

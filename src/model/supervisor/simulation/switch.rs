@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use super::random::Random;
 use crate::model::admission::MirrorPlan;
-use crate::model::asic::{Binding, MirrorObject, Question, View};
 use crate::model::erspan::Outer;
-use crate::model::job::{Direction, Fields, JobId};
+use crate::model::job::{Fields, JobId};
 use crate::model::schema::{Reason, SESSION_PREFIX, Source};
 use crate::model::status::JobStatus;
 use crate::model::supervisor::{Effect, Event, Freed, Now, Prior, SessionState};
-use crate::model::world::{Capability, Port, Session, TapCost, World};
+use crate::model::world::Session;
+
+mod world;
 
 /// The source addresses of ERSPAN sessions.
 pub(super) const POOL: &str = "10.0.0.1,10.0.0.2";
@@ -56,6 +57,10 @@ pub(super) struct Switch {
     states: BTreeMap<String, SessionState>,
     /// What the ASIC copies, by session.
     bound: BTreeMap<String, Session>,
+    /// Of PortChannel1.
+    members: BTreeSet<String>,
+    /// Ports that are not in PORT now.
+    removed: BTreeSet<String>,
     orchagent: Orchagent,
     /// Whether orchagent knows a neighbour for the destination of ERSPAN sessions.
     neighbour: bool,
@@ -81,6 +86,8 @@ impl Switch {
             configured: BTreeMap::new(),
             states: BTreeMap::new(),
             bound: BTreeMap::new(),
+            members: BTreeSet::from(["Ethernet12".to_owned()]),
+            removed: BTreeSet::new(),
             orchagent: Orchagent::Works,
             neighbour: true,
             pending: BTreeMap::new(),
@@ -413,48 +420,5 @@ impl Switch {
 
     pub(super) fn our_states(&self) -> BTreeSet<String> {
         self.states.keys().filter(|name| name.starts_with(SESSION_PREFIX)).cloned().collect()
-    }
-
-    /// What ASIC_DB shows of a job's ports: orchagent's sessions bind what they name.
-    fn asic(&self, question: &Question) -> View {
-        let mut view = View::default();
-        let oid = |port: &str| format!("oid:{port}");
-        view.oids = question
-            .ports
-            .keys()
-            .map(String::as_str)
-            .chain(question.destination_port())
-            .map(|port| (port.to_owned(), oid(port)))
-            .collect();
-        for (name, session) in &self.bound {
-            let object = format!("oid:{name}");
-            for port in session.src_ports.iter().filter(|port| question.ports.contains_key(*port)) {
-                let direction = Direction::Ingress;
-                view.bindings.insert(Binding { port: port.clone(), direction, sampled: false, object: object.clone() });
-            }
-            let outer = session.outer.map(|outer| (outer.src, outer.dst));
-            let monitor_port = session.dst_port.as_deref().map(oid);
-            view.objects.insert(object, MirrorObject { monitor_port, outer });
-        }
-        view
-    }
-
-    fn world(&self) -> World {
-        let up = Port { oper_up: Some(true), speed_mbps: Some(100_000) };
-        let names = ["Ethernet0", "Ethernet4", "Ethernet8", "Ethernet12", "Ethernet16", "Ethernet120", "Ethernet124"];
-        World {
-            ports: names.iter().map(|name| ((*name).to_owned(), up.clone())).collect(),
-            port_channels: BTreeMap::from([("PortChannel1".to_owned(), BTreeSet::from(["Ethernet12".to_owned()]))]),
-            sessions: self.configured.clone(),
-            known_states: self.our_states(),
-            pool: ["Ethernet120", "Ethernet124"]
-                .iter()
-                .map(|port| ((*port).to_owned(), Some((*port).to_owned())))
-                .collect(),
-            netdevs: names.iter().map(|name| (*name).to_owned()).collect(),
-            capability: Capability { ingress_mirror: Some(true), egress_mirror: Some(true), ..Capability::default() },
-            tap_cost: TapCost { summary_bytes: 1 << 20, flows_bytes: 4 << 20 },
-            ..World::default()
-        }
     }
 }
