@@ -19,6 +19,8 @@ use crate::model::settings::Settings;
 use crate::model::status::{JobStatus, Refused};
 use crate::model::supervisor::{Event, Supervisor};
 
+/// The field of TELEGEN_DAEMON_TABLE that says which sessions of ours stay although no job wants them; absent if there are none.
+const SESSIONS_HELD: &str = "sessions_held";
 /// Polls that wait at the most: a COUNTERS_DB that is slower than the readings loses polls, not the daemon.
 const POLLS_WAITING: usize = 8;
 
@@ -146,8 +148,23 @@ impl Numbers {
         self.info = Arc::new(DaemonInfo { settings_errors: errors, ..DaemonInfo::clone(&self.info) });
     }
 
+    /// The sessions of ours that stay although no job wants them, each in a sentence.
+    fn sessions_held(&mut self, held: &BTreeMap<String, String>) {
+        let said = held.values().cloned().collect::<Vec<_>>().join("; ");
+        if self.info.capabilities.get(SESSIONS_HELD).map_or("", String::as_str) != said {
+            let mut capabilities = self.info.capabilities.clone();
+            capabilities.remove(SESSIONS_HELD);
+            capabilities.extend((!said.is_empty()).then(|| (SESSIONS_HELD.to_owned(), said)));
+            self.info = Arc::new(DaemonInfo { capabilities, ..DaemonInfo::clone(&self.info) });
+            self.stale = true;
+        }
+    }
+
     /// The switch was looked at, and this is what it can do now.
-    pub fn switch_seen(&mut self, capabilities: BTreeMap<String, String>) {
+    pub fn switch_seen(&mut self, mut capabilities: BTreeMap<String, String>) {
+        capabilities.extend(
+            self.info.capabilities.get_key_value(SESSIONS_HELD).map(|(name, said)| (name.clone(), said.clone())),
+        );
         if self.info.capabilities != capabilities {
             self.info = Arc::new(DaemonInfo { capabilities, ..DaemonInfo::clone(&self.info) });
             self.stale = true;
@@ -156,6 +173,7 @@ impl Numbers {
 
     /// The snapshot, if it differs from the one before. Only the jobs that `changed`, and those whose numbers did, are looked at.
     pub fn snapshot(&mut self, supervisor: &Supervisor, changed: BTreeSet<String>) -> Option<Arc<Snapshot>> {
+        self.sessions_held(&supervisor.held_sessions());
         let mut differs = std::mem::take(&mut self.stale);
         for key in changed.into_iter().chain(std::mem::take(&mut self.dirty)) {
             let known = self.reports.get(&key);

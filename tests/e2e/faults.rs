@@ -124,6 +124,12 @@ fn a_foreign_session_over_ours_ends_the_job_and_goes_on_working_because_ours_sta
     assert_eq!(switch.bindings(), to_theirs);
     assert!(switch.daemon().bpf_objects().is_empty(), "the job is over");
 
+    let mut state = switch.redis(Db::State);
+    wait_for("the daemon says what it keeps", DEADLINE, || {
+        let held = state.field("TELEGEN_DAEMON_TABLE|localhost", "sessions_held").unwrap_or_default();
+        held.starts_with("telegen_ours stays until mine is removed").then_some(())
+    });
+
     // And one that was there before is not started over.
     switch.start_job("late", "Ethernet0", &[]);
     let row = switch.assert_ended("late", "rejected", "mirror_conflict", DEADLINE);

@@ -13,9 +13,20 @@ use crate::model::world::{Session, World};
 
 impl Supervisor {
     /// The sessions that are kept, each with the session for whose sake.
-    #[must_use]
-    pub fn kept(&self) -> &BTreeMap<String, String> {
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> &BTreeMap<String, String> {
         &self.kept
+    }
+
+    /// The sessions of ours that stay although no job wants them, each with a sentence that says why.
+    #[must_use]
+    pub fn held_sessions(&self) -> BTreeMap<String, String> {
+        let kept = self.kept.iter().map(|(session, theirs)| {
+            let why =
+                format!("{session} stays until {theirs} is removed: deleting it would unbind a port from {theirs}");
+            (session.clone(), why)
+        });
+        kept.chain(self.stuck_reasons()).collect()
     }
 
     /// Ends the jobs that a session of somebody else came over.

@@ -84,6 +84,14 @@ impl Supervisor {
         session == UNBIND_SESSION && self.stuck.looking.is_some()
     }
 
+    /// The sessions that were looked into and could not be freed, each with what was found.
+    pub(super) fn stuck_reasons(&self) -> impl Iterator<Item = (String, String)> {
+        let traces = self.stuck.traces.iter().filter(|(session, trace)| {
+            !trace.said.is_empty() && self.orphan(session).is_some_and(|orphan| orphan.in_state)
+        });
+        traces.map(|(session, trace)| (session.clone(), trace.said.clone()))
+    }
+
     /// Remembers the rows of sessions that no job owns, before they are deleted; and forgets those that are gone.
     pub(super) fn trace_orphans(&mut self, orphans: &[String], world: &World) {
         let owned = self.taken_sessions();

@@ -126,6 +126,10 @@ fn an_earlier_daemons_session_under_a_foreign_one_is_kept_too_and_that_is_said_o
     bench.pass(secs(120));
     assert_eq!(bench.asked(), "Log");
     assert_eq!(bench.supervisor.kept().get("telegen_old").map(String::as_str), Some("debug"));
+    assert_eq!(
+        bench.supervisor.held_sessions()["telegen_old"],
+        "telegen_old stays until debug is removed: deleting it would unbind a port from debug"
+    );
     bench.world.sessions.remove("telegen_old");
     bench.look_at_sessions();
     assert!(bench.supervisor.kept().is_empty(), "somebody drained it");
