@@ -12,7 +12,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 
 use super::asic::AsicReader;
-use super::mirror::MirrorSessions;
+use super::mirror::{Ended, MirrorSessions};
 use super::survey::Surveyor;
 use super::taps::Taps;
 use super::unbind::Unbinder;
@@ -145,31 +145,42 @@ struct SessionWorker {
 impl SessionWorker {
     async fn run(mut self, mut queue: mpsc::Receiver<Effect>) {
         while let Some(effect) = queue.recv().await {
-            if let Some(outcome) = self.carry_out(effect).await
-                && self.outcomes.send(outcome).await.is_err()
-            {
-                return;
+            for outcome in self.carry_out(effect).await {
+                if self.outcomes.send(outcome).await.is_err() {
+                    return;
+                }
             }
         }
     }
 
-    async fn carry_out(&mut self, effect: Effect) -> Option<Event> {
+    async fn carry_out(&mut self, effect: Effect) -> Vec<Event> {
         match effect {
             Effect::SetMirror { id, plan } => {
                 let result = self.mirrors.set(&plan).await.map_err(text);
-                Some(Event::MirrorSet { id, result })
+                vec![Event::MirrorSet { id, result }]
             }
             Effect::DeleteMirror { id, plan } => {
-                let result = self.mirrors.delete_all(&plan).await.map_err(text);
-                Some(Event::MirrorDeleted { id, result })
-            }
-            Effect::DeleteOrphan { session } => {
-                // The supervisor says that it is being deleted, and that it is still there; and tries again.
-                if let Err(error) = self.mirrors.delete(&session).await {
-                    tracing::debug!(session, %error, "a mirror session that no job owns could not be deleted");
+                let (mut result, mut outcomes) = (Ok(()), Vec::new());
+                for session in plan.names() {
+                    match self.end(session).await {
+                        Ok(overtaken) => outcomes.extend(overtaken),
+                        Err(error) => result = Err(error.to_string()),
+                    }
                 }
-                None
+                let is_kept = |event: &Event| matches!(event, Event::Overtaken { kept: true, .. });
+                if !outcomes.iter().any(is_kept) {
+                    outcomes.push(Event::MirrorDeleted { id, result });
+                }
+                outcomes
             }
+            Effect::DeleteOrphan { session } => match self.end(&session).await {
+                Ok(overtaken) => overtaken.into_iter().collect(),
+                Err(error) => {
+                    // The supervisor says that it is being deleted, and that it is still there; and tries again.
+                    tracing::debug!(session, %error, "a mirror session that no job owns could not be deleted");
+                    Vec::new()
+                }
+            },
             Effect::Survey { .. }
             | Effect::ListSessions
             | Effect::DeleteRow { .. }
@@ -179,8 +190,19 @@ impl SessionWorker {
             | Effect::AskObjects { .. }
             | Effect::Free { .. }
             | Effect::ClearResults { .. }
-            | Effect::Log { .. } => None,
+            | Effect::Log { .. } => Vec::new(),
         }
+    }
+
+    /// Deletes a session; what there is to say if somebody else's lies over it.
+    async fn end(&mut self, session: &str) -> Result<Option<Event>, Error> {
+        let ended = self.mirrors.end(session).await?;
+        let said = |theirs, port, kept| Some(Event::Overtaken { session: session.to_owned(), theirs, port, kept });
+        Ok(match ended {
+            Ended::Deleted => None,
+            Ended::Alone { theirs, port } => said(theirs, port, false),
+            Ended::Kept { theirs, port } => said(theirs, port, true),
+        })
     }
 }
 

@@ -2,26 +2,59 @@
 //!
 //! Only rows named `telegen_*` are ever written or deleted; which ones, the supervisor says.
 
-use crate::model::admission::MirrorPlan;
+use std::time::{Duration, Instant};
+
+use super::asic::AsicDb;
+use super::survey::{port_channels, sessions};
+use crate::model::admission::{MirrorPlan, MirrorTarget};
+use crate::model::asic::Question;
+use crate::model::overtaken::{Verdict, judge};
 use crate::model::schema::{SESSION_PREFIX, config_db, state_db};
+use crate::model::world::{Session, World};
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Fields, Reconnecting, RedisConnection};
 
+/// How long a session of somebody else's that was just written may take to get its port: hundreds of times what was observed (fact 1).
+const SETTLING: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(50);
+
+/// What became of a session that was to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Its row is gone.
+    Deleted,
+    /// Its row is gone, and somebody else's session over it had not got its port, and has not now.
+    Alone {
+        /// Their session.
+        theirs: String,
+        /// The port.
+        port: String,
+    },
+    /// It stays: the port is bound to somebody else's session, and its deletion would unbind it.
+    Kept {
+        /// Their session.
+        theirs: String,
+        /// The port.
+        port: String,
+    },
+}
+
 /// Writes and deletes our sessions.
-#[derive(Debug)]
 pub struct MirrorSessions {
     config: Reconnecting,
     state: Reconnecting,
+    asic: AsicDb,
 }
 
 impl MirrorSessions {
     /// The sessions of the switch that `databases` describes.
     ///
     /// # Errors
-    /// The configuration lacks CONFIG_DB or STATE_DB.
+    /// The configuration lacks a database.
     pub fn new(databases: &DatabaseConfig) -> Result<MirrorSessions, DatabaseConfigError> {
         Ok(MirrorSessions {
             config: Reconnecting::new(databases, "CONFIG_DB")?,
             state: Reconnecting::new(databases, "STATE_DB")?,
+            asic: AsicDb::new(databases)?,
         })
     }
 
@@ -40,15 +73,42 @@ impl MirrorSessions {
         Ok(())
     }
 
-    /// Deletes all sessions of a job.
+    /// Deletes a session of ours, unless that would unbind a port from somebody else's (`model::overtaken`).
     ///
     /// # Errors
-    /// Redis is away or did not answer; those before the failure are deleted.
-    pub async fn delete_all(&mut self, plan: &MirrorPlan) -> Result<(), Error> {
-        for name in plan.names() {
-            self.delete(name).await?;
+    /// Redis is away or did not answer.
+    pub async fn end(&mut self, session: &str) -> Result<Ended, Error> {
+        let end = Instant::now() + SETTLING;
+        let alone = loop {
+            match self.judge(session).await? {
+                Verdict::Keep { theirs, port } => return Ok(Ended::Kept { theirs, port }),
+                Verdict::Unsettled { theirs, port } if Instant::now() >= end => break Some((theirs, port)),
+                Verdict::Unsettled { .. } => tokio::time::sleep(POLL).await,
+                Verdict::Delete => break None,
+            }
+        };
+        self.delete(session).await?;
+        Ok(alone.map_or(Ended::Deleted, |(theirs, port)| Ended::Alone { theirs, port }))
+    }
+
+    async fn judge(&mut self, session: &str) -> Result<Verdict, Error> {
+        let (config, state) = (self.config.connection().await?, self.state.connection().await?);
+        let fields = config.hgetall(&config.database().key(config_db::MIRROR_SESSION, session)).await?;
+        let word = state.hgetall(&state.database().key(state_db::MIRROR_SESSION, session)).await?;
+        // A session that is not active has no port, and its deletion unbinds none.
+        let active = word.get("status").is_some_and(|status| status == "active");
+        let row = Session::from_fields(&fields);
+        let Some(target) = MirrorTarget::of(&row).filter(|_| active) else { return Ok(Verdict::Delete) };
+        let sessions = sessions(&config).await?;
+        if !sessions.iter().any(|(name, row)| !name.starts_with(SESSION_PREFIX) && !row.src_ports.is_empty()) {
+            return Ok(Verdict::Delete);
         }
-        Ok(())
+        let world = World { sessions, port_channels: port_channels(&config).await?, ..World::default() };
+        let sampled = fields.contains_key("sample_rate") || fields.contains_key("truncate_size");
+        let ports = world.expand(row.src_ports.iter().map(String::as_str));
+        let ports = ports.into_iter().map(|port| (port, None)).collect();
+        let view = self.asic.view(&Question { ports, target: target.clone(), sampled }).await?;
+        Ok(judge(session, &row, &target, sampled, &view, &world))
     }
 
     /// Deletes a session of ours, see [`delete`].

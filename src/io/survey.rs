@@ -126,7 +126,8 @@ fn sampled_by_sflow(row: &Fields) -> Option<Direction> {
     }
 }
 
-async fn port_channels(config: &RedisConnection) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
+/// PORTCHANNEL, with the members of each.
+pub(super) async fn port_channels(config: &RedisConnection) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
     let names = config.keys(config_db::PORTCHANNEL).await?;
     let mut channels: BTreeMap<String, BTreeSet<String>> =
         names.into_iter().map(|name| (name, BTreeSet::new())).collect();
@@ -136,7 +137,8 @@ async fn port_channels(config: &RedisConnection) -> Result<BTreeMap<String, BTre
     Ok(channels)
 }
 
-async fn sessions(config: &RedisConnection) -> Result<BTreeMap<String, Session>, Error> {
+/// MIRROR_SESSION.
+pub(super) async fn sessions(config: &RedisConnection) -> Result<BTreeMap<String, Session>, Error> {
     let rows = config.rows(config_db::MIRROR_SESSION).await?;
     Ok(rows.into_iter().map(|(name, fields)| (name, Session::from_fields(&fields))).collect())
 }

@@ -10,6 +10,7 @@ pub mod families;
 pub mod filter;
 pub mod job;
 pub mod limits;
+pub mod overtaken;
 pub mod report;
 pub mod sample;
 pub mod schema;

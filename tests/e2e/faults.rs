@@ -146,6 +146,98 @@ fn a_foreign_session_over_ours_ends_the_job_and_goes_on_working_because_ours_sta
     switch.assert_clean();
 }
 
+/// Somebody's session on Ethernet0, ingress.
+const MINE: [(&str, &str); 4] =
+    [("type", "SPAN"), ("src_port", "Ethernet0"), ("dst_port", "Ethernet20"), ("direction", "RX")];
+
+#[test]
+fn a_foreign_session_that_comes_in_the_moment_of_our_jobs_end_keeps_its_port() {
+    let Some(switch) = Switch::start() else { return };
+    switch.asic_db.excuse_kept("telegen_ours");
+    switch.run_job("ours", "Ethernet0", &[]);
+    let mut config = switch.redis(Db::Config);
+    config.together(&[
+        &[
+            "HSET",
+            "MIRROR_SESSION|mine",
+            "type",
+            "SPAN",
+            "src_port",
+            "Ethernet0",
+            "dst_port",
+            "Ethernet20",
+            "direction",
+            "RX",
+        ],
+        &["DEL", "TELEGEN_JOB|ours"],
+    ]);
+    let row = switch.await_final("ours", DEADLINE);
+    assert_message(&row, &["telegen_ours stays until mine is removed", "ASIC_DB shows Ethernet0 bound to mine"]);
+    assert_eq!(switch.bindings(), ["Ethernet0 rx is copied to port 5"]);
+    config.delete("MIRROR_SESSION|mine");
+    switch.assert_clean();
+}
+
+#[test]
+fn a_session_of_ours_that_has_no_port_is_not_kept_under_a_foreign_one() {
+    let Some(switch) = Switch::start() else { return };
+    switch.lab.fault(FaultName::Unresolved, None).unwrap();
+    switch.start_job("waits", "Ethernet0", &[("span_method", "erspan")]);
+    let (mut config, mut state) = (switch.redis(Db::Config), switch.redis(Db::State));
+    wait_for("ours is inactive", DEADLINE, || {
+        (state.field("MIRROR_SESSION_TABLE|telegen_waits", "status").as_deref() == Some("inactive")).then_some(())
+    });
+    config.set("MIRROR_SESSION|mine", &MINE);
+    switch.assert_ended("waits", "failed", "mirror_conflict", DEADLINE);
+    wait_for("ours is gone", DEADLINE, || (!state.exists("MIRROR_SESSION_TABLE|telegen_waits")).then_some(()));
+    assert_eq!(switch.bindings(), ["Ethernet0 rx is copied to port 5"]);
+}
+
+#[test]
+fn a_foreign_session_without_a_port_keeps_no_session_of_ours() {
+    let Some(switch) = Switch::start() else { return };
+    switch.run_job("ours", "Ethernet0", &[]);
+    let mut config = switch.redis(Db::Config);
+    // An address that no route leads to: inactive.
+    let theirs = [
+        ("type", "ERSPAN"),
+        ("src_ip", "10.9.9.9"),
+        ("dst_ip", "10.9.9.1"),
+        ("src_port", "Ethernet0"),
+        ("direction", "RX"),
+    ];
+    config.set("MIRROR_SESSION|mine", &theirs);
+    let row = switch.assert_ended("ours", "failed", "mirror_conflict", DEADLINE);
+    assert_message(&row, &["telegen_ours was deleted", "ASIC_DB showed Ethernet0 not bound to mine"]);
+    switch.assert_clean();
+}
+
+#[test]
+fn a_kept_session_that_has_the_port_after_a_restart_of_swss_is_deleted_and_its_owner_is_told() {
+    let Some(mut switch) = Switch::start() else { return };
+    switch.asic_db.suspend("a restart of swss activates both sessions anew");
+    switch.run_job("ours", "Ethernet0", &[]);
+    let (mut config, mut state) = (switch.redis(Db::Config), switch.redis(Db::State));
+    config.set("MIRROR_SESSION|mine", &MINE);
+    switch.assert_ended("ours", "failed", "mirror_conflict", DEADLINE);
+    switch.kill9();
+    switch.lab.fault(FaultName::Restart, None).unwrap();
+    // Rows are read in the order of their names, so ours comes last and has the port.
+    wait_for("ours has the port", DEADLINE, || {
+        (switch.bindings() == ["Ethernet0 rx is copied to port 6"]).then_some(())
+    });
+    switch.start_daemon();
+    wait_for("ours is gone", DEADLINE, || (!state.exists("MIRROR_SESSION_TABLE|telegen_ours")).then_some(()));
+    let told = "telegen_ours was deleted, and ASIC_DB showed Ethernet0 not bound to mine";
+    wait_for("its owner is told", DEADLINE, || switch.daemon().log().contains(told).then_some(()));
+    config.delete("MIRROR_SESSION|mine");
+    wait_for("theirs is gone", DEADLINE, || (!state.exists("MIRROR_SESSION_TABLE|mine")).then_some(()));
+    config.set("MIRROR_SESSION|mine", &MINE);
+    wait_for("theirs works again", DEADLINE, || {
+        (switch.bindings() == ["Ethernet0 rx is copied to port 5"]).then_some(())
+    });
+}
+
 #[test]
 fn deleting_ours_under_a_foreign_session_is_what_unbinds_theirs() {
     let Some(switch) = Switch::start() else { return };

@@ -92,6 +92,16 @@ impl Redis {
         self.read(|connection| redis::cmd("INFO").arg(section).query(connection))
     }
 
+    /// Commands in one transaction: nobody comes in between.
+    pub fn together(&mut self, commands: &[&[&str]]) {
+        let mut pipe = redis::pipe();
+        pipe.atomic();
+        for words in commands {
+            pipe.cmd(words[0]).arg(&words[1..]).ignore();
+        }
+        let () = pipe.query(&mut self.connection).unwrap();
+    }
+
     /// The server's process.
     pub fn server_pid(&mut self) -> i32 {
         let info: String = self.read(|connection| redis::cmd("INFO").arg("server").query(connection));

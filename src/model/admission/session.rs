@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
-use crate::model::erspan::Tunnel;
+use crate::model::erspan::{Outer, Tunnel};
 use crate::model::job::{Direction, JobId, JobSpec};
+use crate::model::settings::Settings;
 use crate::model::world::{Session, World};
 
 /// All mirror sessions of a job. They differ in their ports and directions only.
@@ -41,6 +42,15 @@ pub enum MirrorTarget {
     Port(String),
     /// ERSPAN: in GRE between these addresses, of which the source is leased.
     Tunnel(Tunnel),
+}
+
+impl MirrorTarget {
+    /// Where a session sends its copies, as far as its row says it; of a tunnel what tells it from others, which is its addresses.
+    #[must_use]
+    pub fn of(session: &Session) -> Option<MirrorTarget> {
+        let tunnel = |Outer { src, dst }| MirrorTarget::Tunnel(Settings::default().erspan.tunnel(src, dst));
+        session.outer.map(tunnel).or_else(|| session.dst_port.clone().map(MirrorTarget::Port))
+    }
 }
 
 impl MirrorPlan {

@@ -1,12 +1,13 @@
 //! Sessions of ours that stay although no job wants them, because deleting one would unbind somebody else's.
 //!
-//! Two sessions on a port and direction: orchagent binds the port to the later one, and the deletion of *either* unbinds the port, while
-//! STATE_DB goes on to call the other one active (observed fact 5). So ours is kept until theirs is gone; nothing of theirs is written.
+//! Whether that is so is read in ASIC_DB at once before each deletion (`model::overtaken`, `io::mirror`); here it is remembered and said.
+//! Nothing of theirs is written.
 
 use std::collections::BTreeMap;
 
-use super::{Effect, Now, Supervisor};
-use crate::model::admission::{self, Intruder, MirrorPlan, over};
+use super::{Effect, Now, Phase, SessionState, Supervisor};
+use crate::model::admission::{self, Intruder, over};
+use crate::model::job::JobId;
 use crate::model::schema::{Reason, SESSION_PREFIX};
 use crate::model::status::Ending;
 use crate::model::world::{Session, World};
@@ -32,19 +33,15 @@ impl Supervisor {
     /// Ends the jobs that a session of somebody else came over.
     pub(super) fn intruders(&mut self, world: &World, now: Now, effects: &mut Vec<Effect>) {
         let foreign = foreign(world);
-        let intruded: Vec<(String, MirrorPlan, Intruder)> = self
+        let intruded: Vec<(String, Intruder)> = self
             .jobs
             .holders()
-            .filter_map(|(key, job)| {
-                let mirror = job.live_mirror()?;
-                Some((key.clone(), mirror.clone(), admission::intruder(mirror, &foreign, world)?))
-            })
+            .filter_map(|(key, job)| Some((key.clone(), admission::intruder(job.live_mirror()?, &foreign, world)?)))
             .collect();
-        for (key, mirror, intruder) in intruded {
-            let message = match &intruder {
+        for (key, intruder) in intruded {
+            let message = match intruder {
                 Intruder::OverOurs { session, port } => format!(
-                    "mirror session {session} was added over this job's and has {port} now; {} stays until {session} is removed, since deleting it would unbind {port} from {session}, too. Its owner need do nothing. telegen-sonic drain deletes ours at once; then the owner of {session} must remove it and add it again",
-                    mirror.words()
+                    "mirror session {session} was added, which copies {port} in the direction of this job's session; orchagent gives a port to one session in each direction"
                 ),
                 Intruder::OnOurPort { session, port } => format!(
                     "mirror session {session} was added, which uses {port} of this job's session; give {session} another port, or observe another one"
@@ -53,50 +50,86 @@ impl Supervisor {
                     "mirror session {session} was added with the src_ip and dst_ip of this job's session, so that nobody can tell their copies apart; take src_ip out of erspan_src_ip, or give {session} another one"
                 ),
             };
-            if let Intruder::OverOurs { session, .. } = &intruder {
-                self.keep(&key, &mirror, session);
-            }
             self.end(&key, Ending::failed(Reason::MirrorConflict, message), now, effects);
         }
     }
 
-    /// From now on the job's sessions are nobody's, and stay.
-    fn keep(&mut self, key: &str, mirror: &MirrorPlan, theirs: &str) {
-        if let Some(job) = self.jobs.get_mut(key) {
-            job.kept = true;
-            self.kept.extend(mirror.names().map(|name| (name.to_owned(), theirs.to_owned())));
+    /// What ASIC_DB showed when a session of ours was to be deleted.
+    pub(super) fn overtaken(
+        &mut self,
+        session: &str,
+        theirs: &str,
+        port: &str,
+        kept: bool,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let message = if kept {
+            format!(
+                "{session} stays until {theirs} is removed: ASIC_DB shows {port} bound to {theirs}, and deleting {session} would unbind it. The owner of {theirs} need do nothing. telegen-sonic drain deletes {session} at once; then {theirs} must be removed and added again"
+            )
+        } else {
+            format!(
+                "{session} was deleted, and ASIC_DB showed {port} not bound to {theirs}: its owner must remove {theirs} and add it again, if it is to copy {port}"
+            )
+        };
+        if kept {
+            self.kept.insert(session.to_owned(), theirs.to_owned());
+            self.sweep.forget(session);
+        }
+        let key = JobId::of_session(session).map(|id| id.as_str().to_owned()).unwrap_or_default();
+        let owned = self.jobs.get(&key).is_some_and(|job| job.taken_sessions().contains_key(session));
+        if owned {
+            self.job_overtaken(&key, &message, kept, now, effects);
+        } else {
+            effects.push(Effect::Log { line: format!("mirror session {message}") });
         }
     }
 
-    /// Goes through the sessions that no job owns: which are kept, and which may go. An earlier daemon's can lie under somebody's, too.
-    pub(super) fn sort_orphans(
-        &mut self,
-        orphans: Vec<String>,
-        world: &World,
-        effects: &mut Vec<Effect>,
-    ) -> Vec<String> {
-        let foreign = foreign(world);
-        let under = |name: &String| {
-            let ours = BTreeMap::from([(name.clone(), world.sessions.get(name)?.clone())]);
-            over(&ours, &foreign, world)
-        };
-        let (mut go, mut kept) = (Vec::new(), BTreeMap::new());
-        for name in orphans {
-            match under(&name) {
-                Some((theirs, port)) => {
-                    if !self.kept.contains_key(&name) {
-                        let line = format!(
-                            "mirror session {name} is kept: {theirs} was added over it and has {port} now, and deleting {name} would unbind it from {theirs}, too; it goes when {theirs} is removed, or with telegen-sonic drain"
-                        );
-                        effects.push(Effect::Log { line });
-                    }
-                    kept.insert(name, theirs);
+    fn job_overtaken(&mut self, key: &str, message: &str, kept: bool, now: Now, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        job.kept |= kept;
+        match &mut job.phase {
+            Phase::Unmirroring { ending, .. } => {
+                ending.add(message);
+                if kept {
+                    self.unmirrored(key, now, effects);
                 }
-                None => go.push(name),
             }
+            Phase::Closing { ending } | Phase::Looking { ending, .. } | Phase::Publishing { ending } => {
+                ending.add(message)
+            }
+            Phase::Renewing { .. } if kept => {
+                self.end(key, Ending::failed(Reason::MirrorConflict, message), now, effects);
+            }
+            Phase::Renewing { .. } => message.clone_into(&mut job.note),
+            Phase::Settling { .. }
+            | Phase::Surveying { .. }
+            | Phase::Queued { .. }
+            | Phase::Mirroring { .. }
+            | Phase::Resolving { .. }
+            | Phase::Attaching { .. }
+            | Phase::Running { .. }
+            | Phase::Removing { .. } => {}
         }
-        self.kept = kept;
-        go
+    }
+
+    /// Goes through the sessions that no job owns: which are kept still, and which may go.
+    pub(super) fn sort_orphans(&mut self, orphans: Vec<String>, world: &World) -> Vec<String> {
+        let foreign = foreign(world);
+        let still_under = |name: &String| {
+            let ours = world.sessions.get(name).map(|row| BTreeMap::from([(name.clone(), row.clone())]));
+            ours.is_some_and(|ours| over(&ours, &foreign, world).is_some())
+        };
+        self.kept.retain(|name, _| still_under(name));
+        orphans.into_iter().filter(|name| !self.kept.contains_key(name)).collect()
+    }
+
+    /// A kept session that is not active any more has no port: it may go before it takes one from theirs again.
+    pub(super) fn kept_word(&mut self, session: &str, state: SessionState) {
+        if state != SessionState::Active {
+            self.kept.remove(session);
+        }
     }
 }
 

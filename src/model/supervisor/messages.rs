@@ -75,6 +75,17 @@ pub enum Event {
         /// Why not.
         result: Result<(), String>,
     },
+    /// A session of ours that was to be deleted lies under one of somebody else's.
+    Overtaken {
+        /// Ours.
+        session: String,
+        /// Theirs.
+        theirs: String,
+        /// The port.
+        port: String,
+        /// ASIC_DB shows the port bound to theirs, so ours was not deleted; no other answer follows. Otherwise it is not, and ours was.
+        kept: bool,
+    },
     /// orchagent's word on a session of ours.
     SessionState {
         /// Whose session.

@@ -303,6 +303,9 @@ impl Supervisor {
             Event::Shutdown => self.shutdown(now, &mut effects),
             Event::Surveyed { id, world } => self.surveyed(&id, world, now, &mut effects),
             Event::MirrorSet { id, result } => self.mirror_set(&id, result, now, &mut effects),
+            Event::Overtaken { session, theirs, port, kept } => {
+                self.overtaken(&session, &theirs, &port, kept, now, &mut effects);
+            }
             Event::MirrorDeleted { id, result } => self.mirror_deleted(&id, &result, now, &mut effects),
             Event::SessionState { id, session, state } => {
                 self.session_word(&session, state, now);

@@ -221,7 +221,7 @@ impl Supervisor {
     /// the ports of the jobs that run.
     pub(super) fn sessions(&mut self, world: &World, now: Now, effects: &mut Vec<Effect>) {
         let orphans = self.orphans(world).into_iter().collect();
-        let orphans = self.sort_orphans(orphans, world, effects);
+        let orphans = self.sort_orphans(orphans, world);
         self.trace_orphans(&orphans, world);
         self.note_orphans(&orphans, world, now);
         self.intruders(world, now, effects);

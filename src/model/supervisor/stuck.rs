@@ -150,16 +150,10 @@ impl Supervisor {
             trace.next = now.mono + trace.wait;
             trace.wait = trace.wait.saturating_mul(2).min(AGAIN_LONGEST);
         }
-        if let Some(target) = self.target_of(&row) {
+        if let Some(target) = MirrorTarget::of(&row) {
             self.stuck.looking = Some((session.clone(), now.mono + LOOK_TIMEOUT));
             effects.push(Effect::Free { session, row, target });
         }
-    }
-
-    /// Where the session sent its copies, as far as its row said it.
-    fn target_of(&self, row: &Session) -> Option<MirrorTarget> {
-        let tunnel = row.outer.map(|outer| MirrorTarget::Tunnel(self.settings.erspan.tunnel(outer.src, outer.dst)));
-        tunnel.or_else(|| row.dst_port.clone().map(MirrorTarget::Port))
     }
 
     /// A look is over.

@@ -81,6 +81,11 @@ impl Sweep {
         }
     }
 
+    /// The session stays for a reason that is not orchagent's.
+    pub(super) fn forget(&mut self, session: &str) {
+        self.orphans.remove(session);
+    }
+
     /// When there is something to do next.
     pub(super) fn next(&self) -> Duration {
         let look = match self.look.asked {
@@ -228,6 +233,9 @@ impl Supervisor {
     /// orchagent's word on a session of ours, for the book.
     pub(super) fn session_word(&mut self, session: &str, state: SessionState, now: Now) {
         if !self.taken_sessions().contains_key(session) {
+            if self.kept.contains_key(session) {
+                self.kept_word(session, state);
+            }
             self.sweep.noted(session, Place::State, state != SessionState::Absent, now.mono);
         }
     }

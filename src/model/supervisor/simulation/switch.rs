@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::random::Random;
-use crate::model::admission::MirrorPlan;
+use crate::model::admission::{MirrorPlan, over};
 use crate::model::erspan::Outer;
 use crate::model::job::{Fields, JobId};
 use crate::model::schema::{Reason, SESSION_PREFIX, Source};
@@ -177,17 +177,25 @@ impl Switch {
                 self.outbox.push_back(Event::MirrorSet { id, result });
             }
             Effect::DeleteMirror { id, plan } => {
-                let mut result = Ok(());
+                let (mut result, mut kept) = (Ok(()), false);
                 for name in plan.names() {
                     assert_eq!(JobId::of_session(name).as_ref(), Some(&id));
-                    result = result.and(self.delete_session(name, random));
+                    if self.overtaken(name) {
+                        kept = true;
+                    } else {
+                        result = result.and(self.delete_session(name, random));
+                    }
                 }
-                self.outbox.push_back(Event::MirrorDeleted { id, result });
+                if !kept {
+                    self.outbox.push_back(Event::MirrorDeleted { id, result });
+                }
             }
             Effect::DeleteOrphan { session } => {
                 assert!(session.starts_with(SESSION_PREFIX), "{session}");
-                // The sweep repeats it, so its failure is nobody's news.
-                let _ = self.delete_session(&session, random);
+                if !self.overtaken(&session) {
+                    // The sweep repeats it, so its failure is nobody's news.
+                    let _ = self.delete_session(&session, random);
+                }
             }
             Effect::OpenTap { id, outer, .. } => {
                 let fails = random.chance(10);
@@ -246,6 +254,16 @@ impl Switch {
             self.poke_orchagent(name, random);
         }
         if answer_lost { Err("timed out".to_owned()) } else { Ok(()) }
+    }
+
+    /// Whether a session of somebody else's has a port of this one, which then stays.
+    fn overtaken(&mut self, name: &str) -> bool {
+        let active = self.states.get(name) == Some(&SessionState::Active);
+        let Some(row) = self.configured.get(name).filter(|_| self.redis_up && active) else { return false };
+        let taken = over(&[(name.to_owned(), row.clone())].into(), &self.foreign_seen(), &self.world());
+        let Some((theirs, port)) = taken else { return false };
+        self.outbox.push_back(Event::Overtaken { session: name.to_owned(), theirs, port, kept: true });
+        true
     }
 
     fn delete_session(&mut self, name: &str, random: &mut Random) -> Result<(), String> {

@@ -28,6 +28,8 @@ pub(super) struct Bench {
     pub(super) rows: BTreeMap<(Source, String), Fields>,
     pub(super) world: World,
     pub(super) orchagent: Orchagent,
+    /// The session of somebody else's, and the port, for which a session of ours is not deleted.
+    pub(super) overtaken: Option<(String, String)>,
     /// What ASIC_DB shows, whoever asks.
     pub(super) asic: View,
     /// What becomes of a look into a stuck session.
@@ -121,6 +123,7 @@ impl Bench {
             rows: BTreeMap::new(),
             world: world(),
             orchagent: Orchagent::Works,
+            overtaken: None,
             asic: View::default(),
             freed: Freed::Left("nobody knows".to_owned()),
             held_ports: BTreeSet::new(),
@@ -295,6 +298,12 @@ impl Bench {
                 }
                 events
             }
+            Effect::DeleteMirror { plan, .. } if self.overtaken.is_some() => {
+                plan.names().filter_map(|name| self.overtake(name)).collect()
+            }
+            Effect::DeleteOrphan { session } if self.overtaken.is_some() => {
+                self.overtake(&session).into_iter().collect()
+            }
             Effect::DeleteMirror { id, plan } => {
                 let deleted = result.is_ok();
                 let mut events = vec![Event::MirrorDeleted { id, result }];
@@ -331,6 +340,12 @@ impl Bench {
             }
             Effect::DeleteOrphan { .. } | Effect::ClearResults { .. } | Effect::Log { .. } => Vec::new(),
         }
+    }
+
+    /// Somebody else's session has a port of ours.
+    fn overtake(&self, session: &str) -> Option<Event> {
+        let (theirs, port) = self.overtaken.clone()?;
+        Some(Event::Overtaken { session: session.to_owned(), theirs, port, kept: true })
     }
 
     fn orchagent_sees(&mut self, name: &str) -> Option<Event> {

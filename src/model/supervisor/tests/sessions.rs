@@ -95,42 +95,90 @@ fn a_foreign_session_on_a_port_of_ours_ends_the_job_and_ours_is_deleted() {
     }
 }
 
-#[test]
-fn ours_stays_under_a_foreign_session_that_came_over_it_until_that_one_is_gone() {
-    let mut bench = running();
+/// `debug` is added over the session on Ethernet0, and ASIC_DB shows the port bound to it.
+fn overtake(bench: &mut Bench) {
     bench.world.sessions.insert("debug".to_owned(), session("Ethernet0", "Ethernet100"));
+    bench.overtaken = Some(("debug".to_owned(), "Ethernet0".to_owned()));
+}
+
+#[test]
+fn ours_stays_under_a_foreign_session_that_has_its_port_until_that_one_is_gone() {
+    let mut bench = running();
+    overtake(&mut bench);
     bench.look_at_sessions();
     assert_eq!(bench.said("a"), "failed mirror_conflict");
     assert_eq!(
         bench.message("a"),
-        "mirror session debug was added over this job's and has Ethernet0 now; mirror session telegen_a stays until debug is removed, since deleting it would unbind Ethernet0 from debug, too. Its owner need do nothing. telegen-sonic drain deletes ours at once; then the owner of debug must remove it and add it again"
+        "mirror session debug was added, which copies Ethernet0 in the direction of this job's session; orchagent gives a port to one session in each direction; telegen_a stays until debug is removed: ASIC_DB shows Ethernet0 bound to debug, and deleting telegen_a would unbind it. The owner of debug need do nothing. telegen-sonic drain deletes telegen_a at once; then debug must be removed and added again"
     );
-    assert_eq!(bench.asked(), "CloseTap a, DeleteRow a", "the job is over, its session is not");
+    assert_eq!(bench.asked(), "DeleteMirror a, CloseTap a, DeleteRow a", "the job is over, its session is not");
     bench.pass(secs(120));
     assert_eq!(bench.world.sessions.keys().collect::<Vec<_>>(), ["debug", "telegen_a"]);
     assert!(!bench.asked().contains("DeleteOrphan"), "however often the sweep looks");
     bench.write("b", ROW);
     assert_eq!(bench.said("b"), "rejected mirror_conflict", "the port is taken");
     bench.world.sessions.remove("debug");
+    bench.overtaken = None;
     bench.look_at_sessions();
     assert!(bench.asked().contains("DeleteOrphan telegen_a"));
     assert!(bench.world.sessions.is_empty() && bench.supervisor.kept().is_empty());
 }
 
 #[test]
+fn a_job_that_ends_while_a_foreign_session_comes_says_that_its_own_stays() {
+    let mut bench = running();
+    overtake(&mut bench);
+    bench.delete("a");
+    assert_eq!(bench.said("a"), "stopped");
+    assert!(bench.message("a").starts_with("telegen_a stays until debug is removed"), "{}", bench.message("a"));
+    assert_eq!(bench.world.sessions.keys().collect::<Vec<_>>(), ["debug", "telegen_a"]);
+}
+
+#[test]
+fn a_session_that_was_deleted_although_somebody_elses_lay_over_it_says_what_that_one_needs() {
+    let mut bench = running();
+    bench.held.insert("DeleteMirror");
+    bench.delete("a");
+    let (session, theirs, port) = ("telegen_a".to_owned(), "debug".to_owned(), "Ethernet0".to_owned());
+    bench.feed(Event::Overtaken { session, theirs, port, kept: false });
+    bench.session_state("a", SessionState::Absent);
+    bench.feed(Event::MirrorDeleted { id: super::bench::id("a"), result: Ok(()) });
+    assert_eq!(bench.said("a"), "stopped");
+    assert_eq!(
+        bench.message("a"),
+        "telegen_a was deleted, and ASIC_DB showed Ethernet0 not bound to debug: its owner must remove debug and add it again, if it is to copy Ethernet0"
+    );
+}
+
+#[test]
+fn a_kept_session_that_goes_inactive_is_deleted_before_it_takes_the_port_again() {
+    let mut bench = running();
+    overtake(&mut bench);
+    bench.delete("a");
+    bench.pass(secs(2));
+    bench.overtaken = None;
+    bench.trace.clear();
+    bench.session_state("a", SessionState::Inactive);
+    bench.pass(secs(1));
+    assert!(bench.asked().contains("DeleteOrphan telegen_a"));
+}
+
+#[test]
 fn an_earlier_daemons_session_under_a_foreign_one_is_kept_too_and_that_is_said_once() {
     let mut bench = Bench::new("");
     bench.world.sessions.insert("telegen_old".to_owned(), session("Ethernet0", "Ethernet120"));
-    bench.world.sessions.insert("debug".to_owned(), session("Ethernet0", "Ethernet100"));
+    bench.world.known_states.insert("telegen_old".to_owned());
+    overtake(&mut bench);
     bench.look_at_sessions();
     bench.pass(secs(120));
-    assert_eq!(bench.asked(), "Log");
-    assert_eq!(bench.supervisor.kept().get("telegen_old").map(String::as_str), Some("debug"));
+    assert_eq!(bench.asked(), "DeleteOrphan telegen_old, Log, Log");
     assert_eq!(
         bench.supervisor.held_sessions()["telegen_old"],
         "telegen_old stays until debug is removed: deleting it would unbind a port from debug"
     );
+    bench.overtaken = None;
     bench.world.sessions.remove("telegen_old");
+    bench.world.known_states.remove("telegen_old");
     bench.look_at_sessions();
     assert!(bench.supervisor.kept().is_empty(), "somebody drained it");
 }

@@ -18,7 +18,7 @@ mod rewritten;
 
 const TABLE: &str = include_str!("table.txt");
 
-const EVENTS: [&str; 46] = [
+const EVENTS: [&str; 48] = [
     "row same",
     "row duration",
     "row other",
@@ -37,6 +37,8 @@ const EVENTS: [&str; 46] = [
     "mirror set err",
     "mirror deleted ok",
     "mirror deleted err",
+    "overtaken kept",
+    "overtaken alone",
     "session absent",
     "session inactive",
     "session active",
@@ -232,6 +234,10 @@ fn event(name: &str, bench: &Bench) -> Event {
         "mirror set err" => Event::MirrorSet { id, result: Err(refused()) },
         "mirror deleted ok" => Event::MirrorDeleted { id, result: Ok(()) },
         "mirror deleted err" => Event::MirrorDeleted { id, result: Err(refused()) },
+        "overtaken kept" | "overtaken alone" => {
+            let (session, kept) = (id.session_name(1), name == "overtaken kept");
+            Event::Overtaken { session, theirs: "debug".to_owned(), port: "Ethernet0".to_owned(), kept }
+        }
         "session absent" => state(SessionState::Absent),
         "session inactive" => state(SessionState::Inactive),
         "session active" => state(SessionState::Active),

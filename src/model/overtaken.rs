@@ -1,0 +1,130 @@
+//! Whether a session of ours may be deleted although somebody else's copies a port of ours in the same direction.
+//!
+//! orchagent binds the port to the session that it activated last, and the deletion of *either* unbinds the port, while STATE_DB goes on
+//! to call the other one active (observed fact 5). The rows do not say which of the two has the port: a restart of swss activates all of
+//! them anew, and an ERSPAN session comes and goes with its neighbour. ASIC_DB does. Pure; `io::mirror` reads and acts.
+
+use std::collections::BTreeMap;
+
+use super::admission::{MirrorTarget, over};
+use super::asic::{Binding, View};
+use super::job::Direction;
+use super::schema::SESSION_PREFIX;
+use super::world::{Session, World};
+
+/// What the deletion of our session would do to somebody else's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing: no session of somebody else's is over it, or none has a port of it.
+    Delete,
+    /// The port is bound to ours, or not at all: theirs may be on its way to it, since it is new. To be asked again.
+    Unsettled {
+        /// Their session.
+        theirs: String,
+        /// The port.
+        port: String,
+    },
+    /// The port is bound to theirs, and the deletion of ours would unbind it.
+    Keep {
+        /// Their session.
+        theirs: String,
+        /// The port.
+        port: String,
+    },
+}
+
+/// Judges our session `name`, whose row is `row`, by the rows of all sessions and port channels (`world`) and by a `view` of its ports.
+#[must_use]
+pub fn judge(name: &str, row: &Session, target: &MirrorTarget, sampled: bool, view: &View, world: &World) -> Verdict {
+    let foreign = world.sessions.iter().filter(|(name, _)| !name.starts_with(SESSION_PREFIX));
+    let foreign: BTreeMap<String, Session> = foreign.map(|(name, row)| (name.clone(), row.clone())).collect();
+    let Some((theirs, port)) = over(&[(name.to_owned(), row.clone())].into(), &foreign, world) else {
+        return Verdict::Delete;
+    };
+    let direction = row.direction.unwrap_or(Direction::Both);
+    let sources = world.expand(row.src_ports.iter().map(String::as_str));
+    let ours = view.bound_to(target);
+    let is_ours = |binding: &Binding| ours.as_ref().is_some_and(|ours| ours.contains(&binding));
+    let in_our_place = |binding: &&Binding| {
+        sources.contains(&binding.port) && binding.sampled == sampled && binding.direction.overlaps(direction)
+    };
+    // An object that cannot be told from ours counts as theirs: nothing of theirs is put at risk by a guess.
+    match view.bindings.iter().filter(in_our_place).find(|binding| !is_ours(binding)) {
+        Some(taken) => Verdict::Keep { theirs, port: taken.port.clone() },
+        None => Verdict::Unsettled { theirs, port },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::asic::MirrorObject;
+
+    fn session(src_port: &str, direction: Direction, dst_port: &str) -> Session {
+        Session {
+            src_ports: vec![src_port.to_owned()],
+            dst_port: Some(dst_port.to_owned()),
+            direction: Some(direction),
+            ..Session::default()
+        }
+    }
+
+    fn binding(port: &str, direction: Direction, object: &str) -> Binding {
+        Binding { port: port.to_owned(), direction, sampled: false, object: object.to_owned() }
+    }
+
+    /// oid:0xe1 sends to Ethernet120, ours; oid:0xe2 to Ethernet8, theirs.
+    fn view(bindings: &[Binding]) -> View {
+        let sends_to = |port: &str| MirrorObject { monitor_port: Some(port.to_owned()), outer: None };
+        View {
+            oids: [("Ethernet120".to_owned(), "oid:0x120".to_owned())].into(),
+            bindings: bindings.iter().cloned().collect(),
+            objects: [("oid:0xe1".to_owned(), sends_to("oid:0x120")), ("oid:0xe2".to_owned(), sends_to("oid:0x8"))]
+                .into(),
+            ..View::default()
+        }
+    }
+
+    /// Ours is on both directions of Ethernet0.
+    fn judged(theirs: Option<Session>, view: &View) -> Verdict {
+        let sessions = theirs.map(|theirs| ("debug".to_owned(), theirs)).into_iter().collect();
+        let world = World { sessions, ..World::default() };
+        let target = MirrorTarget::Port("Ethernet120".to_owned());
+        let ours = session("Ethernet0", Direction::Both, "Ethernet120");
+        judge("telegen_a", &ours, &target, false, view, &world)
+    }
+
+    fn over_ours() -> Option<Session> {
+        Some(session("Ethernet0", Direction::Ingress, "Ethernet8"))
+    }
+
+    #[test]
+    fn ours_stays_only_while_a_port_of_it_is_bound_to_another_object() {
+        let (theirs, port) = ("debug".to_owned(), "Ethernet0".to_owned());
+        let keep = Verdict::Keep { theirs: theirs.clone(), port: port.clone() };
+        let unsettled = Verdict::Unsettled { theirs, port };
+        let has = |object: &str| view(&[binding("Ethernet0", Direction::Ingress, object)]);
+        assert_eq!(judged(over_ours(), &has("oid:0xe2")), keep);
+        assert_eq!(judged(over_ours(), &has("oid:0xe1")), unsettled, "ours has it");
+        assert_eq!(judged(over_ours(), &view(&[])), unsettled, "nobody has it");
+        assert_eq!(judged(over_ours(), &has("oid:0xe9")), keep, "an object that went in between is not called ours");
+        let mut unknown = has("oid:0xe1");
+        unknown.oids.clear();
+        assert_eq!(judged(over_ours(), &unknown), keep, "where ours sends is not known");
+    }
+
+    #[test]
+    fn without_a_session_over_ours_nothing_is_asked() {
+        let taken = view(&[binding("Ethernet0", Direction::Ingress, "oid:0xe2")]);
+        assert_eq!(judged(None, &taken), Verdict::Delete);
+        assert_eq!(judged(Some(session("Ethernet4", Direction::Ingress, "Ethernet8")), &taken), Verdict::Delete);
+    }
+
+    #[test]
+    fn a_binding_of_another_kind_or_port_does_not_count() {
+        let (theirs, port) = ("debug".to_owned(), "Ethernet0".to_owned());
+        let sampled = Binding { sampled: true, ..binding("Ethernet0", Direction::Ingress, "oid:0xe2") };
+        let elsewhere = binding("Ethernet4", Direction::Ingress, "oid:0xe2");
+        assert_eq!(judged(over_ours(), &view(&[sampled, elsewhere])), Verdict::Unsettled { theirs, port });
+    }
+}
