@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::asic::AsicDb;
-use super::survey::{port_channels, sessions};
+use super::survey::sessions_and_channels;
 use crate::model::admission::{MirrorPlan, MirrorTarget};
 use crate::model::asic::Question;
 use crate::model::overtaken::{Verdict, judge};
@@ -99,11 +99,11 @@ impl MirrorSessions {
         let active = word.get("status").is_some_and(|status| status == "active");
         let row = Session::from_fields(&fields);
         let Some(target) = MirrorTarget::of(&row).filter(|_| active) else { return Ok(Verdict::Delete) };
-        let sessions = sessions(&config).await?;
+        let (sessions, port_channels) = sessions_and_channels(&config).await?;
         if !sessions.iter().any(|(name, row)| !name.starts_with(SESSION_PREFIX) && !row.src_ports.is_empty()) {
             return Ok(Verdict::Delete);
         }
-        let world = World { sessions, port_channels: port_channels(&config).await?, ..World::default() };
+        let world = World { sessions, port_channels, ..World::default() };
         let sampled = fields.contains_key("sample_rate") || fields.contains_key("truncate_size");
         let ports = world.expand(row.src_ports.iter().map(String::as_str));
         let ports = ports.into_iter().map(|port| (port, None)).collect();

@@ -60,8 +60,9 @@ impl Surveyor {
     /// Redis is away, or does not answer in time; or the kernel cannot be asked for the network devices.
     pub async fn survey(&mut self) -> Result<World, SurveyError> {
         let (config, appl) = (self.config.connection().await?, self.appl.connection().await?);
-        self.ports = ports(&config, &appl).await?;
-        self.take(self.ports.clone()).await
+        let listed = Listed::read(&config).await?;
+        self.ports = ports(&config, &appl, listed.ports.clone()).await?;
+        self.take(listed, self.ports.clone()).await
     }
 
     /// A snapshot without the two reads per port that make most of [`Surveyor::survey`], for what is looked at again and again: which
@@ -71,16 +72,16 @@ impl Surveyor {
     /// As [`Surveyor::survey`].
     pub async fn look(&mut self) -> Result<World, SurveyError> {
         let config = self.config.connection().await?;
-        let names = config.keys(config_db::PORT).await?;
-        let known = |name: String| {
-            let port = self.ports.get(&name).cloned().unwrap_or_default();
-            (name, port)
+        let listed = Listed::read(&config).await?;
+        let known = |name: &String| {
+            let port = self.ports.get(name).cloned().unwrap_or_default();
+            (name.clone(), port)
         };
-        let ports = names.into_iter().map(known).collect();
-        self.take(ports).await
+        let ports = listed.ports.iter().map(known).collect();
+        self.take(listed, ports).await
     }
 
-    async fn take(&mut self, ports: BTreeMap<String, Port>) -> Result<World, SurveyError> {
+    async fn take(&mut self, listed: Listed, ports: BTreeMap<String, Port>) -> Result<World, SurveyError> {
         let netdevs = netdev::names().map_err(SurveyError::Netdevs)?;
         let (config, appl) = (self.config.connection().await?, self.appl.connection().await?);
         let state = self.state.connection().await?;
@@ -88,11 +89,12 @@ impl Surveyor {
             World { tap_cost: self.tap_cost, release: self.release.clone(), netdevs, ports, ..World::default() };
         let sflow = appl.rows(appl_db::SFLOW_SESSION).await?;
         world.sflow_ports = sflow.into_iter().filter_map(|(port, row)| Some((port, sampled_by_sflow(&row)?))).collect();
-        world.port_channels = port_channels(&config).await?;
-        world.vlan_members = second_parts(&config, config_db::VLAN_MEMBER).await?;
-        world.routed_ports = first_parts(&config, config_db::INTERFACE).await?;
-        world.sessions = sessions(&config).await?;
-        world.pool = pool(&config).await?;
+        let separator = &config.database().separator;
+        world.port_channels = port_channels(listed.port_channels, &listed.members, separator);
+        world.vlan_members = pairs(&listed.vlan_members, separator).map(|(_, member)| member.to_owned()).collect();
+        world.routed_ports = listed.interfaces.iter().map(|key| first_part(key, separator).to_owned()).collect();
+        world.sessions = sessions(&config, listed.sessions).await?;
+        world.pool = pool(&config, listed.pool).await?;
         let names = state.keys(state_db::MIRROR_SESSION).await?;
         world.known_states = names.into_iter().filter(|name| name.starts_with(SESSION_PREFIX)).collect();
         let capability = state.database().key(state_db::SWITCH_CAPABILITY, "switch");
@@ -101,8 +103,40 @@ impl Surveyor {
     }
 }
 
-async fn ports(config: &RedisConnection, appl: &RedisConnection) -> Result<BTreeMap<String, Port>, Error> {
-    let configured = config.rows(config_db::PORT).await?;
+/// The row keys of CONFIG_DB's tables.
+struct Listed {
+    ports: Vec<String>,
+    port_channels: Vec<String>,
+    members: Vec<String>,
+    vlan_members: Vec<String>,
+    interfaces: Vec<String>,
+    sessions: Vec<String>,
+    pool: Vec<String>,
+}
+
+impl Listed {
+    /// In two passes, however many rows of other tables there are: the pool's table begins like that of jobs, whose rows may be many.
+    async fn read(config: &RedisConnection) -> Result<Listed, Error> {
+        let tables = [
+            config_db::PORT,
+            config_db::PORTCHANNEL,
+            config_db::PORTCHANNEL_MEMBER,
+            config_db::VLAN_MEMBER,
+            config_db::INTERFACE,
+            config_db::MIRROR_SESSION,
+        ];
+        let (switch, pool) = tokio::try_join!(config.keys_of(tables), config.keys(config_db::MIRROR_PORT))?;
+        let [ports, port_channels, members, vlan_members, interfaces, sessions] = switch;
+        Ok(Listed { ports, port_channels, members, vlan_members, interfaces, sessions, pool })
+    }
+}
+
+async fn ports(
+    config: &RedisConnection,
+    appl: &RedisConnection,
+    names: Vec<String>,
+) -> Result<BTreeMap<String, Port>, Error> {
+    let configured = config.rows_at(config_db::PORT, names).await?;
     let keys: Vec<String> = configured.keys().map(|port| appl.database().key(appl_db::PORT, port)).collect();
     let live = appl.hgetall_many(&keys).await?;
     let facts = |configured: &Fields, live: &Fields| Port {
@@ -126,46 +160,44 @@ fn sampled_by_sflow(row: &Fields) -> Option<Direction> {
     }
 }
 
-/// PORTCHANNEL, with the members of each.
-pub(super) async fn port_channels(config: &RedisConnection) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
-    let names = config.keys(config_db::PORTCHANNEL).await?;
-    let mut channels: BTreeMap<String, BTreeSet<String>> =
-        names.into_iter().map(|name| (name, BTreeSet::new())).collect();
-    for (channel, member) in pairs(config, config_db::PORTCHANNEL_MEMBER).await? {
-        channels.entry(channel).or_default().insert(member);
-    }
-    Ok(channels)
+/// MIRROR_SESSION, and PORTCHANNEL with the members of each.
+pub(super) async fn sessions_and_channels(
+    config: &RedisConnection,
+) -> Result<(BTreeMap<String, Session>, BTreeMap<String, BTreeSet<String>>), Error> {
+    let tables = [config_db::MIRROR_SESSION, config_db::PORTCHANNEL, config_db::PORTCHANNEL_MEMBER];
+    let [names, channels, members] = config.keys_of(tables).await?;
+    let channels = port_channels(channels, &members, &config.database().separator);
+    Ok((sessions(config, names).await?, channels))
 }
 
-/// MIRROR_SESSION.
-pub(super) async fn sessions(config: &RedisConnection) -> Result<BTreeMap<String, Session>, Error> {
-    let rows = config.rows(config_db::MIRROR_SESSION).await?;
+fn port_channels(names: Vec<String>, members: &[String], separator: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut channels: BTreeMap<String, BTreeSet<String>> =
+        names.into_iter().map(|name| (name, BTreeSet::new())).collect();
+    for (channel, member) in pairs(members, separator) {
+        channels.entry(channel.to_owned()).or_default().insert(member.to_owned());
+    }
+    channels
+}
+
+async fn sessions(config: &RedisConnection, names: Vec<String>) -> Result<BTreeMap<String, Session>, Error> {
+    let rows = config.rows_at(config_db::MIRROR_SESSION, names).await?;
     Ok(rows.into_iter().map(|(name, fields)| (name, Session::from_fields(&fields))).collect())
 }
 
-async fn pool(config: &RedisConnection) -> Result<BTreeMap<String, Option<String>>, Error> {
-    let rows = config.rows(config_db::MIRROR_PORT).await?;
+async fn pool(config: &RedisConnection, ports: Vec<String>) -> Result<BTreeMap<String, Option<String>>, Error> {
+    let rows = config.rows_at(config_db::MIRROR_PORT, ports).await?;
     let netdev = |fields: &Fields| fields.get(config_db::MIRROR_PORT_NETDEV).filter(|name| !name.is_empty()).cloned();
     Ok(rows.into_iter().map(|(port, fields)| (port, netdev(&fields))).collect())
 }
 
 /// Keys of two parts, `Vlan10|Ethernet0`.
-async fn pairs(config: &RedisConnection, table: &str) -> Result<Vec<(String, String)>, Error> {
-    let separator = config.database().separator.clone();
-    let keys = config.keys(table).await?;
-    let split = |key: String| key.split_once(&separator).map(|(one, other)| (one.to_owned(), other.to_owned()));
-    Ok(keys.into_iter().filter_map(split).collect())
+fn pairs<'a>(keys: &'a [String], separator: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    keys.iter().filter_map(move |key| key.split_once(separator))
 }
 
-async fn second_parts(config: &RedisConnection, table: &str) -> Result<BTreeSet<String>, Error> {
-    Ok(pairs(config, table).await?.into_iter().map(|(_, member)| member).collect())
-}
-
-/// The names before the first separator: `INTERFACE|Ethernet0` and `INTERFACE|Ethernet0|10.0.0.1/31` are one port.
-async fn first_parts(config: &RedisConnection, table: &str) -> Result<BTreeSet<String>, Error> {
-    let separator = config.database().separator.clone();
-    let first = |key: String| key.split(&separator).next().unwrap_or_default().to_owned();
-    Ok(config.keys(table).await?.into_iter().map(first).collect())
+/// The name before the first separator: `INTERFACE|Ethernet0` and `INTERFACE|Ethernet0|10.0.0.1/31` are one port.
+fn first_part<'a>(key: &'a str, separator: &str) -> &'a str {
+    key.split(separator).next().unwrap_or_default()
 }
 
 fn read_capability(fields: &Fields) -> Capability {

@@ -3,7 +3,7 @@
 //! It does not connect again by itself: see [`super::link::Reconnecting`]. It never sends KEYS, which would block a Redis that it
 //! shares with orchagent. Bytes that are not UTF-8 become U+FFFD when read; SONiC writes none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -202,19 +202,39 @@ impl RedisConnection {
     /// # Errors
     /// Redis is away.
     pub async fn keys(&self, table: &str) -> Result<Vec<String>, Error> {
-        let mut keys = Vec::new();
+        let [keys] = self.keys_of([table]).await?;
+        Ok(keys)
+    }
+
+    /// As [`RedisConnection::keys`], of several tables in one pass: each pass goes through the whole database, whatever its size.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub async fn keys_of<const N: usize>(&self, tables: [&str; N]) -> Result<[Vec<String>; N], Error> {
+        let prefixes = tables.map(|table| self.database.key(table, ""));
+        let pattern = match prefixes.as_slice() {
+            [prefix] => format!("{}*", escape_glob(prefix)),
+            _ => common_pattern(&prefixes),
+        };
+        let mut keys = [const { Vec::new() }; N];
         let mut cursor: u64 = 0;
         loop {
-            let (next, found) = self.keys_page(table, cursor).await?;
-            keys.extend(found);
+            let (next, found) = self.scan(&pattern, cursor).await?;
+            for key in found {
+                for (prefix, keys) in prefixes.iter().zip(&mut keys) {
+                    keys.extend(key.strip_prefix(prefix).map(str::to_owned));
+                }
+            }
             cursor = next;
             if cursor == 0 {
                 break;
             }
         }
-        // SCAN may say a key twice.
-        keys.sort_unstable();
-        keys.dedup();
+        for keys in &mut keys {
+            // SCAN may say a key twice.
+            keys.sort_unstable();
+            keys.dedup();
+        }
         Ok(keys)
     }
 
@@ -225,11 +245,16 @@ impl RedisConnection {
     /// Redis is away.
     pub async fn keys_page(&self, table: &str, cursor: u64) -> Result<(u64, Vec<String>), Error> {
         let prefix = self.database.key(table, "");
-        let mut scan = cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(format!("{}*", escape_glob(&prefix))).arg("COUNT").arg(SCAN_STEP);
-        let (next, found): (u64, Vec<Vec<u8>>) = self.query("SCAN", &scan).await?;
-        let keys = found.into_iter().filter_map(|key| Some(text(key).strip_prefix(&prefix)?.to_owned()));
+        let (next, found) = self.scan(&format!("{}*", escape_glob(&prefix)), cursor).await?;
+        let keys = found.iter().filter_map(|key| Some(key.strip_prefix(&prefix)?.to_owned()));
         Ok((next, keys.collect()))
+    }
+
+    async fn scan(&self, pattern: &str, cursor: u64) -> Result<(u64, Vec<String>), Error> {
+        let mut scan = cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN_STEP);
+        let (next, found): (u64, Vec<Vec<u8>>) = self.query("SCAN", &scan).await?;
+        Ok((next, found.into_iter().map(text).collect()))
     }
 
     /// Deletes all of `keys`, [`CHUNK`] with each command.
@@ -248,7 +273,14 @@ impl RedisConnection {
     /// # Errors
     /// Redis is away.
     pub async fn rows(&self, table: &str) -> Result<BTreeMap<String, Fields>, Error> {
-        let keys = self.keys(table).await?;
+        self.rows_at(table, self.keys(table).await?).await
+    }
+
+    /// The rows of `table` at these row keys, by row key; those that are not there are left out.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub async fn rows_at(&self, table: &str, keys: Vec<String>) -> Result<BTreeMap<String, Fields>, Error> {
         let redis_keys: Vec<String> = keys.iter().map(|key| self.database.key(table, key)).collect();
         let rows = self.hgetall_many(&redis_keys).await?;
         Ok(keys.into_iter().zip(rows).filter(|(_, fields)| !fields.is_empty()).collect())
@@ -349,6 +381,13 @@ pub(super) fn connect_error(database: &Database, endpoint: &Endpoint, source: re
     Error::Connect { database: database.name.clone(), endpoint: endpoint.to_string(), source }
 }
 
+/// A pattern that matches whatever begins with one of `prefixes`, and little else where their first letters tell them apart.
+fn common_pattern(prefixes: &[String]) -> String {
+    let firsts: BTreeSet<char> = prefixes.iter().filter_map(|prefix| prefix.chars().next()).collect();
+    let of_name = |first: &char| first.is_ascii_alphanumeric() || *first == '_';
+    if firsts.iter().all(of_name) { format!("[{}]*", firsts.into_iter().collect::<String>()) } else { "*".to_owned() }
+}
+
 /// `prefix` as a pattern that matches only itself.
 pub(super) fn escape_glob(prefix: &str) -> String {
     let mut pattern = String::with_capacity(prefix.len());
@@ -391,4 +430,17 @@ pub(super) fn decode(raw: RawFields) -> impl Iterator<Item = (String, String)> {
 
 pub(super) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::common_pattern;
+
+    #[test]
+    fn the_pattern_of_several_tables_lets_each_of_them_through() {
+        let of = |prefixes: [&str; 3]| common_pattern(&prefixes.map(str::to_owned));
+        assert_eq!(of(["PORT|", "INTERFACE|", "PORTCHANNEL|"]), "[IP]*");
+        // What would mean something in a pattern is not made one.
+        assert_eq!(of(["PORT|", "^T|", ""]), "*");
+    }
 }

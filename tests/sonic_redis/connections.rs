@@ -118,6 +118,19 @@ async fn a_large_table_is_listed_and_read_without_the_keys_command() {
     let statistics: String = connection.query("INFO", cmd("INFO").arg("commandstats")).await.unwrap();
     assert!(statistics.contains("cmdstat_scan:"), "{statistics}");
     assert!(!statistics.contains("cmdstat_keys:"), "{statistics}");
+
+    // Several tables cost as many steps as one.
+    let steps = async || {
+        let statistics: String = connection.query("INFO", cmd("INFO").arg("commandstats")).await.unwrap();
+        let calls = statistics.split_once("cmdstat_scan:calls=").unwrap().1;
+        calls.split(',').next().unwrap().parse::<u64>().unwrap()
+    };
+    let before = steps().await;
+    assert_eq!(connection.keys("T_OTHER").await.unwrap(), expected);
+    let of_one = steps().await - before;
+    let [one, none, other] = connection.keys_of(["T", "NONE", "T_OTHER"]).await.unwrap();
+    assert_eq!((&one, none.as_slice(), &other), (&expected, &[][..], &expected));
+    assert_eq!(steps().await - before, 2 * of_one);
 }
 
 #[tokio::test]

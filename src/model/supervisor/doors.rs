@@ -183,7 +183,10 @@ impl Supervisor {
         if job.expires.is_some_and(|expires| expires <= now.mono) {
             return self.publish(key, expired_before_start(), now);
         }
-        job.phase = Phase::Surveying { spec, retry: now.mono + SURVEY_TIMEOUT, waiting: None };
+        job.phase = Phase::Surveying { spec: Arc::clone(&spec), retry: now.mono + SURVEY_TIMEOUT, waiting: None };
+        if let Some(ending) = self.crowded_out(key, &spec, now) {
+            return self.publish(key, ending, now);
+        }
         effects.extend(JobId::parse(key).ok().map(|id| Effect::Survey { id }));
     }
 

@@ -32,6 +32,7 @@ use super::job::{Fields, JobSpec};
 use super::schema::{Source, Status, Warning};
 use super::settings::Settings;
 use super::status::{Ending, JobStatus};
+use super::world::World;
 use evidence::{Departed, Look};
 use jobs::Jobs;
 use members::{Renewal, Renewals};
@@ -62,6 +63,7 @@ mod view;
 pub use evidence::{DEPARTED_AFTER, LEFT_AFTER};
 pub use members::{RENEWAL_INTERVAL, RENEWALS_MAX};
 pub use messages::{Effect, Event, SessionState};
+pub use remembered::FINISHED_MAX;
 pub use stuck::Freed;
 
 #[cfg(test)]
@@ -87,6 +89,9 @@ pub const SURVEY_TIMEOUT: Duration = Duration::from_secs(5);
 pub const ORPHANS_GRACE: Duration = SESSION_TIMEOUT;
 /// Between two looks whether they are gone.
 pub const ORPHANS_RETRY: Duration = Duration::from_millis(50);
+/// How old a survey may be by which a row is refused that finds every slot taken and the queue full. So the rows of a flood need no survey
+/// each: one goes through all keys of CONFIG_DB, of which a flood makes many.
+pub const SURVEY_FRESH: Duration = Duration::from_secs(1);
 /// Between two looks for sessions that nobody owns.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -269,6 +274,8 @@ pub struct Supervisor {
     departed: BTreeMap<String, Departed>,
     /// Sessions that orchagent does not remove.
     stuck: Stuck,
+    /// The latest survey, and when it came.
+    seen: Option<(Duration, Arc<World>)>,
     draining: bool,
 }
 
@@ -288,6 +295,7 @@ impl Supervisor {
             kept: BTreeMap::new(),
             departed: BTreeMap::new(),
             stuck: Stuck::default(),
+            seen: None,
             draining: false,
         }
     }

@@ -50,6 +50,7 @@ impl Supervisor {
             | Phase::Removing { .. } => return,
         };
         let Ok(world) = world else { return };
+        self.seen = Some((now.mono, Arc::clone(&world)));
         if let Err(refusal) = admission::check_ports(&spec, &world) {
             return self.publish(key, Ending::rejected(refusal.reason, refusal.message), now);
         }
@@ -380,7 +381,7 @@ impl Supervisor {
 
     pub(super) fn publish(&mut self, key: &str, ending: Ending, now: Now) {
         if let Some(job) = self.jobs.get_mut(key) {
-            job.ended = Some(now);
+            job.ended.get_or_insert(now);
             job.failures = 0;
             if job.warnings.contains(&Warning::SessionUnconfirmed) {
                 // What it could not delete is nobody's now.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::missing;
-use super::{Effect, Job, MISSING_FIELD_QUIET, Now, Phase, SURVEY_TIMEOUT, Standing, Supervisor};
-use crate::model::admission::{MirrorPlan, Plan};
+use super::{Effect, Job, MISSING_FIELD_QUIET, Now, Phase, SURVEY_FRESH, SURVEY_TIMEOUT, Standing, Supervisor};
+use crate::model::admission::{self, MirrorPlan, Plan};
 use crate::model::job::{JobId, JobSpec};
 use crate::model::limits::JOBS_MAX;
 use crate::model::schema::{Reason, Source, Status};
@@ -100,11 +100,31 @@ impl Supervisor {
         self.active_jobs() + self.jobs.waiting().filter(is_in_front).count() >= self.slots()
     }
 
+    /// Why a new job is refused without a survey of its own: every slot is taken, the queue is full, and a survey that is fresh enough says
+    /// whether the row is wrong besides.
+    pub(super) fn crowded_out(&self, key: &str, spec: &JobSpec, now: Now) -> Option<Ending> {
+        let (at, world) = self.seen.as_ref()?;
+        if now.mono > *at + SURVEY_FRESH || !self.must_wait(key, None) {
+            return None;
+        }
+        let full = self.queue_full()?;
+        Some(match admission::check_ports(spec, world) {
+            Ok(()) => full,
+            Err(refusal) => Ending::rejected(refusal.reason, refusal.message),
+        })
+    }
+
+    fn queue_full(&self) -> Option<Ending> {
+        let queued = self.jobs.waiting().count();
+        let is_full = queued >= self.settings.max_queue;
+        is_full.then(|| Ending::rejected(Reason::ConcurrencyLimit, self.full_message(queued)))
+    }
+
     /// Puts a job into the queue, or refuses it if the queue is full.
     pub(super) fn wait(&mut self, key: &str, spec: Arc<JobSpec>, waiting: Option<Duration>, now: Now) {
-        let queued = self.jobs.waiting().count();
-        if waiting.is_none() && queued >= self.settings.max_queue {
-            let ending = Ending::rejected(Reason::ConcurrencyLimit, self.full_message(queued));
+        if waiting.is_none()
+            && let Some(ending) = self.queue_full()
+        {
             return self.publish(key, ending, now);
         }
         if let Some(job) = self.jobs.get_mut(key) {
@@ -235,7 +255,7 @@ impl Job {
             created_at: self.created_at,
             started_at: self.started.map(|started| started.wall),
             expires_at: self.expires_at(),
-            ended_at: self.ended.map(|ended| ended.wall),
+            ended_at: self.ended.filter(|_| status.is_final()).map(|ended| ended.wall),
         }
     }
 

@@ -72,6 +72,24 @@ fn a_job_while_telegen_is_disabled_is_rejected_admin_disabled() {
 }
 
 #[test]
+fn with_all_slots_taken_and_the_queue_full_one_survey_answers_all_rows_of_its_second() {
+    let mut bench = Bench::new("max_jobs=1 max_queue=1");
+    for key in ["a", "b"] {
+        bench.write(key, "port=Ethernet0 span_method=none expires_at=2024-10-04T10:00:00Z");
+    }
+    let surveys = |bench: &Bench| bench.trace.iter().filter(|effect| effect.starts_with("Survey")).count();
+    assert_eq!((bench.said("a").as_str(), bench.said("b").as_str(), surveys(&bench)), ("running", "queued", 2));
+    assert_eq!(refused(&mut bench, "c", "port=Ethernet4"), "rejected concurrency_limit");
+    assert_eq!((surveys(&bench), bench.message("c").contains("the queue holds 1 of 1")), (2, true));
+    // Then the survey is a second old, and the next one answers what it is asked.
+    bench.pass(MILLI);
+    assert_eq!(refused(&mut bench, "d", "port=Ethernet4"), "rejected concurrency_limit");
+    assert_eq!(surveys(&bench), 3);
+    bench.write("e", "port=Ethernet99 expires_at=2024-10-04T10:00:00Z");
+    assert_eq!(bench.said("e"), "rejected unknown_port");
+}
+
+#[test]
 fn a_third_job_is_refused_with_concurrency_limit_and_told_who_runs() {
     let mut bench = Bench::new("");
     bench.write("a", "port=Ethernet0 expires_at=2024-10-04T10:00:00Z");
