@@ -18,8 +18,10 @@ pub const LEFT_AFTER: Duration = Duration::from_secs(2);
 const LEFT_AFTER_SHUTDOWN: Duration = Duration::from_millis(300);
 /// How long the answer to the last question is waited for.
 const NO_ANSWER: Duration = Duration::from_secs(1);
-/// Until the second look; the time doubles with each.
+/// Until the second look; the time doubles once.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Between two later looks: no job's end waits for longer than that after ASIC_DB shows that nothing is left.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a removed port is looked for (observed fact 18: syncd tries its removal every second).
 pub const DEPARTED_AFTER: Duration = Duration::from_secs(30);
 /// Between two looks for it.
@@ -66,6 +68,8 @@ impl Supervisor {
     pub(super) fn look(&mut self, key: &str, ending: Ending, now: Now, effects: &mut Vec<Effect>) {
         let after = if self.draining { LEFT_AFTER_SHUTDOWN } else { LEFT_AFTER };
         let Some(job) = self.jobs.get_mut(key) else { return };
+        // What it counts is counted; how long syncd takes for its part is not the job's time.
+        job.ended = Some(now);
         let question = job.question().filter(|_| !job.kept);
         let (Some(question), Ok(id)) = (question, JobId::parse(key)) else { return self.publish(key, ending, now) };
         if let Some(plan) = job.mirror_to_delete().filter(|_| !job.states.all_gone()) {
@@ -95,7 +99,7 @@ impl Supervisor {
                         self.looked(key, &[], now, effects);
                     } else if now.mono < look.until {
                         look.again = Some((now.mono + look.wait).min(look.until));
-                        look.wait = look.wait.saturating_mul(2);
+                        look.wait = LOOK_INTERVAL;
                     } else {
                         self.looked(key, &left, now, effects);
                     }
