@@ -3,6 +3,7 @@
 //!
 //! Level-triggered like everything else: after a loss, or when its own row is gone, it forgets what it wrote and writes all.
 
+mod prior;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,23 +16,15 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::model::report::{Report, Snapshot};
 use crate::model::schema::state_db;
-use crate::model::supervisor::Prior;
 use crate::sonic::connection::{CHUNK, Write};
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Fields, Reconnecting, RedisConnection};
+
+pub use prior::read_prior;
 
 /// How soon our own rows are written again after somebody flushed STATE_DB, and how soon a failed write is repeated.
 const CHECK: Duration = Duration::from_secs(1);
 /// Between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-
-/// What an earlier daemon said of its jobs.
-///
-/// # Errors
-/// Redis is away or did not answer.
-pub async fn read_prior(connection: &RedisConnection) -> Result<BTreeMap<String, Prior>, Error> {
-    let rows = connection.rows(state_db::JOB).await?;
-    Ok(rows.into_iter().filter_map(|(key, fields)| Some((key, rows::prior(&fields)?))).collect())
-}
 
 /// Keys of jobs whose rows are to be deleted. A set, so that a sink that cannot write for a while makes it no longer than there are jobs.
 #[derive(Clone, Debug, Default)]
