@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -63,6 +64,18 @@ class Switch:
             subprocess.run(["taskset", "-acp", "1", self.redis_pid()], check=True, stdout=subprocess.DEVNULL)
             os.sched_setaffinity(0, {1})
 
+    def terminate(self, seconds):
+        """Seconds until the daemon was gone; what does not go in time is killed."""
+        begin = time.monotonic()
+        self.daemon.terminate()
+        try:
+            self.daemon.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.daemon.kill()
+            self.daemon.wait()
+            return f"not within {seconds}"
+        return round(time.monotonic() - begin, 1)
+
     def on_switch(self, *command):
         run = [self.binaries / "telegen-lab", "run", "--dir", self.folder, "--", *command]
         return [str(part) for part in run]
@@ -109,14 +122,42 @@ def in_future(seconds):
     return (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)).isoformat()
 
 
+class Session(threading.Thread):
+    """When a session was gone from both databases, as time goes for people."""
+
+    def __init__(self, switch, name):
+        super().__init__(daemon=True)
+        self.switch, self.name, self.gone, self.over = switch, name, None, threading.Event()
+
+    def run(self):
+        keys = ((4, f"MIRROR_SESSION|{self.name}"), (6, f"MIRROR_SESSION_TABLE|{self.name}"))
+        while not self.over.wait(0.02):
+            if all(self.switch.redis(database, "EXISTS", key) == "0" for database, key in keys):
+                self.gone = datetime.datetime.now(datetime.timezone.utc)
+                return
+
+
+def flood(count, prefix, end):
+    """The commands that write this many rows."""
+    row = "port Ethernet{} expires_at {}"
+    return "".join(f"HSET TELEGEN_JOB|{prefix}{n} {row.format(n % 32 * 4, end)}\n" for n in range(count))
+
+
 def rows_at_once(binaries, count, limit):
-    """A running job of 20 s, and this many rows beside it."""
+    """A running job of 20 s, and this many rows beside it, the first of them three seconds before it ends."""
     with tempfile.TemporaryDirectory() as folder, Switch(binaries, folder) as switch:
-        end = in_future(3600)
+        end = in_future(7200)
         base = int(switch.redis(4, "DBSIZE"))
         switch.redis(4, "HSET", "TELEGEN_JOB|runs", "port", "Ethernet0", "duration", "20", "expires_at", end)
         wait(lambda: switch.field("TELEGEN_JOB_TABLE|runs", "status") == "running", 20)
-        rows = "".join(f"HSET TELEGEN_JOB|f{n} port Ethernet{n % 32 * 4} expires_at {end}\n" for n in range(count))
+        started = datetime.datetime.fromisoformat(switch.field("TELEGEN_JOB_TABLE|runs", "started_at"))
+        if switch.redis(6, "EXISTS", "MIRROR_SESSION_TABLE|telegen_runs") != "1":
+            raise RuntimeError("the job has no session")
+        session = Session(switch, "telegen_runs")
+        session.start()
+        rows = flood(count, "f", end)
+        since = datetime.datetime.now(datetime.timezone.utc) - started
+        time.sleep(max(0.0, 17 - since.total_seconds()))
         late = [0.0]
         begin = time.monotonic()
         switch.redis(4, stdin=rows)
@@ -133,20 +174,46 @@ def rows_at_once(binaries, count, limit):
         # From the first row on: they are answered while they are written.
         taken = taken and taken + written
         wait(lambda: switch.field("TELEGEN_JOB_TABLE|runs", "status") == "done", 60)
-        started, ended = (switch.field("TELEGEN_JOB_TABLE|runs", name) for name in ("started_at", "ended_at"))
-        ran = datetime.datetime.fromisoformat(ended) - datetime.datetime.fromisoformat(started) if ended else None
+        session.join(60)
+        session.over.set()
+        ended = switch.field("TELEGEN_JOB_TABLE|runs", "ended_at")
+        ran = ended and round((datetime.datetime.fromisoformat(ended) - started).total_seconds(), 2)
+        gone = session.gone and round((session.gone - started).total_seconds() - 20, 2)
         figures = {
-            "answered in s": taken and round(taken, 1),
+            "answered in s": round(taken, 1) if taken else f"not within {limit}",
             "rows a second": taken and round(count / max(taken, 0.001)),
             "heartbeat late by s": round(max(late), 1),
-            "job of 20 s ran for s": ran and round(ran.total_seconds(), 2),
+            "job of 20 s ran for s": ran or "not over 60 s later",
+            "session gone after its end by s": gone if gone is not None else "not 60 s later",
             "peak RSS in MB": round(switch.rss("VmHWM")),
         }
-        begin = time.monotonic()
-        switch.daemon.terminate()
-        switch.daemon.wait(60)
-        figures["SIGTERM in s"] = round(time.monotonic() - begin, 1)
+        # Again, as many; and the daemon is stopped in the middle of it.
+        writing = threading.Thread(target=switch.redis, args=(4,), kwargs={"stdin": flood(count, "g", end)})
+        writing.start()
+        time.sleep(0.3)
+        figures["SIGTERM in the flood in s"] = switch.terminate(60)
+        writing.join()
+        figures |= restarted(switch, end)
         return figures
+
+
+def restarted(switch, end):
+    """The daemon is started with what rows there are, and a new job comes."""
+    figures = {"rows at restart": int(switch.redis(4, "DBSIZE"))}
+    begin = time.monotonic()
+    switch.start()
+    figures["ready after s"] = round(time.monotonic() - begin, 1)
+    switch.redis(4, "HSET", "TELEGEN_JOB|fresh", "port", "Ethernet8", "expires_at", end)
+
+    def taken_up():
+        said = switch.field("TELEGEN_JOB_TABLE|fresh", "status")
+        return said or switch.redis(4, "EXISTS", "TELEGEN_JOB|fresh") == "0"
+
+    taken = wait(taken_up, 120, 0.02)
+    figures["then a new job is taken up in s"] = round(taken, 1) if taken is not None else "not within 120"
+    figures["peak RSS after restart in MB"] = round(switch.rss("VmHWM"))
+    figures["SIGTERM after it in s"] = switch.terminate(60)
+    return figures
 
 
 def stuck_sessions(binaries, seconds):
