@@ -160,7 +160,7 @@ async fn a_job_is_one_hset_with_its_end_and_lists_as_sonic_writes_them() {
     assert_eq!(response.status, 202);
     assert_eq!(response.json()["status"], Value::Null);
     assert_eq!(within("an event", events.next()).await.unwrap().payload, "hset");
-    assert_eq!(events.next_if_here(), None);
+    assert_eq!(events.next_if_here().unwrap(), None);
     let mut fields = config.hgetall("TELEGEN_JOB|j1").await.unwrap();
     let expires = fields.remove("expires_at").unwrap();
     let left = expires.parse::<jiff::Timestamp>().unwrap().duration_since(jiff::Timestamp::now()).as_secs();

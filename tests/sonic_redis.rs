@@ -10,6 +10,8 @@ mod redis_common;
 mod connections;
 #[path = "sonic_redis/holds.rs"]
 mod holds;
+#[path = "sonic_redis/losses.rs"]
+mod losses;
 #[path = "sonic_redis/queues.rs"]
 mod queues;
 #[path = "sonic_redis/watches.rs"]

@@ -56,6 +56,11 @@ impl Dirty {
         self.order.len()
     }
 
+    /// Rows became dirty that nobody knows.
+    pub fn list_again(&mut self) {
+        self.overflowed = true;
+    }
+
     /// Whether rows were not remembered since this was last asked; then a listing is due.
     pub fn take_overflowed(&mut self) -> bool {
         std::mem::take(&mut self.overflowed)

@@ -113,12 +113,12 @@ impl JobRows {
         *connected = true;
         let mut next_listing = Instant::now() + self.resync;
         loop {
-            round.drain();
+            round.drain()?;
             if round.step(first).await? {
                 continue;
             }
             tokio::select! {
-                message = round.subscription.next() => round.note(&message?),
+                message = round.subscription.next() => round.heard(message)?,
                 () = self.window.changed() => {}
                 () = sleep_until(next_listing) => {
                     next_listing = Instant::now() + self.resync;
@@ -135,19 +135,14 @@ impl JobRows {
 impl Round<'_> {
     /// The rows that are under way are read again, all others are looked for page by page.
     async fn begin_listing(&mut self, first: &mut First) -> Result<(), End> {
-        let known = self.rows.window.keys();
         if *first == First::Due {
+            let known = self.rows.window.keys();
             let rows = self.read(&known).await?.into_iter().filter_map(|(key, fields)| Some((key, fields?)));
             let event = Event::Rows { door: Source::Config, rows: rows.collect::<BTreeMap<_, _>>() };
             self.urgent(Input::Event(event)).await?;
             *first = First::UnderWay;
         } else {
-            for key in known {
-                match self.rows.window.standing(&key) {
-                    Some(Standing::Live) => self.dirty.urge(key),
-                    Some(Standing::Passing) | None => self.dirty.note(&key, Why::Written),
-                }
-            }
+            self.note_known();
         }
         self.cursor = Some(0);
         Ok(())
@@ -222,10 +217,7 @@ impl Round<'_> {
                     place.map_err(|_| End::Unread)?.send(events);
                     return Ok(());
                 }
-                message = self.subscription.next() => {
-                    let message = message?;
-                    self.note(&message);
-                }
+                message = self.subscription.next() => self.heard(message)?,
             }
         }
     }
@@ -258,10 +250,34 @@ impl Round<'_> {
     }
 
     /// Takes in the messages that are here, some at a time.
-    fn drain(&mut self) {
+    fn drain(&mut self) -> Result<(), Error> {
         for _ in 0..MESSAGES {
-            let Some(message) = self.subscription.next_if_here() else { return };
-            self.note(&message);
+            let Some(message) = self.subscription.next_if_here().transpose() else { break };
+            self.heard(message)?;
+        }
+        Ok(())
+    }
+
+    /// Notifications that were missed may have been of any row: those under way are read again, and the table is listed.
+    fn heard(&mut self, message: Result<Message, Error>) -> Result<(), Error> {
+        match message {
+            Ok(message) => self.note(&message),
+            Err(Error::Missed { .. }) => {
+                self.note_known();
+                self.dirty.list_again();
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// The rows that are under way are read again.
+    fn note_known(&mut self) {
+        for key in self.rows.window.keys() {
+            match self.rows.window.standing(&key) {
+                Some(Standing::Live) => self.dirty.urge(key),
+                Some(Standing::Passing) | None => self.dirty.note(&key, Why::Written),
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use super::error::Error;
 use super::fields::Fields;
 use super::oddities;
 use super::producer_table::QueueNames;
-use super::pubsub::Subscription;
+use super::pubsub::{Message, Subscription};
 
 /// Keys taken at once: sonic-swss-common's `DEFAULT_POP_BATCH_SIZE`.
 pub const BATCH: usize = 128;
@@ -147,6 +147,14 @@ impl From<Error> for End {
     }
 }
 
+/// A message says nothing but that there is something to take, and so do many.
+fn said(message: Result<Message, Error>) -> Result<(), Error> {
+    match message {
+        Ok(_) | Err(Error::Missed { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 struct Consumer {
     database: Database,
     table: String,
@@ -192,10 +200,12 @@ impl Consumer {
             loop {
                 self.take_all(&connection).await?;
                 tokio::select! {
-                    message = subscription.next() => drop(message?),
+                    message = subscription.next() => said(message)?,
                     () = sleep_until(next_listing) => break,
                 };
-                while subscription.next_if_here().is_some() {}
+                while let Some(message) = subscription.next_if_here().transpose() {
+                    said(message)?;
+                }
             }
             subscription.ping().await?;
         }

@@ -46,6 +46,14 @@ pub enum Error {
         /// The database's name.
         database: String,
     },
+    /// More messages came than may wait, and those that waited were dropped. The connection is of use: list anew.
+    #[error("{database}: more notifications came than may wait: {bytes} bytes")]
+    Missed {
+        /// The database's name.
+        database: String,
+        /// How much may wait.
+        bytes: usize,
+    },
     /// The last attempt to connect failed, and the next one is not due yet.
     #[error("{database}: away, next attempt in {next_attempt:?}; the last one: {last}")]
     Away {
@@ -68,6 +76,7 @@ impl Error {
             | Error::Timeout { .. }
             | Error::Closed { .. }
             | Error::Away { .. } => true,
+            Error::Missed { .. } => false,
             Error::Command { source, .. } => source.is_unrecoverable_error() || source.is_io_error(),
         }
     }

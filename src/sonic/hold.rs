@@ -161,7 +161,8 @@ impl Channels {
 async fn watch(subscription: &mut Subscription) {
     loop {
         match timeout(PING, subscription.next()).await {
-            Ok(Ok(_)) => {}
+            // Whatever is said on the channel concerns nobody.
+            Ok(Ok(_) | Err(Error::Missed { .. })) => {}
             Ok(Err(_)) => return,
             Err(_) => {
                 if subscription.ping().await.is_err() {

@@ -17,6 +17,7 @@ pub mod database_config;
 pub mod error;
 pub mod fields;
 pub mod hold;
+mod inbox;
 pub mod link;
 mod oddities;
 pub mod producer_table;

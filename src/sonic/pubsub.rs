@@ -1,15 +1,22 @@
 //! A connection that listens: keyspace notifications and channels, in the order in which Redis sends them.
 //!
 //! It does not connect again by itself; when it ends, events were lost, and the caller must list anew.
+//!
+//! The Redis client reads ahead without a bound, whatever its reader does, so that Redis never finds this subscriber slow and the memory
+//! would be ours. Hence a task takes every message over at once and keeps [`WAITING_BYTES`] of them at the most.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt};
-use redis::aio::PubSub;
+use futures_util::StreamExt;
+use redis::aio::{PubSubSink, PubSubStream};
+use tokio::task::JoinHandle;
 
 use super::connection::{client, connect_error, escape_glob};
 use super::database_config::Database;
 use super::error::Error;
+use super::inbox::Inbox;
+pub use super::inbox::WAITING_BYTES;
 
 /// What a message was sent to, and what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +29,10 @@ pub struct Message {
 
 /// An open subscription.
 pub struct Subscription {
-    pubsub: PubSub,
+    requests: PubSubSink,
+    inbox: Arc<Inbox>,
+    /// Takes the messages over.
+    task: JoinHandle<()>,
     database: String,
     timeout: Duration,
 }
@@ -55,7 +65,11 @@ impl Subscription {
             .await
             .map_err(|_| Error::Timeout { database: database.name.clone(), command: "SUBSCRIBE", after: timeout })?
             .map_err(|source| connect_error(database, &endpoint, source))?;
-        Ok(Subscription { pubsub, database: database.name.clone(), timeout })
+        let (requests, messages) = pubsub.split();
+        let inbox = Arc::new(Inbox::default());
+        // Without tokio's budget, which would leave messages in the client's queue, where nothing bounds them.
+        let task = tokio::spawn(tokio::task::unconstrained(take_over(messages, Arc::clone(&inbox))));
+        Ok(Subscription { requests, inbox, task, database: database.name.clone(), timeout })
     }
 
     /// Subscribes to more channels; none of their events is lost from then on.
@@ -63,7 +77,7 @@ impl Subscription {
     /// # Errors
     /// Redis did not confirm it in time: the connection is of no further use.
     pub async fn subscribe(&mut self, channels: &[String]) -> Result<(), Error> {
-        let confirmed = tokio::time::timeout(self.timeout, self.pubsub.subscribe(channels)).await;
+        let confirmed = tokio::time::timeout(self.timeout, self.requests.subscribe(channels)).await;
         self.confirmed("SUBSCRIBE", confirmed)
     }
 
@@ -72,7 +86,7 @@ impl Subscription {
     /// # Errors
     /// As [`Subscription::subscribe`].
     pub async fn unsubscribe(&mut self, channels: &[String]) -> Result<(), Error> {
-        let confirmed = tokio::time::timeout(self.timeout, self.pubsub.unsubscribe(channels)).await;
+        let confirmed = tokio::time::timeout(self.timeout, self.requests.unsubscribe(channels)).await;
         self.confirmed("UNSUBSCRIBE", confirmed)
     }
 
@@ -91,16 +105,18 @@ impl Subscription {
     /// The next message. Safe to cancel.
     ///
     /// # Errors
-    /// [`Error::Closed`], from then on always: the connection is lost.
+    /// [`Error::Missed`]: messages were dropped, because nobody took them; go on, but list anew. [`Error::Closed`], from then on always:
+    /// the connection is lost.
     pub async fn next(&mut self) -> Result<Message, Error> {
-        let message = self.pubsub.on_message().next().await;
-        message.map(|message| decode(&message)).ok_or_else(|| Error::Closed { database: self.database.clone() })
+        self.inbox.next(&self.database).await
     }
 
     /// The next message if it is already here.
-    pub fn next_if_here(&mut self) -> Option<Message> {
-        // The end of the stream also reads as `None` here; `next` will say it.
-        self.pubsub.on_message().next().now_or_never().flatten().map(|message| decode(&message))
+    ///
+    /// # Errors
+    /// As [`Subscription::next`].
+    pub fn next_if_here(&mut self) -> Result<Option<Message>, Error> {
+        self.inbox.take(&self.database).transpose()
     }
 
     /// Asks Redis for a sign of life: a connection whose other end vanished without a word looks like one without news.
@@ -108,12 +124,26 @@ impl Subscription {
     /// # Errors
     /// Redis did not answer in time.
     pub async fn ping(&mut self) -> Result<(), Error> {
-        match tokio::time::timeout(self.timeout, self.pubsub.ping::<redis::Value>()).await {
+        match tokio::time::timeout(self.timeout, self.requests.ping::<redis::Value>()).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(source)) => Err(Error::Command { database: self.database.clone(), command: "PING", source }),
             Err(_) => Err(Error::Timeout { database: self.database.clone(), command: "PING", after: self.timeout }),
         }
     }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Until the connection is lost.
+async fn take_over(mut messages: PubSubStream, inbox: Arc<Inbox>) {
+    while let Some(message) = messages.next().await {
+        inbox.put(decode(&message));
+    }
+    inbox.close();
 }
 
 fn decode(message: &redis::Msg) -> Message {

@@ -49,8 +49,9 @@ async fn wait_on_one_connection(database: &Database, told: &mut bool) -> Result<
             tracing::info!("waiting for {INITIALIZED_KEY}: the switch has not loaded its configuration yet");
         }
         // A message and a time-out are both reasons to look again.
-        if let Ok(message) = timeout(RECHECK, subscription.next()).await {
-            message?;
+        match timeout(RECHECK, subscription.next()).await {
+            Ok(Ok(_) | Err(Error::Missed { .. })) | Err(_) => {}
+            Ok(Err(error)) => return Err(error),
         }
     }
 }

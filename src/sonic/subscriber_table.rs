@@ -22,6 +22,11 @@ use super::pubsub::{Message, Subscription, keyspace_prefix, table_pattern};
 /// How often a table is listed again where nothing calls for another value: a flushed database is noticed this late.
 pub const RESYNC: Duration = Duration::from_secs(30);
 
+/// Between two listings at the least, however many notifications are missed.
+const LISTING_PAUSE: Duration = Duration::from_secs(1);
+/// Dirty rows that are remembered while the reader is slow; beyond it the tables are listed again.
+const DIRTY_MAX: usize = 16_384;
+
 /// What a [`TableWatch`] says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchEvent {
@@ -104,8 +109,14 @@ impl Drop for TableWatch {
     }
 }
 
-/// A dirty row: table (by index) and key.
-type Dirty = BTreeSet<(usize, String)>;
+/// The dirty rows.
+#[derive(Default)]
+struct Dirty {
+    /// Table (by index) and key.
+    rows: BTreeSet<(usize, String)>,
+    /// More rows are dirty than are known.
+    others: bool,
+}
 
 /// Why a round of watching ended.
 enum End {
@@ -167,15 +178,19 @@ impl Watcher {
         loop {
             self.list(&connection).await?;
             *connected = true;
-            let next_listing = Instant::now() + self.resync;
+            let listed = Instant::now();
+            let mut next_listing = listed + self.resync;
             loop {
                 let message = tokio::select! {
-                    message = subscription.next() => message?,
+                    message = subscription.next() => message,
                     () = sleep_until(next_listing) => break,
                 };
-                let mut dirty = Dirty::new();
-                dirty.extend(self.row_of(&message));
+                let mut dirty = Dirty::default();
+                self.note(message, &mut dirty)?;
                 self.report(&mut dirty, &mut subscription, &connection).await?;
+                if dirty.others {
+                    next_listing = next_listing.min(listed + LISTING_PAUSE);
+                }
             }
             subscription.ping().await?;
         }
@@ -197,21 +212,21 @@ impl Watcher {
         connection: &RedisConnection,
     ) -> Result<(), End> {
         loop {
-            while let Some(message) = subscription.next_if_here() {
-                dirty.extend(self.row_of(&message));
+            while let Some(message) = subscription.next_if_here().transpose() {
+                self.note(message, dirty)?;
             }
-            if dirty.is_empty() {
+            if dirty.rows.is_empty() {
                 return Ok(());
             }
             // A place for the event first, the row afterwards: so that a slow reader gets the row as it is, not as it was.
             let place = tokio::select! {
                 place = self.sender.reserve() => place.map_err(|_| End::Unwatched)?,
                 message = subscription.next() => {
-                    dirty.extend(self.row_of(&message?));
+                    self.note(message, dirty)?;
                     continue;
                 }
             };
-            let Some((table, key)) = dirty.pop_first() else { return Ok(()) };
+            let Some((table, key)) = dirty.rows.pop_first() else { return Ok(()) };
             let table = self.tables[table].clone();
             let redis_key = self.database.key(&table, &key);
             let row = connection.hgetall_many(std::slice::from_ref(&redis_key)).await?.pop().unwrap_or_default();
@@ -221,6 +236,23 @@ impl Watcher {
                 WatchEvent::Set { table, key, fields: row }
             });
         }
+    }
+
+    fn note(&self, message: Result<Message, Error>, dirty: &mut Dirty) -> Result<(), Error> {
+        let row = match message {
+            Ok(message) => self.row_of(&message),
+            Err(Error::Missed { .. }) => {
+                dirty.others = true;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if dirty.rows.len() < DIRTY_MAX {
+            dirty.rows.extend(row);
+        } else if row.is_some_and(|row| !dirty.rows.contains(&row)) {
+            dirty.others = true;
+        }
+        Ok(())
     }
 
     fn row_of(&self, message: &Message) -> Option<(usize, String)> {

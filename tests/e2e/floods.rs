@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use telegen_sonic::lab::control::FaultName;
 
-use crate::fixture::{DEADLINE, Switch, in_future, millis_between, wait_for};
+use crate::fixture::{DEADLINE, Options, Switch, in_future, millis_between, wait_for};
 use crate::redis_db::Db;
 
 /// Commands that Redis has carried out for anybody, by name.
@@ -97,4 +97,66 @@ fn two_thousand_rows_at_once_are_answered_while_a_job_ends_on_time() {
     });
     assert_eq!((kept, count(&mut state, "refused_not_kept")), (256, Some((ROWS - 256).to_string())));
     switch.assert_clean();
+}
+
+/// A job that is written while two run starts once one ends.
+const QUEUEING: Options = Options { ports: 8, policer: None, arguments: &[], settings: &[("max_queue", "2")] };
+
+/// Rows are written and deleted while Redis drops whoever listens, by `drop_listeners`.
+fn nothing_is_lost(switch: &Switch, rows: usize, drop_listeners: impl Fn(&mut Vec<Vec<String>>)) {
+    // The lab's and the daemon's.
+    let before = switch.redis(Db::Config).listeners();
+    switch.run_job("goes_on", "Ethernet0", &[]);
+    switch.run_job("ends", "Ethernet4", &[]);
+    let end = in_future(3600);
+    let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+    let mut commands = Vec::new();
+    drop_listeners(&mut commands);
+    commands.push(words(&["DEL", "TELEGEN_JOB|ends"]));
+    commands.push(words(&[
+        "HSET",
+        "TELEGEN_JOB|begins",
+        "port",
+        "Ethernet8",
+        "span_method",
+        "none",
+        "expires_at",
+        &end,
+    ]));
+    for number in 0..rows {
+        let key = format!("TELEGEN_JOB|burst{number}");
+        commands.push(words(&["HSET", &key, "port", "Ethernet4", "span_method", "psample", "expires_at", &end]));
+    }
+    let commands: Vec<Vec<&str>> = commands.iter().map(|words| words.iter().map(String::as_str).collect()).collect();
+    switch.redis(Db::Config).together(&commands.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    switch.assert_ended("ends", "stopped", "", DEADLINE);
+    switch.await_status("begins", "running");
+    wait_for("every row is answered", DEADLINE, || {
+        switch.redis(Db::Config).keys("TELEGEN_JOB|burst*").is_empty().then_some(())
+    });
+    assert!(switch.daemon().log().contains("CONFIG_DB is away"), "{}", switch.daemon().log());
+    wait_for("everybody listens again", DEADLINE, || (switch.redis(Db::Config).listeners() >= before).then_some(()));
+    // What happens from now on is heard, and the job that was not meant went on.
+    switch.start_job("late", "Ethernet12", &[("span_method", "psample")]);
+    switch.assert_ended("late", "rejected", "mirror_unsupported", DEADLINE);
+    assert_eq!(switch.status("goes_on").get("status").map(String::as_str), Some("running"));
+    switch.stop_job("begins");
+    switch.stop_job("goes_on");
+    switch.assert_clean();
+}
+
+#[test]
+fn a_subscription_that_is_killed_loses_no_start_and_no_end_of_a_job() {
+    let Some(switch) = Switch::with(&QUEUEING) else { return };
+    nothing_is_lost(&switch, 50, |commands| {
+        commands.push(["CLIENT", "KILL", "TYPE", "pubsub"].map(str::to_owned).into());
+    });
+}
+
+#[test]
+fn a_subscription_that_redis_finds_too_slow_loses_no_start_and_no_end_of_a_job() {
+    let Some(switch) = Switch::with(&QUEUEING) else { return };
+    switch.redis(Db::Config).command(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 65536 0 0"]);
+    // What one transaction says is written to a listener behind it, and this is twice the limit.
+    nothing_is_lost(&switch, 2_000, |_| {});
 }

@@ -87,6 +87,13 @@ impl Redis {
         let _: redis::Value = command.query(&mut self.connection).unwrap();
     }
 
+    /// How many connections listen.
+    pub fn listeners(&mut self) -> usize {
+        let list: String =
+            self.read(|connection| redis::cmd("CLIENT").arg(&["LIST", "TYPE", "pubsub"]).query(connection));
+        list.lines().count()
+    }
+
     /// A section of INFO.
     pub fn info(&mut self, section: &str) -> String {
         self.read(|connection| redis::cmd("INFO").arg(section).query(connection))

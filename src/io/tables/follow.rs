@@ -118,6 +118,10 @@ impl Following {
                         self.tell(&message.channel);
                         true
                     }
+                    Err(Error::Missed { .. }) => {
+                        self.followed.values().for_each(|sender| sender.send_replace(()));
+                        true
+                    }
                     Err(error) => {
                         tracing::info!(%error, "jobs are not followed any more; who waits looks again");
                         false

@@ -10,7 +10,7 @@ use super::JobTables;
 use super::error::TablesError;
 use super::rows::JobRow;
 use crate::sonic::connection::COMMAND_TIMEOUT;
-use crate::sonic::pubsub::{Subscription, table_pattern};
+use crate::sonic::pubsub::{Message, Subscription, table_pattern};
 use crate::sonic::{Database, Error};
 
 /// A flushed database sends no notification, and one without `notify-keyspace-events` none at all: look again this often.
@@ -55,14 +55,24 @@ impl Changes {
         let until = deadline.min(Instant::now() + LOOK_AGAIN);
         let messages = self.subscriptions.iter_mut().map(|subscription| Box::pin(subscription.next()));
         tokio::select! {
-            (message, _, _) = select_all(messages) => drop(message?),
+            (message, _, _) = select_all(messages) => said(message)?,
             () = sleep_until(until) => {}
         }
         // What is already here needs no look of its own.
         for subscription in &mut self.subscriptions {
-            while subscription.next_if_here().is_some() {}
+            while let Some(message) = subscription.next_if_here().transpose() {
+                said(message)?;
+            }
         }
         Ok(())
+    }
+}
+
+/// Whichever row it was, and however many: all are looked at again.
+fn said(message: Result<Message, Error>) -> Result<(), Error> {
+    match message {
+        Ok(_) | Err(Error::Missed { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -35,6 +35,11 @@ fn daemon(text: &mut Text, snapshot: &Snapshot, export: &ExportState) {
     text.sample("telegen_start_time_seconds", &[], seconds(daemon.started_at));
     text.family("telegen_settings_errors", "gauge", "Fields of TELEGEN|global that could not be taken.");
     text.sample("telegen_settings_errors", &[], daemon.settings_errors.len());
+    text.family("telegen_refused_jobs_total", "counter", "Rows that were refused since the daemon started.");
+    text.sample("telegen_refused_jobs_total", &[], snapshot.refused.total);
+    let name = "telegen_refused_jobs_not_kept_total";
+    text.family(name, "counter", "Refusals that made room for newer ones before their retention ended.");
+    text.sample(name, &[], snapshot.refused.not_kept);
     text.family("telegen_export_requests_total", "counter", "OTLP requests by their result.");
     text.sample("telegen_export_requests_total", &[("result", "accepted")], export.accepted_requests);
     text.sample("telegen_export_requests_total", &[("result", "failed")], export.failed_requests);

@@ -102,7 +102,7 @@ fn snapshot() -> Snapshot {
     Snapshot {
         daemon: Arc::new(daemon),
         settings: Arc::new(Settings::default()),
-        refused: Refused::default(),
+        refused: Refused { total: 300, not_kept: 44 },
         jobs: BTreeMap::from([("j1".to_owned(), Arc::new(running)), ("j2".to_owned(), Arc::new(queued))]),
     }
 }
@@ -143,6 +143,8 @@ fn the_text_parses_and_has_the_numbers_of_the_snapshot() {
         ("telegen_jobs{status=\"failed\"}".to_owned(), 0.0),
         ("telegen_start_time_seconds".to_owned(), 1_769_828_400.0),
         ("telegen_settings_errors".to_owned(), 1.0),
+        ("telegen_refused_jobs_total".to_owned(), 300.0),
+        ("telegen_refused_jobs_not_kept_total".to_owned(), 44.0),
         ("telegen_export_requests_total{result=\"accepted\"}".to_owned(), 7.0),
         (format!("telegen_job_delivered_packets_total{{{job}}}"), 12.0),
         (format!("telegen_job_coverage_ratio{{{job}}}"), 0.5),
