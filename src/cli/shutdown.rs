@@ -115,5 +115,6 @@ fn drained_json(drained: &Drained) -> Value {
         "sessions": drained.sessions,
         "sessions_left": drained.sessions_left,
         "sessions_unconfirmed": drained.unconfirmed,
+            "sessions_to_add_again": drained.bereft.keys().collect::<Vec<_>>(),
     })
 }

@@ -27,7 +27,7 @@ pub use watch::{JobChanges, JobWatch, Waited};
 use crate::model::job::{Fields, JobId};
 use crate::model::limits::{self, Kind};
 use crate::model::report::FlowRow;
-use crate::model::schema::{HistogramName, SettingField, StatusField, appl_db, config_db, state_db};
+use crate::model::schema::{HistogramName, SESSION_PREFIX, SettingField, StatusField, appl_db, config_db, state_db};
 use crate::model::settings::Settings;
 use crate::sonic::{Database, DatabaseConfig, DatabaseConfigError, Reconnecting, RedisConnection};
 
@@ -243,7 +243,7 @@ impl JobTables {
     /// Redis is away.
     pub async fn sessions(&self) -> Result<Vec<String>, TablesError> {
         let names = self.config.connection().await?.keys(config_db::MIRROR_SESSION).await?;
-        Ok(names.into_iter().filter(|name| JobId::of_session(name).is_some()).collect())
+        Ok(names.into_iter().filter(|name| name.starts_with(SESSION_PREFIX)).collect())
     }
 
     async fn state_row(&self, table: &str, key: &str) -> Result<Fields, TablesError> {

@@ -33,6 +33,11 @@ pub fn drained(drained: &Drained) -> String {
     lines.extend(late.map(|session| format!("mirror session {session}: is still in CONFIG_DB")));
     let stale = drained.unconfirmed.iter().filter(|session| !drained.sessions.contains(session));
     lines.extend(stale.map(|session| format!("mirror session {session}: orchagent still has it, without a row")));
+    lines.extend(drained.bereft.iter().map(|(theirs, port)| {
+        format!(
+            "mirror session {theirs}, not telegen's, copies {port} like a session that was here: orchagent unbinds the port with the deletion of either, so {theirs} must be removed and added again"
+        )
+    }));
     lines.push(match (drained.is_complete(), drained.jobs.is_empty() && drained.sessions.is_empty()) {
         (true, true) => nothing(drained, "nothing was running"),
         (true, false) => nothing(drained, "drained: no job runs"),

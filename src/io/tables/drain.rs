@@ -9,9 +9,11 @@ use tokio::time::Instant;
 use super::JobTables;
 use super::error::TablesError;
 use super::watch::Changes;
-use crate::io::mirror;
+use crate::io::{mirror, survey};
+use crate::model::admission::over;
 use crate::model::job::{Fields, JobId};
-use crate::model::schema::{DAEMON_HOLD, JobField, Status, config_db, state_db};
+use crate::model::schema::{DAEMON_HOLD, JobField, SESSION_PREFIX, Status, config_db, state_db};
+use crate::model::world::World;
 use crate::sonic::hold;
 
 /// How long everything may take to end.
@@ -34,6 +36,9 @@ pub struct Drained {
     pub sessions_left: Vec<String>,
     /// Sessions whose removal orchagent has not confirmed.
     pub unconfirmed: Vec<String>,
+    /// Sessions of somebody else's that copy a port of one of ours in the same direction, each with the port: the deletion of ours unbinds it
+    /// (observed fact 5).
+    pub bereft: BTreeMap<String, String>,
 }
 
 impl Drained {
@@ -52,8 +57,9 @@ impl Drained {
 
     /// Whether a session is to go.
     fn concerns(&self, session: &str) -> bool {
-        let Some(id) = JobId::of_session(session) else { return false };
-        self.port.is_none() || self.jobs.contains_key(id.as_str()) || self.sessions.iter().any(|known| known == session)
+        let of_job = || JobId::of_session(session).is_some_and(|id| self.jobs.contains_key(id.as_str()));
+        session.starts_with(SESSION_PREFIX)
+            && (self.port.is_none() || of_job() || self.sessions.iter().any(|known| known == session))
     }
 
     /// Sessions that nobody but us would remove. A daemon removes those of its jobs before it calls them over; one that is left then it keeps on
@@ -106,6 +112,7 @@ impl JobTables {
         drained.by_daemon = helper.is_there(self).await?;
         // Before the rows go: a daemon is quick to remove a session, and the account would miss it.
         drained.sessions = self.sessions_at(port).await?;
+        drained.bereft = self.others_over(&drained.sessions).await?;
         for id in self.jobs_at(port, &drained.sessions).await? {
             let row = self.job(&id).await?;
             self.delete_everywhere(&id, row.as_ref()).await?;
@@ -161,7 +168,7 @@ impl JobTables {
         let Some(port) = port else {
             let mut all = self.sessions().await?;
             let states = self.state.connection().await?.keys(state_db::MIRROR_SESSION).await?;
-            all.extend(states.into_iter().filter(|name| JobId::of_session(name).is_some()));
+            all.extend(states.into_iter().filter(|name| name.starts_with(SESSION_PREFIX)));
             all.sort_unstable();
             all.dedup();
             return Ok(all);
@@ -172,8 +179,28 @@ impl JobTables {
             let lists = ["src_port", "dst_port"].map(|field| fields.get(field).map(String::as_str).unwrap_or_default());
             lists.iter().any(|list| names_any(list, port, &channels))
         };
-        let ours = rows.into_iter().filter(|(name, fields)| JobId::of_session(name).is_some() && names_port(fields));
+        let ours = rows.into_iter().filter(|(name, fields)| name.starts_with(SESSION_PREFIX) && names_port(fields));
         Ok(ours.map(|(name, _)| name).collect())
+    }
+
+    /// The sessions of somebody else's that lie over these of ours.
+    async fn others_over(&self, ours: &[String]) -> Result<BTreeMap<String, String>, TablesError> {
+        let config = self.config.connection().await?;
+        let world = World {
+            sessions: survey::sessions(&config).await?,
+            port_channels: survey::port_channels(&config).await?,
+            ..World::default()
+        };
+        let (mine, mut others) =
+            (ours.iter().filter_map(|name| world.sessions.get_key_value(name)), world.sessions.clone());
+        others.retain(|name, _| !name.starts_with(SESSION_PREFIX));
+        let mine = mine.map(|(name, row)| (name.clone(), row.clone())).collect();
+        let mut found = BTreeMap::new();
+        while let Some((theirs, port)) = over(&mine, &others, &world) {
+            others.remove(&theirs);
+            found.insert(theirs, port);
+        }
+        Ok(found)
     }
 
     /// The jobs that are not over, all of them or those that name the port or whose sessions are among these.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::JobTables;
 use super::error::TablesError;
 use crate::model::job::{Fields, JobId};
-use crate::model::schema::{FEATURE_NAME, LOGGER_COMPONENT, appl_db, config_db, state_db};
+use crate::model::schema::{FEATURE_NAME, LOGGER_COMPONENT, SESSION_PREFIX, appl_db, config_db, state_db};
 use crate::sonic::RedisConnection;
 
 impl JobTables {
@@ -58,7 +58,7 @@ async fn dump_tables(connection: &RedisConnection, tables: &[&str]) -> Result<Va
 
 fn is_ours(table: &str, key: &str) -> bool {
     match table {
-        config_db::MIRROR_SESSION | state_db::MIRROR_SESSION => JobId::of_session(key).is_some(),
+        config_db::MIRROR_SESSION | state_db::MIRROR_SESSION => key.starts_with(SESSION_PREFIX),
         config_db::LOGGER => key == LOGGER_COMPONENT,
         config_db::FEATURE => key == FEATURE_NAME,
         _ => true,

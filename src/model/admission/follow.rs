@@ -14,10 +14,10 @@ pub enum Followed {
     Same,
     /// They must be made anew, like this.
     Changed(Box<Plan>),
-    /// A port that they name is not in PORT any more.
-    PortGone {
-        /// The port.
-        port: String,
+    /// Ports that they name are not in PORT any more.
+    PortsGone {
+        /// The ports; never none.
+        ports: BTreeSet<String>,
     },
     /// The ports that they would have to name now cannot be copied.
     Refused {
@@ -41,8 +41,10 @@ pub fn follow(
         // CONFIG_DB was flushed, or is being loaded: it says nothing of single ports.
         return Followed::Same;
     }
-    if let Some(port) = plan.source_ports.iter().find(|port| !world.ports.contains_key(*port)) {
-        return Followed::PortGone { port: port.clone() };
+    let gone = plan.source_ports.iter().filter(|port| !world.ports.contains_key(*port));
+    let ports: BTreeSet<String> = gone.cloned().collect();
+    if !ports.is_empty() {
+        return Followed::PortsGone { ports };
     }
     // A port channel that is gone has no members; a port that became a member of another one is still itself.
     let known = |port: &&str| world.ports.contains_key(*port) || world.port_channels.contains_key(*port);

@@ -2,7 +2,7 @@
 //!
 //! Nothing here keeps a job waiting for long: an answer that does not come in time means that nothing is known, and nothing is said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Effect, Job, Now, Phase, Supervisor};
@@ -11,6 +11,7 @@ use crate::model::asic::{Binding, Oid, Question, View};
 use crate::model::job::JobId;
 use crate::model::schema::{Reason, Warning};
 use crate::model::status::Ending;
+use crate::model::world::World;
 
 /// syncd writes ASIC_DB behind orchagent's back, so a binding counts as left only after this time …
 pub const LEFT_AFTER: Duration = Duration::from_secs(2);
@@ -166,20 +167,23 @@ impl Supervisor {
         self.publish(key, ending, now);
     }
 
-    /// A port of the job was removed: what became of it is known later than the job's end.
-    pub(super) fn watch_departed(&mut self, key: &str, now: Now) {
+    /// Ports of the job were removed: what became of them is known later than the job's end.
+    pub(super) fn watch_departed(&mut self, key: &str, gone: &BTreeSet<String>, now: Now) {
         let Some(job) = self.jobs.get(key) else { return };
-        let sources = job.plan.as_ref().map(|plan| plan.source_ports.clone()).unwrap_or_default();
-        let oids: BTreeMap<String, Oid> = job
-            .oids
-            .iter()
-            .filter(|(port, _)| sources.contains(*port))
-            .map(|(port, oid)| (port.clone(), oid.clone()))
-            .collect();
+        let oids = job.oids.iter().filter(|(port, _)| gone.contains(*port));
+        let oids: BTreeMap<String, Oid> = oids.map(|(port, oid)| (port.clone(), oid.clone())).collect();
         if !oids.is_empty() && self.departed.len() < DEPARTED_MAX {
             let departed = Departed { oids, until: now.mono + DEPARTED_AFTER, next: now.mono + DEPARTED_INTERVAL };
             self.departed.insert(key.to_owned(), departed);
         }
+    }
+
+    /// A port that is in PORT again has the object that it should have.
+    pub(super) fn returned(&mut self, world: &World) {
+        for departed in self.departed.values_mut() {
+            departed.oids.retain(|port, _| !world.ports.contains_key(port));
+        }
+        self.departed.retain(|_, departed| !departed.oids.is_empty());
     }
 
     /// Asks for the removed ports whose time has come.
@@ -208,7 +212,7 @@ impl Supervisor {
                 self.departed.remove(key);
                 let ports = held.join(", ");
                 let message = format!(
-                    "{ports} was removed, and ASIC_DB still has its object {} s later: orchagent could not remove it while it was mirrored; a restart of the swss service frees it, which interrupts traffic",
+                    "{ports}: ASIC_DB still has its object {} s after it was removed from PORT; if syslog of orchagent says that it cannot be removed, a restart of the swss service frees it, which interrupts traffic",
                     DEPARTED_AFTER.as_secs()
                 );
                 effects.push(Effect::Log { line: format!("job {key}: {message}") });

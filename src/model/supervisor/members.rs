@@ -81,10 +81,12 @@ impl Supervisor {
         let running = matches!(job.phase, Phase::Running { .. });
         match followed {
             Followed::Same => job.renewals.look_at = None,
-            Followed::PortGone { port } => {
-                self.watch_departed(key, now);
+            Followed::PortsGone { ports } => {
+                self.watch_departed(key, &ports, now);
+                let names = ports.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                let were = if ports.len() == 1 { "was" } else { "were" };
                 let message = format!(
-                    "{port} was removed from PORT while the job ran; end jobs before a port is removed or broken out, with telegen-sonic drain {port}"
+                    "{names} {were} removed from PORT while the job ran; end jobs before a port is removed or broken out, with telegen-sonic drain PORT"
                 );
                 self.end(key, Ending::failed(Reason::MirrorLost, message), now, effects);
             }

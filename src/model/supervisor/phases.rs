@@ -226,6 +226,7 @@ impl Supervisor {
         self.trace_orphans(&orphans, world);
         self.note_orphans(&orphans, world, now);
         self.intruders(world, now, effects);
+        self.returned(world);
         self.follow_ports(world, now, effects);
     }
 

@@ -80,7 +80,7 @@ fn members_that_cannot_be_copied_are_refused_with_the_reason() {
 
 #[test]
 fn a_port_that_is_removed_is_told_from_a_member_that_left() {
-    let gone = Followed::PortGone { port: "Ethernet44".to_owned() };
+    let gone = Followed::PortsGone { ports: names(&["Ethernet44"]) };
     assert_eq!(after("PortChannel1", &[], |world| without(world, "Ethernet44")), gone);
     assert_eq!(after("Ethernet44", &[], |world| without(world, "Ethernet44")), gone);
 }

@@ -155,7 +155,7 @@ fn a_port_that_is_removed_ends_the_job_at_once_and_is_looked_for_in_asic_db() {
     bench.world.ports.remove("Ethernet12");
     bench.look_at_sessions();
     assert_eq!(bench.said("a"), "failed mirror_lost");
-    let first = "Ethernet12 was removed from PORT while the job ran; end jobs before a port is removed or broken out, with telegen-sonic drain Ethernet12";
+    let first = "Ethernet12 was removed from PORT while the job ran; end jobs before a port is removed or broken out, with telegen-sonic drain PORT";
     assert_eq!(bench.message("a"), first);
     bench.pass(secs(29));
     assert_eq!(bench.message("a"), first, "it may still go");
@@ -164,7 +164,7 @@ fn a_port_that_is_removed_ends_the_job_at_once_and_is_looked_for_in_asic_db() {
     assert_eq!(
         bench.message("a"),
         format!(
-            "{first}; Ethernet12 was removed, and ASIC_DB still has its object 30 s later: orchagent could not remove it while it was mirrored; a restart of the swss service frees it, which interrupts traffic"
+            "{first}; Ethernet12: ASIC_DB still has its object 30 s after it was removed from PORT; if syslog of orchagent says that it cannot be removed, a restart of the swss service frees it, which interrupts traffic"
         )
     );
     bench.trace.clear();
@@ -184,6 +184,23 @@ fn a_removed_port_whose_object_goes_is_not_spoken_of() {
     bench.look_at_sessions();
     bench.pass(secs(60));
     assert_eq!(bench.said("a"), "failed mirror_lost");
+}
+
+#[test]
+fn a_port_that_comes_back_or_never_went_is_not_spoken_of() {
+    let mut bench = Bench::new("");
+    bench.write("a", "port=Ethernet0,Ethernet4 duration=600 expires_at=2024-10-05T00:00:00Z");
+    let oids = ["Ethernet0", "Ethernet4"].map(|port| (port.to_owned(), format!("oid:{port}"))).into();
+    let view = crate::model::asic::View { oids, ..Default::default() };
+    bench.supervisor.on(Event::Asic { id: super::bench::id("a"), view: Ok(view) }, bench.now());
+    bench.held_ports.extend(["Ethernet0", "Ethernet4"].map(str::to_owned));
+    let port = bench.world.ports.remove("Ethernet4").expect("a port");
+    bench.look_at_sessions();
+    assert!(bench.said("a").starts_with("failed mirror_lost"));
+    bench.world.ports.insert("Ethernet4".to_owned(), port);
+    bench.look_at_sessions();
+    bench.pass(secs(60));
+    assert!(!bench.said("a").contains("left_bound"), "one is back, and the other never went: {}", bench.said("a"));
 }
 
 #[test]
