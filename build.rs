@@ -49,8 +49,13 @@ fn bpf_sources() -> Vec<PathBuf> {
 /// `TELEGEN_COMMIT` and `TELEGEN_BUILT_AT` for `--version`; `SOURCE_DATE_EPOCH` makes the build reproducible.
 fn stamp() {
     println!("cargo:rerun-if-env-changed=SOURCE_DATE_EPOCH");
-    if Path::new(".git/HEAD").exists() {
-        println!("cargo:rerun-if-changed=.git/HEAD");
+    // HEAD names a branch, and it is the branch's file that a commit changes; both may be elsewhere in a worktree.
+    let branch = output("git", &["symbolic-ref", "-q", "HEAD"]);
+    for name in ["HEAD", "packed-refs"].map(str::to_owned).into_iter().chain(branch) {
+        let path = output("git", &["rev-parse", "--git-path", &name]).filter(|path| Path::new(path).exists());
+        if let Some(path) = path {
+            println!("cargo:rerun-if-changed={path}");
+        }
     }
     let commit = output("git", &["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
     let epoch = env::var("SOURCE_DATE_EPOCH").ok().or_else(|| output("git", &["show", "-s", "--format=%ct", "HEAD"]));

@@ -156,8 +156,11 @@ impl SessionWorker {
     async fn carry_out(&mut self, effect: Effect) -> Vec<Event> {
         match effect {
             Effect::SetMirror { id, plan } => {
-                let result = self.mirrors.set(&plan).await.map_err(text);
-                vec![Event::MirrorSet { id, result }]
+                vec![match self.mirrors.set(&plan).await {
+                    Ok(None) => Event::MirrorSet { id, result: Ok(()) },
+                    Ok(Some((theirs, port))) => Event::PortTaken { id, theirs, port },
+                    Err(error) => Event::MirrorSet { id, result: Err(error.to_string()) },
+                }]
             }
             Effect::DeleteMirror { id, plan } => {
                 let (mut result, mut outcomes) = (Ok(()), Vec::new());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::asic::AsicDb;
 use super::survey::sessions_and_channels;
-use crate::model::admission::{MirrorPlan, MirrorTarget};
+use crate::model::admission::{MirrorPlan, MirrorTarget, over};
 use crate::model::asic::Question;
 use crate::model::overtaken::{Verdict, judge};
 use crate::model::schema::{SESSION_PREFIX, config_db, state_db};
@@ -58,19 +58,26 @@ impl MirrorSessions {
         })
     }
 
-    /// Adds the sessions, each in one HSET.
+    /// Adds the sessions, each in one HSET; unless somebody else's copies one of their ports now, which was not so when they were planned:
+    /// ours would take the port from it. Then nothing is written, and theirs is named, with the port.
     ///
     /// # Errors
     /// Redis is away or did not answer: rows may have been written all the same.
-    pub async fn set(&mut self, plan: &MirrorPlan) -> Result<(), Error> {
+    pub async fn set(&mut self, plan: &MirrorPlan) -> Result<Option<(String, String)>, Error> {
         let connection = self.config.connection().await?;
+        let (mut others, port_channels) = sessions_and_channels(&connection).await?;
+        others.retain(|name, _| !name.starts_with(SESSION_PREFIX));
+        let world = World { port_channels, ..World::default() };
+        if let Some(taken) = over(&plan.as_sessions(), &others, &world) {
+            return Ok(Some(taken));
+        }
         for session in &plan.sessions {
             let row = plan.row(session);
             let fields: Fields = row.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
             let key = connection.database().key(config_db::MIRROR_SESSION, &session.name);
             connection.hset_whole(&key, &fields).await?;
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Deletes a session of ours, unless that would unbind a port from somebody else's (`model::overtaken`).

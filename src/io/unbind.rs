@@ -159,6 +159,7 @@ impl Worker {
             sample_rate: None,
             truncate: None,
         };
+        // The judgement has looked for others on the port, and so does this; who comes in between is told by the next round.
         let set = self.mirrors.set(&plan).await;
         let active = self.wait(UNBIND_SESSION, |status| status == Some("active")).await;
         // Whatever came of it, it does not stay.

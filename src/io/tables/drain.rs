@@ -186,11 +186,8 @@ impl JobTables {
     /// The sessions of somebody else's that lie over these of ours.
     async fn others_over(&self, ours: &[String]) -> Result<BTreeMap<String, String>, TablesError> {
         let config = self.config.connection().await?;
-        let world = World {
-            sessions: survey::sessions(&config).await?,
-            port_channels: survey::port_channels(&config).await?,
-            ..World::default()
-        };
+        let (sessions, port_channels) = survey::sessions_and_channels(&config).await?;
+        let world = World { sessions, port_channels, ..World::default() };
         let (mine, mut others) =
             (ours.iter().filter_map(|name| world.sessions.get_key_value(name)), world.sessions.clone());
         others.retain(|name, _| !name.starts_with(SESSION_PREFIX));

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::JobTables;
 use super::error::TablesError;
-use crate::model::job::{Fields, JobId};
+use crate::model::job::Fields;
 use crate::model::schema::{FEATURE_NAME, LOGGER_COMPONENT, SESSION_PREFIX, appl_db, config_db, state_db};
 use crate::sonic::RedisConnection;
 

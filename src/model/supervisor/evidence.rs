@@ -254,9 +254,12 @@ impl Job {
     pub(super) fn question(&self) -> Option<Question> {
         let plan = self.plan.as_ref()?;
         let mirror = plan.mirror.as_ref()?;
+        // Those that it had before its port channels changed are looked at, too.
+        let mut ports = mirror.sources();
+        ports.extend(self.oids.keys().filter(|port| Some(port.as_str()) != mirror.port()).cloned());
         let known = |port: &String| (port.clone(), self.oids.get(port).cloned());
         Some(Question {
-            ports: mirror.sources().iter().map(known).collect(),
+            ports: ports.iter().map(known).collect(),
             target: mirror.target.clone(),
             sampled: mirror.is_sampled(),
         })

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Effect, Now, Phase, SessionState, Supervisor};
+use super::{Effect, Now, Phase, Renewal, SessionState, Supervisor};
 use crate::model::admission::{self, Intruder, over};
 use crate::model::job::JobId;
 use crate::model::schema::{Reason, SESSION_PREFIX};
@@ -51,6 +51,33 @@ impl Supervisor {
                 ),
             };
             self.end(&key, Ending::failed(Reason::MirrorConflict, message), now, effects);
+        }
+    }
+
+    /// Nothing was written for the job: a session of somebody else's has its port.
+    pub(super) fn port_taken(&mut self, id: &JobId, theirs: &str, port: &str, now: Now, effects: &mut Vec<Effect>) {
+        let key = id.as_str();
+        let Some(job) = self.jobs.get(key) else { return };
+        let message = format!("mirror session {theirs} was added meanwhile, which copies {port} in the same direction");
+        match &job.phase {
+            Phase::Mirroring { .. } => {
+                self.publish(key, Ending::rejected(Reason::MirrorConflict, message), now);
+            }
+            Phase::Renewing { step: Renewal::Adding { .. }, .. } => {
+                self.end(key, Ending::failed(Reason::MirrorConflict, message), now, effects);
+            }
+            Phase::Settling { .. }
+            | Phase::Surveying { .. }
+            | Phase::Queued { .. }
+            | Phase::Resolving { .. }
+            | Phase::Attaching { .. }
+            | Phase::Running { .. }
+            | Phase::Renewing { step: Renewal::Deleting { .. }, .. }
+            | Phase::Unmirroring { .. }
+            | Phase::Closing { .. }
+            | Phase::Looking { .. }
+            | Phase::Publishing { .. }
+            | Phase::Removing { .. } => {}
         }
     }
 

@@ -22,8 +22,10 @@ pub const RENEWALS_MAX: u32 = 5;
 /// How a job has followed its port channels so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Renewals {
-    /// How often its sessions were made anew.
+    /// How often it was begun to make its sessions anew.
     pub(super) count: u32,
+    /// How often that came to an end.
+    done: u32,
     /// When that began last.
     last: Option<Duration>,
     /// A change was seen that may be followed only then.
@@ -115,7 +117,8 @@ impl Supervisor {
         let Phase::Running { spec, plan: old, ends, missing } = &job.phase else { return };
         let Some(mirror) = old.mirror.clone() else { return };
         let since = missing.map_or(now.mono, |missing| missing.since);
-        job.renewals = Renewals { count: job.renewals.count + 1, last: Some(now.mono), look_at: None };
+        let Renewals { count, done, .. } = job.renewals;
+        job.renewals = Renewals { count: count + 1, done, last: Some(now.mono), look_at: None };
         effects.push(Effect::DeleteMirror { id, plan: mirror });
         let step = Renewal::Deleting { deleted: Deleted::Asked, deadline: now.mono + SESSION_TIMEOUT };
         job.phase = Phase::Renewing {
@@ -149,6 +152,7 @@ impl Supervisor {
             }
             Renewal::Adding { .. } if job.states.worst(&mirror) == SessionState::Active => {
                 job.gap += now.mono.saturating_sub(*since);
+                job.renewals.done += 1;
                 let (spec, plan, ends) = (Arc::clone(spec), Arc::clone(new), *ends);
                 job.phase = Phase::Running { spec, plan, ends, missing: None };
             }
@@ -188,7 +192,7 @@ fn not_renewed(mirror: Option<&MirrorPlan>, what: &str) -> Ending {
 impl Job {
     /// What there is to say of the changes that were followed.
     pub(super) fn followed(&self) -> Option<String> {
-        let count = self.renewals.count;
+        let count = self.renewals.done;
         let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
         (count > 0).then(|| {
             format!("the members of the job's port channel changed, and its mirror session was made anew {times}")

@@ -75,6 +75,15 @@ pub enum Event {
         /// Why not.
         result: Result<(), String>,
     },
+    /// `SetMirror` was not carried out: somebody else's session, which came after the survey, has one of the ports.
+    PortTaken {
+        /// For which job.
+        id: JobId,
+        /// Theirs.
+        theirs: String,
+        /// The port.
+        port: String,
+    },
     /// A session of ours that was to be deleted lies under one of somebody else's.
     Overtaken {
         /// Ours.

@@ -40,13 +40,18 @@ impl Missing {
 }
 
 /// What is said of an ERSPAN session that waits.
-pub(super) fn waiting(mirror: &MirrorPlan) -> Option<String> {
+pub(super) fn waiting(mirror: &MirrorPlan, states: &SessionStates) -> Option<String> {
     let dst = mirror.tunnel()?.outer.dst;
-    Some(format!(
-        "orchagent holds {} inactive until the switch knows a route and a neighbour for erspan_dst_ip {dst}; it has {} s",
-        mirror.words(),
-        NEIGHBOUR_TIMEOUT.as_secs()
-    ))
+    let inactive = states.listed(mirror, SessionState::Inactive);
+    let plural = if inactive.contains(',') { "s" } else { "" };
+    // What keeps one of several sessions to one address inactive is not on the way to that address.
+    let resolved = states.first(mirror, SessionState::Active).is_some();
+    (!inactive.is_empty() && !resolved).then(|| {
+        format!(
+            "orchagent holds mirror session{plural} {inactive} inactive until the switch knows a route and a neighbour for erspan_dst_ip {dst}; it has {} s",
+            NEIGHBOUR_TIMEOUT.as_secs()
+        )
+    })
 }
 
 /// orchagent did not make the session active in its time.
@@ -62,6 +67,17 @@ pub(super) fn timed_out(mirror: &MirrorPlan, states: &SessionStates) -> Ending {
                 "orchagent took mirror session {session} but left it inactive: the hardware refused it; see syslog of orchagent and syncd"
             ),
         ),
+        (SessionState::Inactive, MirrorTarget::Tunnel(tunnel))
+            if states.first(mirror, SessionState::Active).is_some() =>
+        {
+            let (dst, active) = (tunnel.outer.dst, states.listed(mirror, SessionState::Active));
+            Ending::failed(
+                Reason::MirrorInactive,
+                format!(
+                    "orchagent left mirror session {session} inactive, while {active} to the same erspan_dst_ip {dst} is active; see syslog of orchagent and syncd"
+                ),
+            )
+        }
         (SessionState::Inactive, MirrorTarget::Tunnel(tunnel)) => {
             let dst = tunnel.outer.dst;
             Ending::failed(

@@ -54,6 +54,10 @@ impl Supervisor {
         if let Err(refusal) = admission::check_ports(&spec, &world) {
             return self.publish(key, Ending::rejected(refusal.reason, refusal.message), now);
         }
+        if self.stuck_look_runs(now) {
+            // The ports of a session that is being freed may be unbound at any moment.
+            return self.look_again(key, now);
+        }
         if self.must_wait(key, waiting) {
             return self.wait(key, spec, waiting, now);
         }

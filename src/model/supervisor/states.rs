@@ -31,6 +31,11 @@ impl SessionStates {
         mirror.names().find(|name| self.of(name) == state)
     }
 
+    /// The sessions of which this is the word, with commas between; empty if there are none.
+    pub(super) fn listed(&self, mirror: &MirrorPlan, state: SessionState) -> String {
+        mirror.names().filter(|name| self.of(name) == state).collect::<Vec<_>>().join(", ")
+    }
+
     /// Whether no session is there any more.
     pub(super) fn all_gone(&self) -> bool {
         self.0.is_empty()

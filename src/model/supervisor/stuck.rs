@@ -79,6 +79,11 @@ impl Stuck {
 }
 
 impl Supervisor {
+    /// Whether a session is being looked into, and perhaps freed, right now.
+    pub(super) fn stuck_look_runs(&self, now: Now) -> bool {
+        self.stuck.looking.as_ref().is_some_and(|(_, until)| now.mono < *until)
+    }
+
     /// Whether this is the session with which another one is being freed: nobody owns it, and it is not swept meanwhile.
     pub(super) fn is_cure(&self, session: &str) -> bool {
         session == UNBIND_SESSION && self.stuck.looking.is_some()

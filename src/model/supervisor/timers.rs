@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::doors::expired_before_start;
 use super::missing::{self, Missing};
 use super::{
-    Deleted, Departed, Effect, Job, NEIGHBOUR_TIMEOUT, Now, Phase, SESSION_TIMEOUT, SURVEY_TIMEOUT, SessionState,
-    Supervisor,
+    Deleted, Departed, Effect, Job, LEFT_AFTER, NEIGHBOUR_TIMEOUT, Now, Phase, SESSION_TIMEOUT, SURVEY_TIMEOUT,
+    SessionState, Supervisor,
 };
 use crate::model::job::JobId;
 use crate::model::schema::{Reason, Warning};
@@ -59,7 +59,10 @@ impl Supervisor {
                 if mirror.tunnel().is_some() && job.states.worst(mirror) == SessionState::Inactive =>
             {
                 let since = deadline.saturating_sub(SESSION_TIMEOUT);
-                let missing = Missing { since, until: since + NEIGHBOUR_TIMEOUT };
+                // One that is active tells that the neighbour is known; the others are waited for until ASIC_DB has said who has their samplers.
+                let resolved = job.states.first(mirror, SessionState::Active).is_some();
+                let until = if resolved { now.mono + LEFT_AFTER } else { since + NEIGHBOUR_TIMEOUT };
+                let missing = Missing { since, until };
                 let (spec, plan, mirror) = (Arc::clone(spec), Arc::clone(plan), mirror.clone());
                 // A sampler that somebody else has looks the same in STATE_DB as a missing neighbour.
                 let asks = mirror.is_sampled();

@@ -268,8 +268,10 @@ impl Job {
             )
         });
         let waiting = match &self.phase {
-            Phase::Resolving { mirror, .. } => missing::waiting(mirror),
-            Phase::Running { plan, missing: Some(_), .. } => plan.mirror.as_ref().and_then(missing::waiting),
+            Phase::Resolving { mirror, .. } => missing::waiting(mirror, &self.states),
+            Phase::Running { plan, missing: Some(_), .. } => {
+                plan.mirror.as_ref().and_then(|mirror| missing::waiting(mirror, &self.states))
+            }
             Phase::Settling { .. }
             | Phase::Surveying { .. }
             | Phase::Queued { .. }

@@ -9,8 +9,10 @@ use crate::lab::orchagent::session::Destination;
 
 impl Orchagent {
     pub(super) fn fault(&mut self, fault: &Fault, session: Option<&str>, now: Instant, out: &mut Vec<Output>) {
-        let unresolved: Vec<String> =
-            self.sessions.keys().filter(|name| self.faults.of(Some(name)).unresolved).cloned().collect();
+        let waits = |(name, known): &(&String, &Session)| {
+            matches!(known.spec.destination, Destination::Erspan(_)) && self.faults.of(Some(name)).unresolved
+        };
+        let unresolved: Vec<String> = self.sessions.iter().filter(waits).map(|(name, _)| name.clone()).collect();
         self.faults.apply(fault, session);
         let concerned = |(name, known): &(&String, &Session)| {
             let lost = match fault {

@@ -3,7 +3,8 @@
 use super::bench::{Bench, Orchagent, bound, id, secs};
 use crate::model::asic::View;
 use crate::model::job::Direction;
-use crate::model::supervisor::{Event, LEFT_AFTER, SESSION_TIMEOUT};
+use crate::model::schema::Reason;
+use crate::model::supervisor::{Event, LEFT_AFTER, SESSION_TIMEOUT, SessionState};
 
 const ROW: &str = "port=Ethernet0 duration=60 expires_at=2024-10-05T00:00:00Z";
 
@@ -126,12 +127,9 @@ fn a_job_of_several_sessions_runs_when_all_are_active_and_gives_all_up_with_one(
     bench.orchagent = Orchagent::Dead;
     bench.write("a", &two);
     let state = |session: &str, state| Event::SessionState { id: id("a"), session: session.to_owned(), state };
-    bench.feed(state("telegen_a", crate::model::supervisor::SessionState::Active));
+    bench.feed(state("telegen_a", SessionState::Active));
     bench.pass(SESSION_TIMEOUT);
-    assert_eq!(
-        bench.status("a").and_then(|status| status.reason).map(crate::model::schema::Reason::as_str),
-        Some("mirror_rejected")
-    );
+    assert_eq!(bench.status("a").and_then(|status| status.reason).map(Reason::as_str), Some("mirror_rejected"));
     let message = bench.message("a");
     assert!(message.starts_with("orchagent did not take mirror session telegen__2_a within 5 s"), "{message}");
     assert!(
@@ -139,4 +137,39 @@ fn a_job_of_several_sessions_runs_when_all_are_active_and_gives_all_up_with_one(
         "{message}"
     );
     assert_eq!(sessions(&bench), Vec::<String>::new());
+}
+
+#[test]
+fn one_of_two_sessions_that_stays_inactive_is_not_waited_for_as_if_its_neighbour_were_missing() {
+    let mut bench = sampled();
+    bench.orchagent = Orchagent::Dead;
+    bench.write("a", &SAMPLED.replace("port=Ethernet0", "port=Ethernet0,Ethernet4"));
+    for (session, state) in [("telegen_a", SessionState::Active), ("telegen__2_a", SessionState::Inactive)] {
+        bench.feed(Event::SessionState { id: id("a"), session: session.to_owned(), state });
+    }
+    bench.pass(SESSION_TIMEOUT);
+    assert_eq!(
+        (bench.said("a").as_str(), bench.message("a").as_str()),
+        ("starting", ""),
+        "nothing is said of a neighbour"
+    );
+    bench.pass(LEFT_AFTER);
+    assert_eq!(bench.status("a").and_then(|status| status.reason).map(Reason::as_str), Some("mirror_inactive"));
+    let message = bench.message("a");
+    let known = "orchagent left mirror session telegen__2_a inactive, while telegen_a to the same erspan_dst_ip 10.0.0.9 is active";
+    assert!(message.starts_with(known), "{message}");
+}
+
+#[test]
+fn ports_that_a_job_had_before_its_port_channel_changed_are_looked_at_too() {
+    let mut bench = Bench::new("");
+    bench.write("a", "port=PortChannel1 duration=60 expires_at=2024-10-05T00:00:00Z");
+    let oids = [("Ethernet12".to_owned(), "oid:0x1c".to_owned())].into();
+    bench.feed(Event::Asic { id: id("a"), view: Ok(View { oids, ..View::default() }) });
+    bench.world.port_channels.insert("PortChannel1".to_owned(), ["Ethernet4".to_owned()].into());
+    bench.look_at_sessions();
+    bench.asic = bound("Ethernet12", "Ethernet120");
+    bench.delete("a");
+    bench.pass(LEFT_AFTER);
+    assert_eq!(bench.said("a"), "stopped +left_bound");
 }

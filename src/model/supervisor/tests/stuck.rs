@@ -79,3 +79,18 @@ fn a_session_that_goes_is_forgotten() {
     bench.pass(secs(3600));
     assert!(!bench.asked().contains("Free"));
 }
+
+#[test]
+fn no_job_starts_while_a_session_is_being_freed() {
+    let mut bench = stuck();
+    bench.held.insert("Free");
+    bench.pass(secs(10));
+    bench.orchagent = Orchagent::Works;
+    bench.write("b", "port=Ethernet0 duration=60 expires_at=2024-10-05T00:00:00Z");
+    bench.pass(secs(2));
+    assert_eq!(bench.said("b"), "-", "its port might be unbound in the same moment");
+    let result = Ok(Freed::Left("nobody knows".to_owned()));
+    bench.feed(Event::Freed { session: "telegen_old".to_owned(), result });
+    bench.pass(secs(1));
+    assert_eq!(bench.said("b"), "running");
+}

@@ -18,7 +18,7 @@ mod rewritten;
 
 const TABLE: &str = include_str!("table.txt");
 
-const EVENTS: [&str; 48] = [
+const EVENTS: [&str; 49] = [
     "row same",
     "row duration",
     "row other",
@@ -37,6 +37,7 @@ const EVENTS: [&str; 48] = [
     "mirror set err",
     "mirror deleted ok",
     "mirror deleted err",
+    "port taken",
     "overtaken kept",
     "overtaken alone",
     "session absent",
@@ -234,6 +235,7 @@ fn event(name: &str, bench: &Bench) -> Event {
         "mirror set err" => Event::MirrorSet { id, result: Err(refused()) },
         "mirror deleted ok" => Event::MirrorDeleted { id, result: Ok(()) },
         "mirror deleted err" => Event::MirrorDeleted { id, result: Err(refused()) },
+        "port taken" => Event::PortTaken { id, theirs: "debug".to_owned(), port: "Ethernet0".to_owned() },
         "overtaken kept" | "overtaken alone" => {
             let (session, kept) = (id.session_name(1), name == "overtaken kept");
             Event::Overtaken { session, theirs: "debug".to_owned(), port: "Ethernet0".to_owned(), kept }
