@@ -101,16 +101,16 @@ impl MirrorSessions {
     async fn judge(&mut self, session: &str) -> Result<Verdict, Error> {
         let (config, state) = (self.config.connection().await?, self.state.connection().await?);
         let fields = config.hgetall(&config.database().key(config_db::MIRROR_SESSION, session)).await?;
-        let word = state.hgetall(&state.database().key(state_db::MIRROR_SESSION, session)).await?;
+        let said = state.hgetall(&state.database().key(state_db::MIRROR_SESSION, session)).await?;
         // A session that is not active has no port, and its deletion unbinds none.
-        let active = word.get("status").is_some_and(|status| status == "active");
+        let active = said.get("status").is_some_and(|status| status == "active");
         let row = Session::from_fields(&fields);
         let Some(target) = MirrorTarget::of(&row).filter(|_| active) else { return Ok(Verdict::Delete) };
         let (sessions, port_channels) = sessions_and_channels(&config).await?;
         if !sessions.iter().any(|(name, row)| !name.starts_with(SESSION_PREFIX) && !row.src_ports.is_empty()) {
             return Ok(Verdict::Delete);
         }
-        let world = World { sessions, port_channels, ..World::default() };
+        let world = World { port_channels, sessions, ..World::default() };
         let sampled = fields.contains_key("sample_rate") || fields.contains_key("truncate_size");
         let ports = world.expand(row.src_ports.iter().map(String::as_str));
         let ports = ports.into_iter().map(|port| (port, None)).collect();

@@ -94,8 +94,8 @@ mod tests {
         judge("telegen_a", &ours, &target, false, view, &world)
     }
 
-    fn over_ours() -> Option<Session> {
-        Some(session("Ethernet0", Direction::Ingress, "Ethernet8"))
+    fn over_ours() -> Session {
+        session("Ethernet0", Direction::Ingress, "Ethernet8")
     }
 
     #[test]
@@ -104,13 +104,17 @@ mod tests {
         let keep = Verdict::Keep { theirs: theirs.clone(), port: port.clone() };
         let unsettled = Verdict::Unsettled { theirs, port };
         let has = |object: &str| view(&[binding("Ethernet0", Direction::Ingress, object)]);
-        assert_eq!(judged(over_ours(), &has("oid:0xe2")), keep);
-        assert_eq!(judged(over_ours(), &has("oid:0xe1")), unsettled, "ours has it");
-        assert_eq!(judged(over_ours(), &view(&[])), unsettled, "nobody has it");
-        assert_eq!(judged(over_ours(), &has("oid:0xe9")), keep, "an object that went in between is not called ours");
+        assert_eq!(judged(Some(over_ours()), &has("oid:0xe2")), keep);
+        assert_eq!(judged(Some(over_ours()), &has("oid:0xe1")), unsettled, "ours has it");
+        assert_eq!(judged(Some(over_ours()), &view(&[])), unsettled, "nobody has it");
+        assert_eq!(
+            judged(Some(over_ours()), &has("oid:0xe9")),
+            keep,
+            "an object that went in between is not called ours"
+        );
         let mut unknown = has("oid:0xe1");
         unknown.oids.clear();
-        assert_eq!(judged(over_ours(), &unknown), keep, "where ours sends is not known");
+        assert_eq!(judged(Some(over_ours()), &unknown), keep, "where ours sends is not known");
     }
 
     #[test]
@@ -125,6 +129,6 @@ mod tests {
         let (theirs, port) = ("debug".to_owned(), "Ethernet0".to_owned());
         let sampled = Binding { sampled: true, ..binding("Ethernet0", Direction::Ingress, "oid:0xe2") };
         let elsewhere = binding("Ethernet4", Direction::Ingress, "oid:0xe2");
-        assert_eq!(judged(over_ours(), &view(&[sampled, elsewhere])), Verdict::Unsettled { theirs, port });
+        assert_eq!(judged(Some(over_ours()), &view(&[sampled, elsewhere])), Verdict::Unsettled { theirs, port });
     }
 }

@@ -187,7 +187,7 @@ impl JobTables {
     async fn others_over(&self, ours: &[String]) -> Result<BTreeMap<String, String>, TablesError> {
         let config = self.config.connection().await?;
         let (sessions, port_channels) = survey::sessions_and_channels(&config).await?;
-        let world = World { sessions, port_channels, ..World::default() };
+        let world = World { port_channels, sessions, ..World::default() };
         let (mine, mut others) =
             (ours.iter().filter_map(|name| world.sessions.get_key_value(name)), world.sessions.clone());
         others.retain(|name, _| !name.starts_with(SESSION_PREFIX));

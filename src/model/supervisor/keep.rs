@@ -124,7 +124,7 @@ impl Supervisor {
                 }
             }
             Phase::Closing { ending } | Phase::Looking { ending, .. } | Phase::Publishing { ending } => {
-                ending.add(message)
+                ending.add(message);
             }
             Phase::Renewing { .. } if kept => {
                 self.end(key, Ending::failed(Reason::MirrorConflict, message), now, effects);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::bench::{Bench, Orchagent, bound, fields, id, plus, render, secs, session, world};
 use crate::model::asic::View;
-use crate::model::job::Fields;
+use crate::model::job::{Fields, JobId};
 use crate::model::schema::{Reason, Source, Warning};
 use crate::model::settings::{AdminState, Settings};
 use crate::model::status::Ending;
@@ -191,6 +191,10 @@ fn bench_in_line(mut bench: Bench, phase: &str) -> Bench {
     bench
 }
 
+fn refused() -> String {
+    "the bench refused".to_owned()
+}
+
 fn event(name: &str, bench: &Bench) -> Event {
     let id = id("a");
     let row = |door, fields| Event::Row { door, key: "a".to_owned(), fields };
@@ -200,7 +204,6 @@ fn event(name: &str, bench: &Bench) -> Event {
         fields.insert(field.to_owned(), value.to_owned());
         Some(fields)
     };
-    let refused = || "the bench refused".to_owned();
     let state = |state| Event::SessionState { id: id.clone(), session: id.session_name(1), state };
     let row_deleted = |door, result| Event::RowDeleted { door, key: "a".to_owned(), result };
     match name {
@@ -235,17 +238,35 @@ fn event(name: &str, bench: &Bench) -> Event {
         "mirror set err" => Event::MirrorSet { id, result: Err(refused()) },
         "mirror deleted ok" => Event::MirrorDeleted { id, result: Ok(()) },
         "mirror deleted err" => Event::MirrorDeleted { id, result: Err(refused()) },
-        "port taken" => Event::PortTaken { id, theirs: "debug".to_owned(), port: "Ethernet0".to_owned() },
-        "overtaken kept" | "overtaken alone" => {
-            let (session, kept) = (id.session_name(1), name == "overtaken kept");
-            Event::Overtaken { session, theirs: "debug".to_owned(), port: "Ethernet0".to_owned(), kept }
-        }
         "session absent" => state(SessionState::Absent),
         "session inactive" => state(SessionState::Inactive),
         "session active" => state(SessionState::Active),
         "sessions own" => sessions_event("telegen_a", "Ethernet120"),
         "sessions orphan" => sessions_event("telegen_old", "Ethernet120"),
         "sessions intruder" => sessions_event("everflow", "Ethernet100"),
+        "tap opened ok" => Event::TapOpened { id, result: Ok(()) },
+        "tap opened err" => Event::TapOpened { id, result: Err((Reason::AttachFailed, refused())) },
+        "tap lost" => Event::TapLost { id, message: "the device is gone".to_owned() },
+        "tap closed ok" => Event::TapClosed { id, result: Ok(()) },
+        "tap closed err" => Event::TapClosed { id, result: Err(refused()) },
+        "warned" => Event::Warned { id, warning: Warning::NoCopies },
+        "published" => Event::Published { key: "a".to_owned() },
+        "row deleted ok" => row_deleted(Source::Config, Ok(())),
+        "row deleted err" => row_deleted(Source::Config, Err(refused())),
+        "row deleted other door" => row_deleted(Source::Appl, Ok(())),
+        "shutdown" => Event::Shutdown,
+        other => event_of_the_switch(other, id),
+    }
+}
+
+/// What the switch's tables and ASIC_DB say.
+fn event_of_the_switch(name: &str, id: JobId) -> Event {
+    match name {
+        "port taken" => Event::PortTaken { id, theirs: "debug".to_owned(), port: "Ethernet0".to_owned() },
+        "overtaken kept" | "overtaken alone" => {
+            let (session, kept) = (id.session_name(1), name == "overtaken kept");
+            Event::Overtaken { session, theirs: "debug".to_owned(), port: "Ethernet0".to_owned(), kept }
+        }
         "sessions members" => {
             let mut world = Box::new(world());
             world.port_channels.insert("PortChannel1".to_owned(), ["Ethernet8".to_owned()].into());
@@ -264,17 +285,6 @@ fn event(name: &str, bench: &Bench) -> Event {
         "session row own" => session_row("telegen_a"),
         "session row orphan" => session_row("telegen_old"),
         "session row foreign" => session_row("everflow"),
-        "tap opened ok" => Event::TapOpened { id, result: Ok(()) },
-        "tap opened err" => Event::TapOpened { id, result: Err((Reason::AttachFailed, refused())) },
-        "tap lost" => Event::TapLost { id, message: "the device is gone".to_owned() },
-        "tap closed ok" => Event::TapClosed { id, result: Ok(()) },
-        "tap closed err" => Event::TapClosed { id, result: Err(refused()) },
-        "warned" => Event::Warned { id, warning: Warning::NoCopies },
-        "published" => Event::Published { key: "a".to_owned() },
-        "row deleted ok" => row_deleted(Source::Config, Ok(())),
-        "row deleted err" => row_deleted(Source::Config, Err(refused())),
-        "row deleted other door" => row_deleted(Source::Appl, Ok(())),
-        "shutdown" => Event::Shutdown,
         unknown => panic!("no event {unknown}"),
     }
 }
