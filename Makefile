@@ -7,7 +7,7 @@ BPF_SOURCES = $(wildcard bpf/*.c bpf/*.h)
 VENV := target/venv/bin
 
 .PHONY: help setup build demo test test-kernels test-sonic-cli test-automation bench bench-peers check clean measure
-.PHONY: pages deb test-deb test-flood test-capabilities image test-image test-manifest cross-arm64
+.PHONY: pages deb test-deb test-flood test-soak test-capabilities image test-image test-manifest cross-arm64
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -83,6 +83,11 @@ measure: ## latency, idle cost and size of the release build on a virtual switch
 	@scripts/setup.sh test
 	cargo build --release
 	$(VENV)/python -B scripts/measure.py
+
+test-soak: ## random jobs and faults on a virtual switch for SECONDS (3600; as root); SEED=N repeats the choices of a run
+	@scripts/setup.sh test
+	cargo build --release
+	@$(VENV)/python -B scripts/test_soak.py
 
 pages: ## write man pages and shell completions anew, after a change of the command line
 	@scripts/setup.sh build
