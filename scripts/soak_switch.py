@@ -186,6 +186,11 @@ class Switch:
                 found[os.readlink(link).split(":[")[0]] += 1
         return " ".join(f"{kind}={count}" for kind, count in sorted(found.items()))
 
+    def clients(self):
+        """Who is connected to Redis, the lab and this test among them."""
+        names = ("id", "db", "cmd", "age", "idle", "sub", "psub")
+        return [" ".join(f"{name}={client[name]}" for name in names) for client in self.db[STATE].client_list()]
+
     def end(self):
         """Ends all that was started; what could not be ended or is left, in words."""
         found = []
