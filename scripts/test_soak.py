@@ -37,7 +37,7 @@ CALM_SEC = 60
 # the allocator keeps what it has had; the first calm reading was made after three jobs.
 RSS_MORE_KIB = 8 * 1024
 CPU_IDLE = 0.01
-# Connections to Redis are made when their purpose first comes up, and kept: so many purposes the first jobs do not have.
+# Connections to Redis are made when their purpose first comes up, and kept: the first jobs do not have every purpose.
 FDS_MORE = 8
 # Redis' commands, the lab's port counters included, beside those of the first calm reading.
 COMMANDS_MORE = 5.0
