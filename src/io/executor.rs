@@ -1,9 +1,9 @@
 //! Carries the supervisor's effects out and reports what came of them. The only `match` over [`Effect`]; it translates, it
 //! decides nothing.
 //!
-//! Two queues go to Redis, each in the order in which it was said. What makes and ends sessions passes through one of them; surveys and
-//! the deletion of rows, of which there may be thousands, through the other, in batches: one survey answers all that wait for one. Taps
-//! have their own threads.
+//! Three queues go to Redis, each in the order in which it was said. What makes and ends sessions passes through one of them; surveys, and
+//! the deletion of rows, of which there may be thousands, through one each, in batches: one survey answers all that wait for one, and no
+//! row waits for it to be deleted. Taps have their own threads.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Reconnecting};
 
 /// Sessions that are written or deleted and have not been answered, at the most: a few of each job, and the sweep's.
 const URGENT: usize = 1024;
-/// Surveys and deletions of rows that wait, at the most: one of each row that is under way, and the sweep's looks.
+/// Surveys, and deletions of rows, that wait at the most: one of each row that is under way, and the sweep's looks.
 const BULK: usize = 2 * ROWS + 64;
 /// What is taken off the bulk queue at once.
 const TURN: usize = 1024;
@@ -43,8 +43,9 @@ pub struct Outcomes {
 /// Carries effects out.
 pub struct Executor {
     urgent: mpsc::Sender<Effect>,
-    bulk: mpsc::Sender<Effect>,
-    tasks: [JoinHandle<()>; 2],
+    looks: mpsc::Sender<Effect>,
+    rows: mpsc::Sender<Effect>,
+    tasks: [JoinHandle<()>; 3],
     asic: AsicReader,
     unbinder: Unbinder,
 }
@@ -69,18 +70,23 @@ impl Executor {
         outcomes: Outcomes,
     ) -> Result<Executor, DatabaseConfigError> {
         let (urgent, urgent_queue) = mpsc::channel(URGENT);
-        let (bulk, bulk_queue) = mpsc::channel(BULK);
+        let (looks, looks_queue) = mpsc::channel(BULK);
+        let (rows, rows_queue) = mpsc::channel(BULK);
         let sessions = SessionWorker { mirrors: MirrorSessions::new(databases)?, outcomes: outcomes.urgent.clone() };
         let asic = AsicReader::start(databases, outcomes.urgent.clone())?;
         let unbinder = Unbinder::start(databases, outcomes.urgent.clone())?;
-        let rows = RowWorker {
-            surveyor,
+        let looker = LookWorker { surveyor, outcomes: outcomes.clone() };
+        let deleter = RowWorker {
             config: Reconnecting::new(databases, "CONFIG_DB")?,
             appl: Reconnecting::new(databases, "APPL_DB")?,
             outcomes,
         };
-        let tasks = [tokio::spawn(sessions.run(urgent_queue)), tokio::spawn(rows.run(bulk_queue))];
-        Ok(Executor { urgent, bulk, tasks, asic, unbinder })
+        let tasks = [
+            tokio::spawn(sessions.run(urgent_queue)),
+            tokio::spawn(looker.run(looks_queue)),
+            tokio::spawn(deleter.run(rows_queue)),
+        ];
+        Ok(Executor { urgent, looks, rows, tasks, asic, unbinder })
     }
 
     /// Begins an effect.
@@ -96,9 +102,10 @@ impl Executor {
             Effect::SetMirror { .. } | Effect::DeleteMirror { .. } | Effect::DeleteOrphan { .. } => {
                 return self.urgent.try_send(effect).err().and_then(refused);
             }
-            Effect::Survey { .. } | Effect::ListSessions | Effect::DeleteRow { .. } => {
-                return self.bulk.try_send(effect).err().and_then(refused);
+            Effect::Survey { .. } | Effect::ListSessions => {
+                return self.looks.try_send(effect).err().and_then(refused);
             }
+            Effect::DeleteRow { .. } => return self.rows.try_send(effect).err().and_then(refused),
         }
         None
     }
@@ -209,66 +216,28 @@ impl SessionWorker {
     }
 }
 
-/// Looks at the switch and deletes rows.
-struct RowWorker {
+/// Looks at the switch.
+struct LookWorker {
     surveyor: Surveyor,
-    config: Reconnecting,
-    appl: Reconnecting,
     outcomes: Outcomes,
 }
 
-/// What was taken off the queue at once.
-#[derive(Default)]
-struct Turn {
-    surveys: Vec<JobId>,
-    look: bool,
-    config_rows: Vec<String>,
-    appl_rows: Vec<String>,
-}
-
-impl RowWorker {
+impl LookWorker {
     async fn run(mut self, mut queue: mpsc::Receiver<Effect>) {
         let mut effects = Vec::new();
-        while queue.recv_many(&mut effects, TURN).await > 0 {
-            let mut turn = Turn::default();
+        // Whoever has asked by now is answered by this look.
+        while queue.recv_many(&mut effects, BULK).await > 0 {
+            let (mut surveys, mut look) = (Vec::new(), false);
             for effect in effects.drain(..) {
-                match effect {
-                    Effect::Survey { id } => turn.surveys.push(id),
-                    Effect::ListSessions => turn.look = true,
-                    Effect::DeleteRow { door: Source::Config, key } => turn.config_rows.push(key),
-                    Effect::DeleteRow { door: Source::Appl, key } => turn.appl_rows.push(key),
-                    Effect::SetMirror { .. }
-                    | Effect::DeleteMirror { .. }
-                    | Effect::DeleteOrphan { .. }
-                    | Effect::OpenTap { .. }
-                    | Effect::CloseTap { .. }
-                    | Effect::AskAsic { .. }
-                    | Effect::AskObjects { .. }
-                    | Effect::Free { .. }
-                    | Effect::ClearResults { .. }
-                    | Effect::Log { .. } => {}
-                }
+                if let Effect::Survey { id } = effect { surveys.push(id) } else { look = true }
             }
-            if self.carry_out(turn).await.is_none() {
+            if self.look(surveys, look).await.is_none() {
                 return;
             }
         }
     }
 
-    /// `None` when nobody is left to be told.
-    async fn carry_out(&mut self, turn: Turn) -> Option<()> {
-        self.look(turn.surveys, turn.look).await?;
-        for (door, keys) in [(Source::Config, turn.config_rows), (Source::Appl, turn.appl_rows)] {
-            for chunk in keys.chunks(CHUNK) {
-                let result = self.delete_rows(door, chunk).await.map_err(text);
-                let outcome = |key: &String| Event::RowDeleted { door, key: key.clone(), result: result.clone() };
-                self.outcomes.bulk.send(chunk.iter().map(outcome).collect()).await.ok()?;
-            }
-        }
-        Some(())
-    }
-
-    /// One look at the switch for all who wait for one.
+    /// One look at the switch for all who wait for one; `None` when nobody is left to be told.
     async fn look(&mut self, surveys: Vec<JobId>, look: bool) -> Option<()> {
         if surveys.is_empty() && !look {
             return Some(());
@@ -284,6 +253,55 @@ impl RowWorker {
         }
         for chunk in surveys.chunks(CHUNK) {
             let outcome = |id: &JobId| Event::Surveyed { id: id.clone(), world: world.clone() };
+            self.outcomes.bulk.send(chunk.iter().map(outcome).collect()).await.ok()?;
+        }
+        Some(())
+    }
+}
+
+/// Deletes rows.
+struct RowWorker {
+    config: Reconnecting,
+    appl: Reconnecting,
+    outcomes: Outcomes,
+}
+
+impl RowWorker {
+    async fn run(mut self, mut queue: mpsc::Receiver<Effect>) {
+        let mut effects = Vec::new();
+        while queue.recv_many(&mut effects, TURN).await > 0 {
+            let [mut config, mut appl] = [Vec::new(), Vec::new()];
+            for effect in effects.drain(..) {
+                match effect {
+                    Effect::DeleteRow { door: Source::Config, key } => config.push(key),
+                    Effect::DeleteRow { door: Source::Appl, key } => appl.push(key),
+                    Effect::Survey { .. }
+                    | Effect::ListSessions
+                    | Effect::SetMirror { .. }
+                    | Effect::DeleteMirror { .. }
+                    | Effect::DeleteOrphan { .. }
+                    | Effect::OpenTap { .. }
+                    | Effect::CloseTap { .. }
+                    | Effect::AskAsic { .. }
+                    | Effect::AskObjects { .. }
+                    | Effect::Free { .. }
+                    | Effect::ClearResults { .. }
+                    | Effect::Log { .. } => {}
+                }
+            }
+            for (door, keys) in [(Source::Config, config), (Source::Appl, appl)] {
+                if self.delete(door, &keys).await.is_none() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// `None` when nobody is left to be told.
+    async fn delete(&mut self, door: Source, keys: &[String]) -> Option<()> {
+        for chunk in keys.chunks(CHUNK) {
+            let result = self.delete_rows(door, chunk).await.map_err(text);
+            let outcome = |key: &String| Event::RowDeleted { door, key: key.clone(), result: result.clone() };
             self.outcomes.bulk.send(chunk.iter().map(outcome).collect()).await.ok()?;
         }
         Some(())
