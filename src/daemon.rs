@@ -16,6 +16,7 @@ pub mod log;
 mod numbers;
 mod repeats;
 mod stop;
+mod unsaid;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,6 +49,7 @@ pub use host::AnotherDaemon;
 use log::Log;
 use numbers::{Numbers, PollAnswer};
 use stop::Stop;
+use unsaid::Unsaid;
 
 /// SIGTERM allows five seconds for everything; what is not over then is left to the next daemon's sweep.
 const SHUTDOWN: Duration = Duration::from_millis(4_200);
@@ -135,6 +137,8 @@ struct Daemon {
     /// What found its queue full.
     refused: Vec<Event>,
     clears: Clears,
+    /// What the next snapshot says anew, and what is cleared with it.
+    unsaid: Unsaid,
     snapshots: watch::Sender<Arc<Snapshot>>,
     sinks: Sinks,
     /// What was found out of the switch by trying.
@@ -216,6 +220,7 @@ impl Daemon {
             bulk,
             refused: Vec::new(),
             clears,
+            unsaid: Unsaid::default(),
             snapshots,
             sinks,
             trials,
@@ -265,7 +270,7 @@ impl Daemon {
     fn wake(&self, ends: Option<Instant>) -> Instant {
         // `next_deadline` may be far away; the sweep bounds it to 30 s.
         let deadline = self.started + self.supervisor.next_deadline();
-        ends.map_or(deadline, |ends| deadline.min(ends))
+        [ends, self.unsaid.due()].into_iter().flatten().fold(deadline, Instant::min)
     }
 
     fn step(&mut self, events: Vec<Event>) {
@@ -297,6 +302,18 @@ impl Daemon {
         for key in changed.iter().chain(&rows) {
             self.windows.put(key, &self.supervisor);
         }
+        self.unsaid.add(changed);
+        if self.unsaid.due().is_some_and(|due| due <= Instant::now()) {
+            self.say();
+        }
+    }
+
+    /// The sinks are told what is new.
+    fn say(&mut self) {
+        let (changed, cleared) = self.unsaid.take();
+        for key in cleared {
+            self.clears.add(key);
+        }
         if let Some(snapshot) = self.numbers.snapshot(&self.supervisor, changed) {
             self.snapshots.send_replace(snapshot);
         }
@@ -314,7 +331,7 @@ impl Daemon {
             match self.executor.submit(effect, &mut self.taps) {
                 Some(Back::Clear(key)) => {
                     self.numbers.forget(&key);
-                    self.clears.add(key);
+                    self.unsaid.clear(key);
                 }
                 Some(Back::Refused(event)) => self.refused.push(event),
                 None => {}
@@ -373,7 +390,8 @@ impl Daemon {
     }
 
     /// The sinks see the last snapshot, then that it was the last.
-    async fn end(self) {
+    async fn end(mut self) {
+        self.say();
         let Daemon { snapshots, sinks: Sinks { closing, tasks }, .. } = self;
         closing.send_replace(true);
         drop(snapshots);
