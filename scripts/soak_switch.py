@@ -16,7 +16,7 @@ from pathlib import Path
 import redis
 
 ROOT = Path(__file__).resolve().parent.parent
-BIN = ROOT / "target" / "release"
+BIN = Path(os.environ.get("TELEGEN_BIN_DIR", ROOT / "target" / "release")).resolve()
 OURS = "telegen_"
 FINAL = ("done", "stopped", "failed", "rejected", "expired")
 APPL, ASIC, COUNTERS, CONFIG, STATE = 0, 1, 2, 4, 6
