@@ -6,6 +6,8 @@
 #[path = "redis_common/mod.rs"]
 mod redis_common;
 
+#[path = "sonic_redis/bounds.rs"]
+mod bounds;
 #[path = "sonic_redis/connections.rs"]
 mod connections;
 #[path = "sonic_redis/holds.rs"]

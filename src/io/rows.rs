@@ -1,8 +1,9 @@
-//! The job rows of CONFIG_DB, followed in bounded memory: a notification only makes a row dirty, and rows are read while the window has
+//! The job rows of one door, followed in bounded memory: a notification only makes a row dirty, and rows are read while the window has
 //! room. Rows of jobs that wait or hold something are read before all others, so that the end of a job never waits behind a flood.
 //!
 //! Level-triggered: watch first, then list page by page, then list every 30 s, after every loss of the connection (Redis drops a
-//! subscriber that is too slow), and whenever more became dirty than can be remembered.
+//! subscriber that is too slow), and whenever more became dirty than can be remembered. In CONFIG_DB a row becomes dirty by a keyspace
+//! notification; in APPL_DB, where producers queue what they write, by being taken off that queue.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -15,17 +16,20 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::dirty::{Dirty, Why};
 use super::source::Input;
 use super::window::Window;
-use crate::model::job::Fields;
+use crate::model::job::{Fields, too_large};
+use crate::model::limits::JOB_ROW_BYTES;
 use crate::model::schema::Source;
 use crate::model::supervisor::{Event, Standing};
 use crate::sonic::backoff::Backoff;
+use crate::sonic::bounded::{KEY_BYTES, RowLimit};
 use crate::sonic::connection::{CHUNK, COMMAND_TIMEOUT};
+use crate::sonic::consumer_table::BATCH;
 use crate::sonic::pubsub::{Message, Subscription, keyspace_prefix, table_pattern};
-use crate::sonic::{Database, Error, RedisConnection};
+use crate::sonic::{ConsumerQueue, Database, Error, RedisConnection};
 
 /// Messages that are taken in between two reads.
 const MESSAGES: usize = 1024;
-/// A listing goes on while fewer dirty rows than this wait.
+/// A listing goes on, and a queue is taken from, while fewer dirty rows than this wait.
 const LIST_AHEAD: usize = 4096;
 
 /// Where rows are handed over.
@@ -37,9 +41,11 @@ pub struct Lanes {
     pub bulk: mpsc::Sender<Vec<Event>>,
 }
 
-/// Follows the job rows of CONFIG_DB.
+/// Follows the job rows of one door.
 pub struct JobRows {
-    /// CONFIG_DB.
+    /// Which.
+    pub door: Source,
+    /// Its database.
     pub database: Database,
     /// The table.
     pub table: String,
@@ -79,9 +85,24 @@ struct Round<'a> {
     subscription: Subscription,
     connection: RedisConnection,
     dirty: Dirty,
-    prefix: String,
+    limit: RowLimit,
+    heard: Heard,
     /// Where the listing goes on; `None`: none is under way.
     cursor: Option<u64>,
+}
+
+/// How a door says that a row changed.
+enum Heard {
+    /// By the notifications of keys that begin like this.
+    Keyspace { prefix: String },
+    /// By a queue.
+    Queue {
+        queue: ConsumerQueue,
+        /// More may wait in it.
+        more: bool,
+        /// What was queued may be of a row that cannot wait.
+        asked: bool,
+    },
 }
 
 impl JobRows {
@@ -97,18 +118,28 @@ impl JobRows {
                 told = false;
             }
             if !std::mem::replace(&mut told, true) {
-                tracing::warn!(%error, "CONFIG_DB is away");
+                tracing::warn!(%error, "{} is away", self.database.name);
             }
             sleep(backoff.failed()).await;
         }
     }
 
     async fn follow(&self, connected: &mut bool, first: &mut First) -> Result<Infallible, End> {
-        let patterns = [table_pattern(&self.database, &self.table)];
-        let subscription = Subscription::open(&self.database, &patterns, &[], COMMAND_TIMEOUT).await?;
+        let (patterns, channels, heard) = match self.door {
+            Source::Config => {
+                let prefix = format!("{}{}", keyspace_prefix(&self.database), self.database.key(&self.table, ""));
+                (vec![table_pattern(&self.database, &self.table)], Vec::new(), Heard::Keyspace { prefix })
+            }
+            Source::Appl => {
+                let queue = ConsumerQueue::new(&self.database, &self.table);
+                let channels = vec![queue.channel().to_owned()];
+                (Vec::new(), channels, Heard::Queue { queue, more: true, asked: true })
+            }
+        };
+        let subscription = Subscription::open(&self.database, &patterns, &channels, COMMAND_TIMEOUT).await?;
         let connection = RedisConnection::open(&self.database, COMMAND_TIMEOUT).await?;
-        let prefix = format!("{}{}", keyspace_prefix(&self.database), self.database.key(&self.table, ""));
-        let mut round = Round { rows: self, subscription, connection, dirty: Dirty::default(), prefix, cursor: None };
+        let (dirty, limit) = (Dirty::default(), RowLimit { bytes: JOB_ROW_BYTES, stand_in: too_large() });
+        let mut round = Round { rows: self, subscription, connection, dirty, limit, heard, cursor: None };
         round.begin_listing(first).await?;
         *connected = true;
         let mut next_listing = Instant::now() + self.resync;
@@ -123,9 +154,8 @@ impl JobRows {
                 () = sleep_until(next_listing) => {
                     next_listing = Instant::now() + self.resync;
                     round.subscription.ping().await?;
-                    if round.cursor.is_none() {
-                        round.begin_listing(first).await?;
-                    }
+                    round.heard.listen_anew();
+                    round.look_again(first).await?;
                 }
             }
         }
@@ -138,7 +168,7 @@ impl Round<'_> {
         if *first == First::Due {
             let known = self.rows.window.keys();
             let rows = self.read(&known).await?.into_iter().filter_map(|(key, fields)| Some((key, fields?)));
-            let event = Event::Rows { door: Source::Config, rows: rows.collect::<BTreeMap<_, _>>() };
+            let event = Event::Rows { door: self.rows.door, rows: rows.collect::<BTreeMap<_, _>>() };
             self.urgent(Input::Event(event)).await?;
             *first = First::UnderWay;
         } else {
@@ -148,15 +178,30 @@ impl Round<'_> {
         Ok(())
     }
 
+    /// What no notification tells: a database that was flushed, a row that was written past the queue. A row of APPL_DB comes through its
+    /// queue, so the whole of that database, with all the routes of the switch, is gone through after connecting only.
+    async fn look_again(&mut self, first: &mut First) -> Result<(), End> {
+        match self.heard {
+            Heard::Keyspace { .. } if self.cursor.is_none() => self.begin_listing(first).await?,
+            Heard::Keyspace { .. } => {}
+            Heard::Queue { .. } => self.note_known(),
+        }
+        Ok(())
+    }
+
     /// Does what is most pressing; false if there is nothing to do.
     async fn step(&mut self, first: &mut First) -> Result<bool, End> {
         for key in self.rows.window.take_risen() {
             self.dirty.urge(key);
+            // What ends it may be queued already.
+            self.heard.ask();
         }
+        // A row that nobody had seen before a listing is in the table before anything more is put into it.
+        let took = *first == First::Done && self.take_queued().await?;
         let urgent = self.dirty.take_urgent(CHUNK);
         if !urgent.is_empty() {
             for (key, fields) in self.read(&urgent).await? {
-                self.urgent(Input::Event(Event::Row { door: Source::Config, key, fields })).await?;
+                self.urgent(Input::Event(Event::Row { door: self.rows.door, key, fields })).await?;
             }
             return Ok(true);
         }
@@ -173,7 +218,7 @@ impl Round<'_> {
                 self.cursor = Some(0);
                 Ok(true)
             }
-            Some(_) | None => Ok(false),
+            Some(_) | None => Ok(took),
         }
     }
 
@@ -194,7 +239,7 @@ impl Round<'_> {
         }
         let mut events = Vec::new();
         for ((key, fields), found) in self.read(&keys).await?.into_iter().zip(found) {
-            let door = Source::Config;
+            let door = self.rows.door;
             match fields {
                 Some(fields) => {
                     window.enter(&key);
@@ -241,7 +286,7 @@ impl Round<'_> {
     async fn read(&self, keys: &[String]) -> Result<Vec<(String, Option<Fields>)>, End> {
         let database = self.connection.database();
         let redis_keys: Vec<String> = keys.iter().map(|key| database.key(&self.rows.table, key)).collect();
-        let rows = self.connection.hgetall_many(&redis_keys).await?;
+        let rows = self.connection.hgetall_within(&redis_keys, &self.limit).await?;
         Ok(keys.iter().cloned().zip(rows.into_iter().map(|row| (!row.is_empty()).then_some(row))).collect())
     }
 
@@ -258,14 +303,18 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Notifications that were missed may have been of any row: those under way are read again, and the table is listed.
+    /// Notifications that were missed may have been of any row: those under way are read again, and the table is listed. A queue keeps what
+    /// was not heard of.
     fn heard(&mut self, message: Result<Message, Error>) -> Result<(), Error> {
         match message {
             Ok(message) => self.note(&message),
-            Err(Error::Missed { .. }) => {
-                self.note_known();
-                self.dirty.list_again();
-            }
+            Err(Error::Missed { .. }) => match self.heard {
+                Heard::Keyspace { .. } => {
+                    self.note_known();
+                    self.dirty.list_again();
+                }
+                Heard::Queue { .. } => self.heard.listen_anew(),
+            },
             Err(error) => return Err(error),
         }
         Ok(())
@@ -282,11 +331,53 @@ impl Round<'_> {
     }
 
     fn note(&mut self, message: &Message) {
-        let Some(key) = message.channel.strip_prefix(&self.prefix) else { return };
-        if self.rows.window.standing(key) == Some(Standing::Live) {
-            return self.dirty.urge(key.to_owned());
-        }
+        let Heard::Keyspace { prefix } = &self.heard else { return self.heard.listen_anew() };
+        // A listing says of a key that is too long that it is passed over.
+        let Some(key) = message.channel.strip_prefix(prefix).filter(|key| key.len() <= KEY_BYTES) else { return };
         let gone = matches!(message.payload.as_str(), "del" | "expired" | "evicted" | "rename_from");
-        self.dirty.note(key, if gone { Why::Deleted } else { Why::Written });
+        self.note_key(key.to_owned(), if gone { Why::Deleted } else { Why::Written });
+    }
+
+    fn note_key(&mut self, key: String, why: Why) {
+        if self.rows.window.standing(&key) == Some(Standing::Live) {
+            self.dirty.urge(key);
+        } else {
+            self.dirty.note(&key, why);
+        }
+    }
+
+    /// Takes what is queued: at once if it is of a row that cannot wait, all else while few rows are dirty. Says whether there was anything.
+    async fn take_queued(&mut self) -> Result<bool, Error> {
+        let Heard::Queue { queue, more, asked } = &mut self.heard else { return Ok(false) };
+        let most = if *more && self.dirty.len() < LIST_AHEAD { BATCH } else { 0 };
+        let first = if std::mem::take(asked) { self.rows.window.live() } else { Vec::new() };
+        if most == 0 && first.is_empty() {
+            return Ok(false);
+        }
+        let taken = queue.take(&self.connection, most, &first).await?;
+        if most > 0 {
+            *more = taken.more;
+        }
+        for key in taken.keys {
+            self.note_key(key, Why::Written);
+        }
+        Ok(taken.more)
+    }
+}
+
+impl Heard {
+    /// What cannot wait is looked for in the queue.
+    fn ask(&mut self) {
+        if let Heard::Queue { asked, .. } = self {
+            *asked = true;
+        }
+    }
+
+    /// Anything may be in the queue.
+    fn listen_anew(&mut self) {
+        if let Heard::Queue { more, .. } = self {
+            *more = true;
+        }
+        self.ask();
     }
 }

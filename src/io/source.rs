@@ -15,9 +15,8 @@ use crate::model::schema::{SESSION_PREFIX, Source, appl_db, config_db, state_db}
 use crate::model::seed_variables::Variables;
 use crate::model::settings::Settings;
 use crate::model::supervisor::{Event, Prior, SessionState, Supervisor};
-use crate::sonic::consumer_table::{BATCH, TableOp};
 use crate::sonic::subscriber_table::RESYNC;
-use crate::sonic::{ConsumerEvent, ConsumerStateTable, DatabaseConfig, DatabaseConfigError, TableWatch, WatchEvent};
+use crate::sonic::{DatabaseConfig, DatabaseConfigError, TableWatch, WatchEvent};
 
 /// What a source says.
 #[derive(Debug)]
@@ -88,19 +87,17 @@ impl Sources {
         ];
         let config = TableWatch::new(databases, "CONFIG_DB", &tables, RESYNC)?;
         let state = TableWatch::new(databases, "STATE_DB", &[state_db::MIRROR_SESSION], RESYNC)?;
-        let appl = ConsumerStateTable::new(databases, "APPL_DB", appl_db::JOB, RESYNC)?;
-        let rows = JobRows {
-            database: databases.database("CONFIG_DB")?.clone(),
-            table: config_db::JOB.to_owned(),
-            resync: RESYNC,
-            window: Arc::clone(&windows.config),
-            lanes: lanes.clone(),
+        let rows = |door, name, table: &str, window| -> Result<JobRows, DatabaseConfigError> {
+            let (database, table) = (databases.database(name)?.clone(), table.to_owned());
+            Ok(JobRows { door, database, table, resync: RESYNC, window: Arc::clone(window), lanes: lanes.clone() })
         };
+        let configured = rows(Source::Config, "CONFIG_DB", config_db::JOB, &windows.config)?;
+        let queued = rows(Source::Appl, "APPL_DB", appl_db::JOB, &windows.appl)?;
         Ok(Sources(vec![
-            tokio::spawn(rows.run()),
+            tokio::spawn(configured.run()),
+            tokio::spawn(queued.run()),
             tokio::spawn(watch_config(config, variables.clone(), lanes.urgent.clone())),
             tokio::spawn(watch_states(state, lanes.urgent.clone())),
-            tokio::spawn(consume(appl, Arc::clone(&windows.appl), lanes.clone())),
         ]))
     }
 }
@@ -197,41 +194,6 @@ fn session_state(name: &str, fields: Option<&Fields>) -> Option<Event> {
         Some(_) => SessionState::Inactive,
     };
     Some(Event::SessionState { id, session: name.to_owned(), state })
-}
-
-/// APPL_DB: jobs of programs on the switch. What is not taken waits in the table's own queue, so it is taken while there is room.
-async fn consume(mut table: ConsumerStateTable, window: Arc<Window>, lanes: Lanes) {
-    // The first listing says what became of the rows that are in the window from the start.
-    let mut listed = false;
-    loop {
-        while listed && window.room() < BATCH {
-            window.changed().await;
-        }
-        let door = Source::Appl;
-        let events = match table.pops().await {
-            ConsumerEvent::Resynchronised { rows } => {
-                listed = true;
-                vec![Event::Rows { door, rows }]
-            }
-            ConsumerEvent::Popped(ops) => ops
-                .into_iter()
-                .map(|op| match op {
-                    TableOp::Set { key, row: fields, .. } => {
-                        window.enter(&key);
-                        Event::Row { door, key, fields: Some(fields) }
-                    }
-                    TableOp::Del { key } => Event::Row { door, key, fields: None },
-                })
-                .collect(),
-            ConsumerEvent::Disconnected { error } => {
-                tracing::warn!(%error, "APPL_DB is away");
-                continue;
-            }
-        };
-        if lanes.bulk.send(events).await.is_err() {
-            return;
-        }
-    }
 }
 
 fn settings(variables: &Variables, fields: &Fields) -> Input {

@@ -50,6 +50,13 @@ impl Window {
         self.rows().standing.keys().cloned().collect()
     }
 
+    /// The rows whose job waits or holds something: as many as jobs run and wait.
+    pub fn live(&self) -> Vec<String> {
+        let rows = self.rows();
+        let live = rows.standing.iter().filter(|(_, standing)| **standing == Standing::Live);
+        live.map(|(key, _)| key.clone()).collect()
+    }
+
     /// A row is handed over.
     pub fn enter(&self, key: &str) {
         self.rows().standing.entry(key.to_owned()).or_insert(Standing::Passing);

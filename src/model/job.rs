@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::filter::{Dscp, Filter, PortRange, PortRanges, VlanId};
-use super::limits::{self, JOB_ID_MAX_CHARS, SESSIONS_MAX};
+use super::limits::{self, JOB_ID_MAX_CHARS, JOB_ROW_BYTES, SESSIONS_MAX};
 use super::schema::{JobField, Reason, SESSION_PREFIX, words};
 use super::settings::Settings;
 use super::source_ports::SourcePorts;
@@ -20,6 +20,15 @@ use super::value::{FieldError, Reader, ip_protocol_name, items, printable};
 
 /// A row's fields as they stand in Redis.
 pub type Fields = BTreeMap<String, String>;
+
+/// The field of a row that was too large to be read. No field of a job is called so: a row that holds it is refused in either case.
+const TOO_LARGE: &str = "(too large)";
+
+/// What stands for a row of more than [`JOB_ROW_BYTES`], so that it is answered as any other that cannot be taken.
+#[must_use]
+pub fn too_large() -> Fields {
+    Fields::from([(TOO_LARGE.to_owned(), String::new())])
+}
 
 words! {
     /// Which of the port's traffic is observed, seen from the switch.
@@ -290,6 +299,12 @@ struct Row<'a>(BTreeMap<JobField, &'a str>);
 
 impl<'a> Row<'a> {
     fn new(fields: &'a Fields) -> Result<Row<'a>, FieldError> {
+        if fields.contains_key(TOO_LARGE) {
+            let message = format!(
+                "row: larger than any job and not read; give the fields of a job only, which take at most {JOB_ROW_BYTES} bytes of Redis' memory"
+            );
+            return Err(FieldError { reason: Reason::InvalidField, field: "row".to_owned(), message });
+        }
         let mut known = BTreeMap::new();
         for (name, value) in fields {
             if name == "NULL" {

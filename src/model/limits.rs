@@ -15,6 +15,10 @@ pub const SESSIONS_MAX: usize = 9;
 /// Jobs that may hold resources at once, whatever the settings say.
 pub const JOBS_MAX: usize = 2;
 
+/// The largest row of a job that is read, in bytes of Redis' memory (`MEMORY USAGE`): more than one takes whose fields are all as long as
+/// they may be. Larger ones are refused unread.
+pub const JOB_ROW_BYTES: usize = 8_192;
+
 /// What a value looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -23,7 +23,7 @@ pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 pub const CHUNK: usize = 100;
 /// Keys that one SCAN step looks at: 0.1 to 0.8 ms of Redis' time among 100,000 keys, on a busy machine with two cores. 4,000 keys took 1.5 to
 /// 2.1 ms there, for which orchagent, whose Redis this is, would have to wait each time.
-const SCAN_STEP: usize = 1000;
+pub(super) const SCAN_STEP: usize = 1000;
 
 pub(super) type RawFields = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -237,18 +237,6 @@ impl RedisConnection {
             keys.dedup();
         }
         Ok(keys)
-    }
-
-    /// A page of the row keys of `table`, some of them perhaps for the second time, and where the next page begins; 0 stands for the
-    /// beginning and, behind the last page, for the end. Keys that are there from the first page to the last are all said.
-    ///
-    /// # Errors
-    /// Redis is away.
-    pub async fn keys_page(&self, table: &str, cursor: u64) -> Result<(u64, Vec<String>), Error> {
-        let prefix = self.database.key(table, "");
-        let (next, found) = self.scan(&format!("{}*", escape_glob(&prefix)), cursor).await?;
-        let keys = found.iter().filter_map(|key| Some(key.strip_prefix(&prefix)?.to_owned()));
-        Ok((next, keys.collect()))
     }
 
     async fn scan(&self, pattern: &str, cursor: u64) -> Result<(u64, Vec<String>), Error> {

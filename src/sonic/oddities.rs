@@ -6,6 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use redis::RedisError;
 
+/// Characters of a key that are said and remembered: names of SONiC's are shorter.
+const KEY_CHARS: usize = 64;
+
 /// More broken keys than anybody reads about; those beyond are counted together.
 const MOST: usize = 256;
 /// The name under which keys beyond [`MOST`] are counted; no key of SONiC's is called so.
@@ -21,6 +24,8 @@ pub(super) fn is_wrong_type(error: &RedisError) -> bool {
 
 /// Says that `key` was passed over, and why: the first time, and whenever the number of times has doubled.
 pub(super) fn report(database: &str, key: &str, what: &str) {
+    let short: String = key.chars().take(KEY_CHARS).collect();
+    let key = short.as_str();
     let times = count(&mut MET.lock().unwrap_or_else(PoisonError::into_inner), database, key);
     if times.is_power_of_two() {
         tracing::warn!(database, key, times, "{what}; passed over");

@@ -59,7 +59,7 @@ fn sessions_that_orchagent_does_not_remove_cost_next_to_nothing_and_disturb_no_j
     assert!(cpu < 100, "{cpu} clock ticks of CPU in {WATCHED:?}");
     assert_eq!(stuck(&switch.daemon().log()), 10, "{}", switch.daemon().log());
 
-    // A new job is taken up meanwhile, and a session that went takes its back-off with it.
+    // A new job is taken up meanwhile.
     let begin = Instant::now();
     switch.start_job("new", "Ethernet0", &[("span_method", "none")]);
     switch.await_status("new", "running");

@@ -16,6 +16,7 @@ mod filters;
 mod fixture;
 mod floods;
 mod foreign;
+mod giants;
 mod kernel;
 mod kills;
 mod life;

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use redis::{Pipeline, cmd};
 use telegen_sonic::sonic::pubsub::{Subscription, WAITING_BYTES};
-use telegen_sonic::sonic::{
-    ConsumerEvent, ConsumerStateTable, Error, Fields, ProducerStateTable, TableWatch, WatchEvent,
-};
+use telegen_sonic::sonic::{Error, Fields, TableWatch, WatchEvent};
 
 use super::redis_common::{Redis, fields, within};
 
@@ -17,13 +15,6 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 async fn run(redis: &Redis, database: &str, command: &[&str]) -> redis::Value {
     redis.connect(database).await.query("test", cmd(command[0]).arg(&command[1..])).await.unwrap()
-}
-
-/// Clients that Redis has as listeners.
-async fn listeners(redis: &Redis) -> usize {
-    let connection = redis.connect("CONFIG_DB").await;
-    let list: String = connection.query("CLIENT", cmd("CLIENT").arg("LIST").arg("TYPE").arg("pubsub")).await.unwrap();
-    list.lines().count()
 }
 
 /// The rows of `T` as a watch says them, from its events.
@@ -63,28 +54,6 @@ async fn a_watch_that_redis_drops_in_the_middle_of_a_burst_ends_with_the_rows_th
         follow(&mut watch, &mut rows, &mut lost).await;
     }
     assert_eq!(lost, 1);
-}
-
-#[tokio::test]
-async fn a_queue_whose_listener_is_killed_is_taken_all_the_same() {
-    let redis = Redis::start();
-    let producer = ProducerStateTable::new(redis.connect("APPL_DB").await, "T");
-    let mut consumer = ConsumerStateTable::new(&redis.config, "APPL_DB", "T", SELDOM).unwrap();
-    assert!(matches!(within("a listing", consumer.pops()).await, ConsumerEvent::Resynchronised { .. }));
-    for round in 0..5 {
-        within("it listens", async { while listeners(&redis).await == 0 {} }).await;
-        run(&redis, "APPL_DB", &["CLIENT", "KILL", "TYPE", "pubsub"]).await;
-        producer.set(&round.to_string(), &fields([("x", "1")])).await.unwrap();
-        within("it is taken", async {
-            loop {
-                match consumer.pops().await {
-                    ConsumerEvent::Popped(_) => return,
-                    ConsumerEvent::Resynchronised { .. } | ConsumerEvent::Disconnected { .. } => {}
-                }
-            }
-        })
-        .await;
-    }
 }
 
 #[tokio::test]
