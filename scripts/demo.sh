@@ -1,6 +1,6 @@
 #!/bin/bash
 # A job on a switch in a box, from start to clean-up: what was sent beside what was counted, the same job through every door,
-# a refusal with its reason, and the proof that nothing is left. As root; about half a minute once built.
+# a refusal with its reason, and the proof that nothing is left. As root; under ten seconds once built.
 #
 # It runs the release binaries (TELEGEN_BIN_DIR for others), keeps everything below target/demo, and ends what it started.
 set -euo pipefail

@@ -30,10 +30,10 @@ demo redis-cli redis-tools
 demo ip iproute2
 demo tc iproute2
 demo curl curl
+demo python3 python3
 test tshark tshark
 test @sanitizers libclang-rt-dev|libclang-common-14-dev
 test yanglint libyang-tools|libyang2-tools
-test python3 python3
 test @venv python3-venv
 check clang-format clang-format
 check shellcheck shellcheck
