@@ -53,12 +53,20 @@ impl Hold {
     /// # Errors
     /// Another one has it, or Redis is away.
     pub async fn take(database: &Database, name: &str, who: &str) -> Result<Hold, HoldError> {
+        Hold::with_ping(database, name, who, PING).await
+    }
+
+    /// As [`Hold::take`], with another time after which a connection without news is tried.
+    ///
+    /// # Errors
+    /// As [`Hold::take`].
+    pub async fn with_ping(database: &Database, name: &str, who: &str, ping: Duration) -> Result<Hold, HoldError> {
         let channels = Channels::new(database, name, who);
         let subscription = channels.take(database).await?;
         let (say_lost, lost) = oneshot::channel();
         let database = database.clone();
         let task = tokio::spawn(async move {
-            let holders = channels.keep(&database, subscription).await;
+            let holders = channels.keep(&database, subscription, ping).await;
             // The receiver is gone only with the task.
             let _ = say_lost.send(holders);
         });
@@ -140,16 +148,17 @@ impl Channels {
     }
 
     /// Keeps the right over losses of the connection; returns who has it when it is lost.
-    async fn keep(&self, database: &Database, mut subscription: Subscription) -> Vec<String> {
+    async fn keep(&self, database: &Database, mut subscription: Subscription, ping: Duration) -> Vec<String> {
         let mut backoff = Backoff::new();
         loop {
-            watch(&mut subscription).await;
+            watch(subscription, ping).await;
             subscription = loop {
                 match self.take(database).await {
                     Ok(subscription) => break subscription,
-                    Err(HoldError::Held { holders }) => return holders,
-                    // Whoever else uses this Redis says that it is away.
-                    Err(HoldError::Redis(_)) => sleep(backoff.failed()).await,
+                    Err(HoldError::Held { holders }) if !holders.is_empty() => return holders,
+                    // Whoever else uses this Redis says that it is away. One that says no name may be an end of ours that Redis has not
+                    // noticed yet.
+                    Err(HoldError::Redis(_) | HoldError::Held { .. }) => sleep(backoff.failed()).await,
                 }
             };
             backoff.succeeded();
@@ -157,10 +166,10 @@ impl Channels {
     }
 }
 
-/// Returns when the connection is lost.
-async fn watch(subscription: &mut Subscription) {
+/// Returns when the connection is lost, and its end here with it: a Redis that only hung would count it beside the next one.
+async fn watch(mut subscription: Subscription, ping: Duration) {
     loop {
-        match timeout(PING, subscription.next()).await {
+        match timeout(ping, subscription.next()).await {
             // Whatever is said on the channel concerns nobody.
             Ok(Ok(_) | Err(Error::Missed { .. })) => {}
             Ok(Err(_)) => return,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use redis::cmd;
+use telegen_sonic::sonic::connection::COMMAND_TIMEOUT;
 use telegen_sonic::sonic::hold::{Hold, HoldError, is_held};
 use telegen_sonic::sonic::pubsub::Subscription;
 
@@ -88,4 +89,22 @@ async fn one_that_finds_another_one_when_redis_is_back_has_lost_it() {
     let _: u64 = connection.query("CLIENT", cmd("CLIENT").arg("KILL").arg("ID").arg(id)).await.unwrap();
     assert_eq!(within("the first one knows", first.lost()).await, ["pid 2"]);
     drop(second);
+}
+
+/// The connection that a Redis in this state has not closed yet must not pass for another holder.
+#[tokio::test]
+async fn a_redis_that_hung_gives_it_back_to_who_had_it() {
+    let redis = Redis::start();
+    let database = redis.config.database("CONFIG_DB").unwrap();
+    let mut hold =
+        within("the right", Hold::with_ping(database, "RIGHT", "pid 1", Duration::from_millis(100))).await.unwrap();
+    let pid = nix::unistd::Pid::from_raw(redis.server.pid().unwrap().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    // Longer than a command may take, so that the holder has given the connection up and asks for another one.
+    tokio::time::sleep(COMMAND_TIMEOUT + Duration::from_millis(500)).await;
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
+    let lost = tokio::time::timeout(Duration::from_secs(4), hold.lost()).await;
+    assert!(lost.is_err(), "it was lost to {lost:?}");
+    let Err(HoldError::Held { holders }) = take(&redis, "pid 2").await else { panic!("it was taken twice") };
+    assert_eq!(holders, ["pid 1"]);
 }
