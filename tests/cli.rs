@@ -13,7 +13,7 @@ use doors_common::{FakeDaemon, heartbeat, row, write_finished_job};
 use redis_common::{Redis, within};
 use serde_json::{Value, json};
 use telegen_sonic::lab::switch_db::database_config_json;
-use telegen_sonic::sonic::{TableWatch, WatchEvent};
+use telegen_sonic::sonic::{TableWatch, WatchEvent, Watched};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
@@ -392,7 +392,8 @@ async fn draining_without_a_daemon_deletes_a_session_whose_row_is_gone() {
     let (config, state) = (switch.redis.connect("CONFIG_DB").await, switch.redis.connect("STATE_DB").await);
     state.hset_whole("MIRROR_SESSION_TABLE|telegen_gone", &row([("status", "active")])).await.unwrap();
     let mut watch =
-        TableWatch::new(&switch.redis.config, "CONFIG_DB", &["MIRROR_SESSION"], Duration::from_secs(60)).unwrap();
+        TableWatch::new(&switch.redis.config, "CONFIG_DB", &[Watched::Rows("MIRROR_SESSION")], Duration::from_secs(60))
+            .unwrap();
     assert!(matches!(within("the listing", watch.next()).await, WatchEvent::Resynchronised { .. }));
     let orchagent = async {
         let deleted = within("the deletion", watch.next()).await;

@@ -7,18 +7,22 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::model::schema::{FEATURE_NAME, config_db, state_db};
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Fields, Reconnecting};
 
-/// How soon the word stands again after STATE_DB was flushed, and is there after the feature was registered.
+/// How soon the word stands again after STATE_DB was flushed.
 const CHECK: Duration = Duration::from_secs(2);
+/// How soon the word is there after the feature was registered, or is not kept any more.
+const WANTED: Duration = Duration::from_secs(10);
 
 /// Keeps the word standing.
 pub struct Feature {
     config: Reconnecting,
     state: Reconnecting,
+    /// Whether the word is wanted, and until when that need not be asked again.
+    wanted: Option<(bool, Instant)>,
 }
 
 impl Feature {
@@ -28,7 +32,7 @@ impl Feature {
     /// The configuration lacks CONFIG_DB or STATE_DB.
     pub fn new(databases: &DatabaseConfig) -> Result<Feature, DatabaseConfigError> {
         let (config, state) = (Reconnecting::new(databases, "CONFIG_DB")?, Reconnecting::new(databases, "STATE_DB")?);
-        Ok(Feature { config, state })
+        Ok(Feature { config, state, wanted: None })
     }
 
     /// Says that the daemon is up until `closing`, and then that it is not.
@@ -51,10 +55,7 @@ impl Feature {
     }
 
     async fn say(&mut self, fields: &[(&str, &str)]) -> Result<(), Error> {
-        let config = self.config.connection().await?;
-        let wanted = config.hget(&config.database().key(config_db::FEATURE, FEATURE_NAME), "check_up_status").await?;
-        // As sysmonitor.py compares it.
-        if !wanted.is_some_and(|word| word.eq_ignore_ascii_case("true")) {
+        if !self.is_wanted().await? {
             return Ok(());
         }
         let state = self.state.connection().await?;
@@ -66,5 +67,18 @@ impl Feature {
         let mut row: Fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         row.insert("update_time".to_owned(), Timestamp::now().strftime("%Y-%m-%d %H:%M:%S").to_string());
         state.hset_whole(&key, &row).await
+    }
+    async fn is_wanted(&mut self) -> Result<bool, Error> {
+        if let Some((wanted, until)) = self.wanted
+            && Instant::now() < until
+        {
+            return Ok(wanted);
+        }
+        let config = self.config.connection().await?;
+        let word = config.hget(&config.database().key(config_db::FEATURE, FEATURE_NAME), "check_up_status").await?;
+        // As sysmonitor.py compares it.
+        let wanted = word.is_some_and(|word| word.eq_ignore_ascii_case("true"));
+        self.wanted = Some((wanted, Instant::now() + WANTED));
+        Ok(wanted)
     }
 }

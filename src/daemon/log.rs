@@ -25,7 +25,7 @@ use crate::model::job::rfc3339;
 use crate::model::schema::{LOGGER_COMPONENT as COMPONENT, config_db};
 use crate::sonic::subscriber_table::RESYNC;
 use crate::sonic::syslog::{self, Severity, Syslog};
-use crate::sonic::{DatabaseConfig, Fields, RedisConnection, TableWatch, WatchEvent, connect};
+use crate::sonic::{DatabaseConfig, Fields, RedisConnection, TableWatch, WatchEvent, Watched, connect};
 
 const LEVEL: &str = "LOGLEVEL";
 const OUTPUT: &str = "LOGOUTPUT";
@@ -161,7 +161,8 @@ impl Log {
     /// CONFIG_DB is away.
     pub async fn follow(self: Arc<Log>, databases: &DatabaseConfig) -> anyhow::Result<JoinHandle<()>> {
         register(&connect(databases, "CONFIG_DB").await?).await?;
-        let mut watch = TableWatch::new(databases, "CONFIG_DB", &[config_db::LOGGER], RESYNC)?;
+        let row = Watched::Row { table: config_db::LOGGER, key: COMPONENT };
+        let mut watch = TableWatch::new(databases, "CONFIG_DB", &[row], RESYNC)?;
         Ok(tokio::spawn(async move {
             let mut flush = interval(FLUSH);
             loop {
@@ -178,9 +179,9 @@ impl Log {
                             self.apply(row);
                         }
                     }
-                    WatchEvent::Set { key, fields, .. } if key == COMPONENT => self.apply(&fields),
+                    WatchEvent::Set { fields, .. } => self.apply(&fields),
                     // A deleted row changes nothing before the next start, as with SONiC's own daemons.
-                    WatchEvent::Set { .. } | WatchEvent::Del { .. } | WatchEvent::Disconnected { .. } => {}
+                    WatchEvent::Del { .. } | WatchEvent::Disconnected { .. } => {}
                 }
             }
         }))

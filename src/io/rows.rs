@@ -118,7 +118,7 @@ impl JobRows {
                 told = false;
             }
             if !std::mem::replace(&mut told, true) {
-                tracing::warn!(%error, "{} is away", self.database.name);
+                tracing::warn!(%error, "the connection to {} is lost", self.database.name);
             }
             sleep(backoff.failed()).await;
         }

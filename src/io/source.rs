@@ -16,7 +16,7 @@ use crate::model::seed_variables::Variables;
 use crate::model::settings::Settings;
 use crate::model::supervisor::{Event, Prior, SessionState, Supervisor};
 use crate::sonic::subscriber_table::RESYNC;
-use crate::sonic::{DatabaseConfig, DatabaseConfigError, TableWatch, WatchEvent};
+use crate::sonic::{DatabaseConfig, DatabaseConfigError, TableWatch, WatchEvent, Watched};
 
 /// What a source says.
 #[derive(Debug)]
@@ -78,15 +78,15 @@ impl Sources {
         windows: &Windows,
         lanes: &Lanes,
     ) -> Result<Sources, DatabaseConfigError> {
-        let tables = [
-            config_db::SETTINGS,
-            config_db::MIRROR_SESSION,
-            config_db::PORT,
-            config_db::PORTCHANNEL,
-            config_db::PORTCHANNEL_MEMBER,
+        let watched = [
+            Watched::Row { table: config_db::SETTINGS, key: config_db::SETTINGS_KEY },
+            Watched::Changes(config_db::MIRROR_SESSION),
+            Watched::Changes(config_db::PORT),
+            Watched::Changes(config_db::PORTCHANNEL),
+            Watched::Changes(config_db::PORTCHANNEL_MEMBER),
         ];
-        let config = TableWatch::new(databases, "CONFIG_DB", &tables, RESYNC)?;
-        let state = TableWatch::new(databases, "STATE_DB", &[state_db::MIRROR_SESSION], RESYNC)?;
+        let config = TableWatch::new(databases, "CONFIG_DB", &watched, RESYNC)?;
+        let state = TableWatch::new(databases, "STATE_DB", &[Watched::Rows(state_db::MIRROR_SESSION)], RESYNC)?;
         let rows = |door, name, table: &str, window| -> Result<JobRows, DatabaseConfigError> {
             let (database, table) = (databases.database(name)?.clone(), table.to_owned());
             Ok(JobRows { door, database, table, resync: RESYNC, window: Arc::clone(window), lanes: lanes.clone() })
@@ -110,34 +110,31 @@ impl Drop for Sources {
     }
 }
 
-/// CONFIG_DB: jobs, settings, and the fact that something else changed that jobs depend on.
+/// CONFIG_DB: settings, and the fact that something else changed that jobs depend on. Whatever happened there while it was away is looked at
+/// once; a listing at its time says nothing new of the switch, because the sweep looks by itself.
 async fn watch_config(mut watch: TableWatch, variables: Variables, inputs: mpsc::Sender<Input>) {
-    // A listing at its time says nothing new of the switch: the sweep looks by itself.
     let mut was_away = false;
     loop {
-        let input = match watch.next().await {
-            WatchEvent::Resynchronised { table, mut rows } => match table.as_str() {
-                config_db::SETTINGS => settings(&variables, &rows.remove(config_db::SETTINGS_KEY).unwrap_or_default()),
-                _ if std::mem::take(&mut was_away) => Input::Event(Event::SwitchChanged),
-                _ => continue,
-            },
-            WatchEvent::Set { table, key, fields } => match table.as_str() {
-                config_db::SETTINGS if key == config_db::SETTINGS_KEY => settings(&variables, &fields),
-                config_db::SETTINGS => continue,
-                config_db::MIRROR_SESSION => Input::Event(Event::SessionRow { session: key, present: true }),
-                _ => Input::Event(Event::SwitchChanged),
-            },
-            WatchEvent::Del { table, key } => match table.as_str() {
-                config_db::SETTINGS if key == config_db::SETTINGS_KEY => settings(&variables, &Fields::new()),
-                config_db::SETTINGS => continue,
-                config_db::MIRROR_SESSION => Input::Event(Event::SessionRow { session: key, present: false }),
-                _ => Input::Event(Event::SwitchChanged),
-            },
+        let (table, key, fields) = match watch.next().await {
+            // Only the settings are listed.
+            WatchEvent::Resynchronised { table, mut rows } => {
+                if std::mem::take(&mut was_away) && inputs.send(Input::Event(Event::SwitchChanged)).await.is_err() {
+                    return;
+                }
+                (table, config_db::SETTINGS_KEY.to_owned(), rows.remove(config_db::SETTINGS_KEY))
+            }
+            WatchEvent::Set { table, key, fields } => (table, key, Some(fields)),
+            WatchEvent::Del { table, key } => (table, key, None),
             WatchEvent::Disconnected { error } => {
-                tracing::warn!(%error, "CONFIG_DB is away");
+                tracing::warn!(%error, "the connection to CONFIG_DB is lost");
                 was_away = true;
                 continue;
             }
+        };
+        let input = match table.as_str() {
+            config_db::SETTINGS => settings(&variables, &fields.unwrap_or_default()),
+            config_db::MIRROR_SESSION => Input::Event(Event::SessionRow { session: key, present: fields.is_some() }),
+            _ => Input::Event(Event::SwitchChanged),
         };
         if inputs.send(input).await.is_err() {
             return;
@@ -164,7 +161,7 @@ async fn watch_states(mut watch: TableWatch, inputs: mpsc::Sender<Input>) {
                 session_state(&key, None).into_iter().collect()
             }
             WatchEvent::Disconnected { error } => {
-                tracing::warn!(%error, "STATE_DB is away");
+                tracing::warn!(%error, "the connection to STATE_DB is lost");
                 was_away = true;
                 Vec::new()
             }

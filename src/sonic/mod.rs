@@ -35,4 +35,4 @@ pub use fields::Fields;
 pub use link::Reconnecting;
 pub use producer_table::ProducerStateTable;
 pub use ready::wait_for_config_db;
-pub use subscriber_table::{TableWatch, WatchEvent};
+pub use subscriber_table::{TableWatch, WatchEvent, Watched};

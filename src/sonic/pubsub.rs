@@ -159,6 +159,12 @@ pub fn keyspace_prefix(database: &Database) -> String {
     format!("__keyspace@{}__:", database.id)
 }
 
+/// The pattern of the notifications of one row.
+#[must_use]
+pub fn row_pattern(database: &Database, table: &str, key: &str) -> String {
+    format!("{}{}", keyspace_prefix(database), escape_glob(&database.key(table, key)))
+}
+
 /// The pattern of the notifications of all rows of `table`.
 #[must_use]
 pub fn table_pattern(database: &Database, table: &str) -> String {

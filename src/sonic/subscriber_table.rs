@@ -17,10 +17,26 @@ use super::connection::{COMMAND_TIMEOUT, RedisConnection};
 use super::database_config::{Database, DatabaseConfig, DatabaseConfigError};
 use super::error::Error;
 use super::fields::Fields;
-use super::pubsub::{Message, Subscription, keyspace_prefix, table_pattern};
+use super::pubsub::{Message, Subscription, keyspace_prefix, row_pattern, table_pattern};
 
 /// How often a table is listed again where nothing calls for another value: a flushed database is noticed this late.
 pub const RESYNC: Duration = Duration::from_secs(30);
+
+/// What a [`TableWatch`] follows of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watched<'a> {
+    /// Every row, listed again at the interval.
+    Rows(&'a str),
+    /// Every row, by notifications alone: for a reader that a lost change does not hurt, because a listing reads every row each time.
+    Changes(&'a str),
+    /// One row.
+    Row {
+        /// The table.
+        table: &'a str,
+        /// The row's key.
+        key: &'a str,
+    },
+}
 
 /// Between two listings at the least, however many notifications are missed.
 const LISTING_PAUSE: Duration = Duration::from_secs(1);
@@ -30,7 +46,7 @@ const DIRTY_MAX: usize = 16_384;
 /// What a [`TableWatch`] says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchEvent {
-    /// All rows of a table: after connecting, and at every interval. Rows that it lacks are gone.
+    /// All rows of a table that are followed and listed: after connecting, and at every interval. Rows that it lacks are gone.
     Resynchronised {
         /// The table.
         table: String,
@@ -70,7 +86,7 @@ pub struct TableWatch {
 }
 
 impl TableWatch {
-    /// Follows `tables` of the database called `name`, and lists them again every `resync`. Connects in the background; must be
+    /// Follows `watched` of the database called `name`, and lists it again every `resync`. Connects in the background; must be
     /// called within a tokio runtime.
     ///
     /// # Errors
@@ -78,19 +94,24 @@ impl TableWatch {
     pub fn new(
         config: &DatabaseConfig,
         name: &str,
-        tables: &[&str],
+        watched: &[Watched<'_>],
         resync: Duration,
     ) -> Result<TableWatch, DatabaseConfigError> {
-        Ok(TableWatch::with_timeout(config.database(name)?.clone(), tables, resync, COMMAND_TIMEOUT))
+        Ok(TableWatch::with_timeout(config.database(name)?.clone(), watched, resync, COMMAND_TIMEOUT))
     }
 
-    /// Follows `tables` of `database`, with another limit for each command.
+    /// Follows `watched` of `database`, with another limit for each command.
     #[must_use]
-    pub fn with_timeout(database: Database, tables: &[&str], resync: Duration, timeout: Duration) -> TableWatch {
+    pub fn with_timeout(
+        database: Database,
+        watched: &[Watched<'_>],
+        resync: Duration,
+        timeout: Duration,
+    ) -> TableWatch {
         let (sender, events) = mpsc::channel(1);
-        let tables = tables.iter().map(|&table| table.to_owned()).collect();
-        let watcher = Watcher { prefix: keyspace_prefix(&database), database, tables, resync, timeout, sender };
-        TableWatch { events, task: tokio::spawn(watcher.run()) }
+        let tables = watched.iter().copied().map(Table::of).collect();
+        let follower = Watcher { prefix: keyspace_prefix(&database), database, tables, resync, timeout, sender };
+        TableWatch { events, task: tokio::spawn(follower.run()) }
     }
 
     /// The next event; waits for ever if there is none. Safe to cancel.
@@ -118,6 +139,32 @@ struct Dirty {
     others: bool,
 }
 
+/// A table, and what is followed of it.
+struct Table {
+    name: String,
+    /// The one row that counts; `None`: all.
+    row: Option<String>,
+    listed: bool,
+}
+
+impl Table {
+    fn of(watched: Watched<'_>) -> Table {
+        let (name, row, listed) = match watched {
+            Watched::Rows(table) => (table, None, true),
+            Watched::Changes(table) => (table, None, false),
+            Watched::Row { table, key } => (table, Some(key.to_owned()), true),
+        };
+        Table { name: name.to_owned(), row, listed }
+    }
+
+    fn pattern(&self, database: &Database) -> String {
+        match &self.row {
+            None => table_pattern(database, &self.name),
+            Some(key) => row_pattern(database, &self.name, key),
+        }
+    }
+}
+
 /// Why a round of watching ended.
 enum End {
     /// The reader is gone.
@@ -134,7 +181,7 @@ impl From<Error> for End {
 struct Watcher {
     database: Database,
     prefix: String,
-    tables: Vec<String>,
+    tables: Vec<Table>,
     resync: Duration,
     timeout: Duration,
     sender: mpsc::Sender<WatchEvent>,
@@ -172,7 +219,7 @@ impl Watcher {
     }
 
     async fn watch_until_lost(&self, connected: &mut bool) -> Result<std::convert::Infallible, End> {
-        let patterns: Vec<String> = self.tables.iter().map(|table| table_pattern(&self.database, table)).collect();
+        let patterns: Vec<String> = self.tables.iter().map(|table| table.pattern(&self.database)).collect();
         let mut subscription = Subscription::open(&self.database, &patterns, &[], self.timeout).await?;
         let connection = RedisConnection::open(&self.database, self.timeout).await?;
         loop {
@@ -197,9 +244,13 @@ impl Watcher {
     }
 
     async fn list(&self, connection: &RedisConnection) -> Result<(), End> {
-        for table in &self.tables {
-            let rows = connection.rows(table).await?;
-            self.send(WatchEvent::Resynchronised { table: table.clone(), rows }).await?;
+        for table in self.tables.iter().filter(|table| table.listed) {
+            let keys = match &table.row {
+                None => connection.keys(&table.name).await?,
+                Some(key) => vec![key.clone()],
+            };
+            let rows = connection.rows_at(&table.name, keys).await?;
+            self.send(WatchEvent::Resynchronised { table: table.name.clone(), rows }).await?;
         }
         Ok(())
     }
@@ -227,7 +278,7 @@ impl Watcher {
                 }
             };
             let Some((table, key)) = dirty.rows.pop_first() else { return Ok(()) };
-            let table = self.tables[table].clone();
+            let table = self.tables[table].name.clone();
             let redis_key = self.database.key(&table, &key);
             let row = connection.hgetall_many(std::slice::from_ref(&redis_key)).await?.pop().unwrap_or_default();
             place.send(if row.is_empty() {
@@ -258,7 +309,7 @@ impl Watcher {
     fn row_of(&self, message: &Message) -> Option<(usize, String)> {
         let redis_key = message.channel.strip_prefix(&self.prefix)?;
         let (table, key) = self.database.split_key(redis_key)?;
-        let index = self.tables.iter().position(|known| known == table)?;
+        let index = self.tables.iter().position(|known| known.name == table)?;
         Some((index, key.to_owned()))
     }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use telegen_sonic::model::job::rfc3339;
 use telegen_sonic::model::schema::{DAEMON_HOLD, config_db, state_db};
 use telegen_sonic::sonic::hold::Hold;
-use telegen_sonic::sonic::{DatabaseConfig, Fields, RedisConnection, TableWatch, WatchEvent, connect};
+use telegen_sonic::sonic::{DatabaseConfig, Fields, RedisConnection, TableWatch, WatchEvent, Watched, connect};
 use tokio::task::JoinHandle;
 
 pub use super::redis_common::fields as row;
@@ -58,7 +58,8 @@ impl FakeDaemon {
         let state = connect(config, "STATE_DB").await.unwrap();
         let hold = Hold::take(config_db.database(), DAEMON_HOLD, "a test").await.unwrap();
         heartbeat(&state).await;
-        let mut watch = TableWatch::new(config, "CONFIG_DB", &[config_db::JOB], Duration::from_secs(30)).unwrap();
+        let mut watch =
+            TableWatch::new(config, "CONFIG_DB", &[Watched::Rows(config_db::JOB)], Duration::from_secs(30)).unwrap();
         // The first event is the listing: from then on no row is missed.
         assert!(matches!(watch.next().await, WatchEvent::Resynchronised { .. }));
         let task = tokio::spawn(async move {

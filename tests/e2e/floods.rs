@@ -134,7 +134,7 @@ fn nothing_is_lost(switch: &Switch, rows: usize, drop_listeners: impl Fn(&mut Ve
     wait_for("every row is answered", DEADLINE, || {
         switch.redis(Db::Config).keys("TELEGEN_JOB|burst*").is_empty().then_some(())
     });
-    assert!(switch.daemon().log().contains("CONFIG_DB is away"), "{}", switch.daemon().log());
+    assert!(switch.daemon().log().contains("the connection to CONFIG_DB is lost"), "{}", switch.daemon().log());
     wait_for("everybody listens again", DEADLINE, || (switch.redis(Db::Config).listeners() >= before).then_some(()));
     // What happens from now on is heard, and the job that was not meant went on.
     switch.start_job("late", "Ethernet12", &[("span_method", "psample")]);

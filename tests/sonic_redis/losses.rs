@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::{Pipeline, cmd};
 use telegen_sonic::sonic::pubsub::{Subscription, WAITING_BYTES};
-use telegen_sonic::sonic::{Error, Fields, TableWatch, WatchEvent};
+use telegen_sonic::sonic::{Error, Fields, TableWatch, WatchEvent, Watched};
 
 use super::redis_common::{Redis, fields, within};
 
@@ -30,7 +30,7 @@ async fn follow(watch: &mut TableWatch, rows: &mut BTreeMap<String, Fields>, los
 #[tokio::test]
 async fn a_watch_that_redis_drops_in_the_middle_of_a_burst_ends_with_the_rows_that_are_there() {
     let redis = Redis::start();
-    let mut watch = TableWatch::new(&redis.config, "CONFIG_DB", &["T"], SELDOM).unwrap();
+    let mut watch = TableWatch::new(&redis.config, "CONFIG_DB", &[Watched::Rows("T")], SELDOM).unwrap();
     let (mut rows, mut lost) = (BTreeMap::new(), 0);
     follow(&mut watch, &mut rows, &mut lost).await;
     run(&redis, "CONFIG_DB", &["HSET", "T|before", "x", "1"]).await;
@@ -91,7 +91,7 @@ async fn a_subscription_that_nobody_reads_keeps_a_bounded_number_of_messages_and
 #[tokio::test]
 async fn a_watch_whose_reader_is_slow_lists_again_when_notifications_were_missed() {
     let redis = Redis::start();
-    let mut watch = TableWatch::new(&redis.config, "CONFIG_DB", &["T"], SELDOM).unwrap();
+    let mut watch = TableWatch::new(&redis.config, "CONFIG_DB", &[Watched::Rows("T")], SELDOM).unwrap();
     let (mut rows, mut lost) = (BTreeMap::new(), 0);
     follow(&mut watch, &mut rows, &mut lost).await;
     // More keys than a watch remembers become dirty while nobody reads its events.

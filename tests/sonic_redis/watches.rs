@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::cmd;
 use telegen_sonic::sonic::connection::Write;
 use telegen_sonic::sonic::pubsub::Subscription;
-use telegen_sonic::sonic::{Fields, RedisConnection, TableWatch, WatchEvent, wait_for_config_db};
+use telegen_sonic::sonic::{Fields, RedisConnection, TableWatch, WatchEvent, Watched, wait_for_config_db};
 
 use super::redis_common::{Redis, fields, within};
 
@@ -14,7 +14,8 @@ use super::redis_common::{Redis, fields, within};
 const SELDOM: Duration = Duration::from_secs(3600);
 
 fn watch(redis: &Redis, tables: &[&str], resync: Duration) -> TableWatch {
-    TableWatch::new(&redis.config, "CONFIG_DB", tables, resync).unwrap()
+    let rows: Vec<Watched<'_>> = tables.iter().copied().map(Watched::Rows).collect();
+    TableWatch::new(&redis.config, "CONFIG_DB", &rows, resync).unwrap()
 }
 
 async fn next(watch: &mut TableWatch) -> WatchEvent {
@@ -238,11 +239,32 @@ async fn a_loss_is_said_once_however_long_redis_stays_away() {
 }
 
 #[tokio::test]
+async fn of_a_table_one_row_may_be_followed_and_of_another_the_changes_alone() {
+    let redis = Redis::start();
+    let connection = redis.connect("CONFIG_DB").await;
+    for key in ["T|mine", "T|mine2", "T|min", "C|before"] {
+        run(&connection, &["HSET", key, "x", "1"]).await;
+    }
+    let watched = [Watched::Row { table: "T", key: "mine" }, Watched::Changes("C")];
+    let mut watch = TableWatch::new(&redis.config, "CONFIG_DB", &watched, SELDOM).unwrap();
+    assert_eq!(next(&mut watch).await, listing("T", [("mine", fields([("x", "1")]))]));
+    for key in ["T|other", "T|mine2", "C|a", "T|mine"] {
+        run(&connection, &["HSET", key, "x", "2"]).await;
+    }
+    let change = WatchEvent::Set { table: "C".to_owned(), key: "a".to_owned(), fields: fields([("x", "2")]) };
+    let (first, second) = (next(&mut watch).await, next(&mut watch).await);
+    let both = [change, set("mine", [("x", "2")])];
+    assert!(both.contains(&first) && both.contains(&second) && first != second, "{first:?} {second:?}");
+    run(&connection, &["DEL", "T|other", "T|mine"]).await;
+    assert_eq!(next(&mut watch).await, del("mine"));
+}
+
+#[tokio::test]
 async fn a_redis_that_hangs_is_a_lost_one() {
     let redis = Redis::start();
     let database = redis.config.database("CONFIG_DB").unwrap().clone();
     let short = Duration::from_millis(100);
-    let mut watch = TableWatch::with_timeout(database, &["T"], short, short);
+    let mut watch = TableWatch::with_timeout(database, &[Watched::Rows("T")], short, short);
     assert_eq!(next(&mut watch).await, listing("T", []));
     let pid = nix::unistd::Pid::from_raw(redis.server.pid().unwrap().try_into().unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
