@@ -4,7 +4,7 @@ Nothing here touches the switch.
 """
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from soak_switch import FINAL
@@ -13,10 +13,11 @@ from soak_switch import FINAL
 NONE = ("none", "")
 DONE, STOPPED = ("done", ""), ("stopped", "")
 EXPIRED = ("expired", "")
-REJECTED_BUSY = {("rejected", "concurrency_limit"), ("rejected", "queue_timeout"), EXPIRED}
 NOT_TAKEN = {("failed", "mirror_rejected"), ("failed", "mirror_lost")}
+NOT_ACTIVE = {("failed", "mirror_inactive"), ("failed", "mirror_lost")}
+CONFLICT = ("rejected", "mirror_conflict")
 # An earlier session that orchagent has not removed yet keeps ports, destination and id.
-OCCUPIED = {("rejected", "mirror_conflict"), ("rejected", "no_mirror_port")}
+OCCUPIED = {CONFLICT, ("rejected", "no_mirror_port")}
 # How much later than asked a job may end, on a machine that does other things as well.
 ENDS_LATE_SEC = 2.0
 # How much earlier: the clock's steps in the rows are milliseconds.
@@ -30,68 +31,90 @@ NEIGHBOUR_SEC = 62
 SETTLE_SEC = 1
 # How long a row without a port is waited for.
 MISSING_FIELD_SEC = 10
+# From what is done to the switch to the outcome that it causes: orchagent's 5 s, and a machine that does other things.
+CAUSE_SEC = 10
+# A moment of another clock, or one that was noted beside what it is about.
+ABOUT_SEC = 0.1
+# A fault that is asked for, or cleared, is in force, or is not, a little later or earlier than it was noted.
+FAULT_SEC = 0.5
+# From the end of a job until nothing of it may be there.
+GONE_SEC = 5
+FOREVER = float("inf")
 
 
 @dataclass(frozen=True)
 class Kind:
     """What a disturbance may do."""
 
-    # Outcomes that it excuses.
-    outcomes: frozenset
-    # Seconds after its end in which it still may.
+    # Outcomes that it excuses, of jobs that end while it lasts or soon after.
+    outcomes: frozenset = frozenset()
+    # Seconds after its end in which it still causes them.
     tail: float = 0
-    # Whether copies may be missing.
-    loses: bool = False
-    # Whether copies may come that are not the job's, or come after its end.
-    adds: bool = False
-    # Whether sessions and bindings may be other than they should.
-    excuses: bool = False
+    # Seconds after its end in which a session that it left behind may keep ports; None: it leaves none behind.
+    occupies: float = None
+    # Whether what it does to an ERSPAN session ends the job only when the neighbour's time is over.
+    waits: bool = False
+    # Seconds after its end in which copies may be missing; None: it takes none away.
+    loses: float = None
+    # Seconds after its end in which nobody may confirm that a session has ended, so that a job ends late; None: all do.
+    delays: float = None
+    # Seconds after its end in which sessions and bindings may be other than they should; None: they may not.
+    excuses: float = None
+    # Seconds after its end in which a job may leave something behind; None: it may not.
+    leaves: float = None
+    # Whether no session becomes active while it lasts.
+    refuses: bool = False
     # Whether only a job that makes a mirror session can notice.
     mirror_only: bool = True
+
+    def longest(self):
+        """For how many seconds after its end it can do anything."""
+        return max(seconds or 0 for seconds in (self.tail, self.occupies, self.loses, self.delays, self.leaves))
 
 
 def kind(*outcomes, **more):
     return Kind(frozenset(outcomes), **more)
 
 
-DEAD = kind(*NOT_TAKEN, *OCCUPIED, ("failed", "mirror_inactive"), EXPIRED, tail=75, loses=True, adds=True, excuses=True)
+# The sweep asks again for the end of what orchagent missed, once a minute at the most.
+SWEEP_SEC = 75
+DEAD = kind(
+    *NOT_TAKEN, *NOT_ACTIVE, tail=2, occupies=SWEEP_SEC, waits=True, delays=2, excuses=SWEEP_SEC, leaves=SWEEP_SEC
+)
+# orchagent starts anew, and makes all sessions again.
+AFRESH = kind(*NOT_TAKEN, *NOT_ACTIVE, tail=5, occupies=8, waits=True, loses=5, delays=5, leaves=5)
 KINDS = {
-    "reject": kind(*NOT_TAKEN, tail=1, loses=True),
-    "inactive": kind(*NOT_TAKEN, ("failed", "mirror_inactive"), EXPIRED, tail=1, loses=True),
-    "unresolved": kind(("failed", "mirror_inactive"), ("failed", "mirror_lost"), EXPIRED, tail=2, loses=True),
-    "slow": kind(*NOT_TAKEN, *OCCUPIED, tail=8, loses=True, adds=True, excuses=True),
-    # The sweep asks again for the end of what orchagent missed, once a minute at the most.
-    "dead": DEAD,
-    "orchagent_ends": DEAD,
+    # These three concern new sessions only.
+    "reject": kind(*NOT_TAKEN, tail=1, refuses=True),
+    "inactive": kind(*NOT_ACTIVE, *NOT_TAKEN, tail=1, waits=True, refuses=True),
     "sessions": kind(*NOT_TAKEN, tail=1),
-    "lose": kind(("failed", "mirror_lost"), ("failed", "mirror_inactive"), tail=2, loses=True, excuses=True),
-    "restart": kind(*NOT_TAKEN, *OCCUPIED, ("failed", "mirror_inactive"), tail=5, loses=True, adds=True, excuses=True),
+    "unresolved": kind(*NOT_ACTIVE, tail=1, waits=True, loses=1, refuses=True),
+    "slow": kind(*NOT_TAKEN, tail=2, occupies=8, delays=2),
+    "dead": replace(DEAD, refuses=True),
+    "orchagent_ends": replace(DEAD, loses=5),
+    # What was lost stays so, until orchagent has a reason to look at the session again.
+    "lose": kind(*NOT_ACTIVE, tail=2, waits=True, loses=FOREVER),
+    "restart": AFRESH,
     # The virtual orchagent starts afresh when Redis drops it.
-    "pubsub": kind(*NOT_TAKEN, *OCCUPIED, ("failed", "mirror_inactive"), tail=8, loses=True, adds=True, excuses=True),
-    "flush": kind(*NOT_TAKEN, *OCCUPIED, NONE, tail=35, loses=True, excuses=True, mirror_only=False),
-    "sigkill": kind(
-        ("failed", "daemon_restarted"), EXPIRED, *OCCUPIED, tail=10, loses=True, excuses=True, mirror_only=False
-    ),
+    "pubsub": AFRESH,
+    # The next listing notices it, within 30 s.
+    "flush": kind(*NOT_TAKEN, NONE, tail=35, occupies=35, delays=35, excuses=35, leaves=35, mirror_only=False),
+    "sigkill": kind(("failed", "daemon_restarted"), tail=5, occupies=10, leaves=10, mirror_only=False),
     "sigterm": kind(
-        ("stopped", "daemon_stopped"),
-        ("failed", "daemon_restarted"),
-        EXPIRED,
-        *OCCUPIED,
-        tail=10,
-        loses=True,
-        excuses=True,
-        mirror_only=False,
+        ("stopped", "daemon_stopped"), ("failed", "daemon_restarted"), tail=5, occupies=10, leaves=10, mirror_only=False
     ),
-    "drain": kind(STOPPED, NONE, tail=2, loses=True, excuses=True, mirror_only=False),
-    "foreign": kind(("failed", "mirror_conflict"), *OCCUPIED, tail=5, loses=True, adds=True),
+    "drain": kind(STOPPED, NONE, tail=2, leaves=5, mirror_only=False),
+    "foreign": kind(("failed", "mirror_conflict"), *OCCUPIED, tail=5, loses=5, delays=5, leaves=5),
     # A session of ours that stays under somebody else's has its ports, its destination and its addresses.
-    "kept": kind(*OCCUPIED, tail=40),
-    "members": kind(("failed", "mirror_lost"), ("rejected", "unknown_port"), tail=12, loses=True),
-    "port": kind(("failed", "mirror_lost"), ("rejected", "unknown_port"), tail=35, loses=True, excuses=True),
-    "sflow": kind(("rejected", "mirror_conflict"), ("failed", "mirror_inactive"), tail=2, loses=True, excuses=True),
+    "kept": kind(occupies=40, leaves=40),
+    # A change is followed 10 s after the one before it.
+    "members": kind(("failed", "mirror_lost"), ("rejected", "unknown_port"), tail=12, loses=12),
+    "port": kind(("failed", "mirror_lost"), ("rejected", "unknown_port"), tail=2, occupies=35, delays=5, leaves=35),
+    "sflow": kind(CONFLICT, ("failed", "mirror_inactive"), tail=2, waits=True),
     "stray": kind(),
     "rest": kind(),
 }
+SIDES = {"ingress": {0}, "egress": {1}, "both": {0, 1}}
 
 
 @dataclass
@@ -103,10 +126,15 @@ class Disturbance:
     # Which ports it concerns; all if empty.
     ports: frozenset = frozenset()
     ended: float = None
+    # Which directions of them.
+    sides: frozenset = frozenset({0, 1})
 
-    def covers(self, begin, end):
-        until = float("inf") if self.ended is None else self.ended + KINDS[self.kind].tail
-        return self.began <= end and begin <= until
+    def covers(self, begin, end, tail=None):
+        """Whether it lasted, or could still do something, at some time from begin to end."""
+        if tail is None:
+            tail = KINDS[self.kind].longest()
+        until = FOREVER if self.ended is None else self.ended + tail
+        return self.began - FAULT_SEC <= end and begin <= until
 
 
 @dataclass
@@ -118,6 +146,7 @@ class Sent:
     ended: float = None
     packets: int = 0
     most: int = 0
+    command: object = None
 
 
 @dataclass
@@ -136,46 +165,58 @@ class Job:
     sampled: bool = False
     channel: bool = False
     command: object = None
-    cut: float = None
+    # When its row says that it is over; CLI and REST write that, too.
+    expires: float = None
     stopped: float = None
     changed: float = None
     first_seen: float = None
     running: float = None
     over: float = None
+    # How many other jobs lived at some time while it did, and whether one of them had a port of its own.
     crowd: int = 0
     shares: bool = False
-    doomed: bool = False
     row: dict = field(default_factory=dict)
     results: dict = field(default_factory=dict)
     outcome: tuple = None
     findings: list = field(default_factory=list)
+    # What a count one too small and one too large would have been: found, or not, or there was no count.
+    sharp: tuple = (None, None)
 
     def settle(self):
         quiet = MISSING_FIELD_SEC if self.wrong == "missing_field" else SETTLE_SEC
         return 0 if self.whole else quiet + 1
 
+    def slots(self):
+        """The ports that it has copied, each with the direction."""
+        return {(port, side) for port in self.ports for side in SIDES[self.direction]}
+
+    def time_left(self, now):
+        """For how many seconds it runs on; it runs."""
+        return min(self.running + (self.changed or self.duration), self.expires or FOREVER) - now
+
+    def meets(self, other):
+        """Whether both cannot have their sessions at the same time."""
+        return "none" not in (self.method, other.method) and bool(self.slots() & other.slots())
+
+    def concerns(self, one):
+        """Whether a disturbance could do something to this job, if it was at the right time."""
+        if self.method == "none" and KINDS[one.kind].mirror_only and one.kind != "port":
+            return False
+        if one.kind == "sflow" and not self.sampled:
+            return False
+        if one.kind == "unresolved" and self.method != "erspan":
+            return False
+        return not one.ports or any(port in one.ports and side in one.sides for port, side in self.slots())
+
     def concerned(self, disturbances):
         """The kinds of what was done while the job lived, and could do something to it."""
         end = self.over if self.over is not None else time.monotonic()
-        found = set()
-        for one in disturbances:
-            if not one.covers(self.written - 1, end):
-                continue
-            if self.method == "none" and KINDS[one.kind].mirror_only and one.kind != "port":
-                continue
-            if one.kind == "sflow" and not self.sampled:
-                continue
-            if one.kind == "unresolved" and self.method != "erspan":
-                continue
-            if one.ports and not one.ports & self.ports:
-                continue
-            found.add(one.kind)
-        return found
+        return {one.kind for one in disturbances if one.covers(self.written - 1, end) and self.concerns(one)}
 
     def deadline(self, kinds, queue_ttl):
         """When it must be over."""
         begin = self.written + self.settle() + START_SEC + (queue_ttl if self.crowd else 0)
-        if self.method == "erspan" and kinds & {"inactive", "unresolved", "lose", "restart", "pubsub", "sflow", "dead"}:
+        if self.method == "erspan" and any(KINDS[one].waits for one in kinds):
             begin += NEIGHBOUR_SEC
         if kinds & {"sigkill", "sigterm", "orchagent_ends", "dead"}:
             begin += 30
@@ -199,101 +240,158 @@ class Job:
             self.outcome = (status, row.get("reason", ""))
         return self.over is not None
 
-    def allowed(self, kinds, slots_max):
+    # What is right.
+
+    def excused(self, disturbances):
+        """The outcomes that something which was done to the switch at the right time may have caused."""
+        found = set()
+        for one in filter(self.concerns, disturbances):
+            facts = KINDS[one.kind]
+            reach = NEIGHBOUR_SEC if facts.waits and self.method == "erspan" else 0
+            if one.covers(max(self.written - 1, self.over - CAUSE_SEC - reach), self.over, facts.tail):
+                found |= facts.outcomes
+            if facts.occupies is not None and one.covers(self.over - CAUSE_SEC, self.over, facts.occupies):
+                found |= OCCUPIED
+        # Only FLUSHDB takes away what was said of a job.
+        flushed = any(one.kind == "flush" and one.covers(self.written, self.over) for one in disturbances)
+        return found if flushed or self.first_seen is None else found - {NONE}
+
+    def allowed(self, disturbances, kinds, slots_max, queue_ttl):
         """The outcomes that are right."""
-        refused_at_door = {NONE} if self.door in ("cli", "rest") else set()
-        excused = set().union(*(KINDS[one].outcomes for one in kinds)) if kinds else set()
-        if refused_at_door and kinds & {"sigkill", "sigterm", "flush"}:
-            excused |= refused_at_door
+        at_door = {NONE} if self.door in ("cli", "rest") else set()
+        excused = self.excused(disturbances)
+        if kinds & {"sigkill", "sigterm", "flush"}:
+            excused |= at_door
         if self.wrong:
-            allowed = {("rejected", self.wrong), *refused_at_door}
+            allowed = {("rejected", self.wrong), *at_door}
             if self.stopped is not None:
                 allowed |= {STOPPED, NONE}
-            return allowed | ({EXPIRED, NONE} if kinds & {"sigkill", "sigterm", "flush", "drain"} else set())
-        slots = len(self.ports) * (2 if self.direction == "both" else 1)
+            return allowed | (excused & {EXPIRED, NONE}) | self._expired(kinds)
         allowed = {DONE}
-        if self.sampled and slots > slots_max:
+        if self.sampled and len(self.slots()) > slots_max:
             allowed = {("rejected", "mirror_unsupported")}
-            excused &= {NONE, EXPIRED, STOPPED, ("rejected", "mirror_conflict"), ("rejected", "unknown_port")}
-        elif self.must_fail(kinds):
+            # A port channel that a member has left may have few enough.
+            allowed |= {DONE} if self.channel and "members" in kinds else set()
+            excused &= {NONE, EXPIRED, STOPPED, CONFLICT, ("rejected", "unknown_port")}
+        elif self.must_fail(disturbances):
             allowed = set()
         if self.stopped is not None:
             allowed |= {STOPPED}
+            if self.over > self.stopped + END_SEC and not kinds:
+                allowed -= {DONE}
             if self.first_seen is None or self.stopped < self.first_seen + 0.5:
                 allowed |= {NONE}
-        if self.crowd >= 2:
-            allowed |= REJECTED_BUSY
+        # Two run and one waits.
+        if self.crowd >= 3:
+            allowed |= {("rejected", "concurrency_limit")}
+        if self.crowd >= 2 and self.over > self.written + queue_ttl - 1:
+            allowed |= {("rejected", "queue_timeout")}
         if self.shares:
-            allowed |= {("rejected", "mirror_conflict")}
-        return allowed | excused
+            allowed |= {CONFLICT}
+        return allowed | excused | self._expired(kinds)
 
-    def must_fail(self, kinds):
+    def _expired(self, kinds):
+        """A row's own time may be over before the job runs; a row without one may have been an earlier daemon's."""
+        if self.running is not None:
+            return set()
+        if self.expires is None:
+            return {EXPIRED} if kinds & {"sigkill", "sigterm"} and self.door != "appl" else set()
+        held_up = self.crowd >= 2 or kinds or self.expires < self.written + 3
+        return {EXPIRED} if held_up and self.over >= self.expires - ABOUT_SEC else set()
+
+    def must_fail(self, disturbances):
         """Whether no session can have become active in its time, as a fault was there before it and stayed."""
-        return self.method != "none" and bool(kinds) and self.doomed
+        if self.method == "none":
+            return False
+        refusing = [one for one in disturbances if KINDS[one.kind].refuses and self.concerns(one)]
+        return any(one.began < self.written - 1 and (one.ended or FOREVER) > self.over - FAULT_SEC for one in refusing)
 
-    def judge(self, disturbances, sends, peers, slots_max):
+    def judge(self, disturbances, sends, peers, slots_max, queue_ttl):
         """What is not right about a job that is over."""
         kinds = self.concerned(disturbances)
         found = list(self.findings)
         outcome = self.outcome or NONE
-        allowed = self.allowed(kinds, slots_max)
+        allowed = self.allowed(disturbances, kinds, slots_max, queue_ttl)
         if outcome not in allowed:
             found.append(f"is {'/'.join(outcome)}, which is none of {sorted('/'.join(one) for one in allowed)}")
-        if outcome == DONE:
-            found += self._times(kinds)
-        if outcome in (DONE, STOPPED) and self.running is not None:
-            found += self._counts(kinds, sends, peers, outcome)
+        if outcome in (DONE, STOPPED) and (self.running is not None or outcome == DONE):
+            if not (self.row.get("started_at") and self.row.get("ended_at")):
+                found += ["has no started_at or no ended_at"] if outcome == DONE else []
+            else:
+                course = self.course(disturbances)
+                found += self._times(course, disturbances) if outcome == DONE else []
+                found += self._counts(course, disturbances, sends, peers)
         said = " ".join(f"{key}={value}" for key, value in self.row.items() if key in ("message", "warning") and value)
         about = f"job {self.id} ({self.door}, {self.method}, {self.direction}, {','.join(sorted(self.ports))}"
         about += f", {self.duration:g} s, disturbed by {sorted(kinds) or 'nothing'})"
         return [f"{about} {line} {said}" for line in found]
 
-    def _times(self, kinds):
-        if not (self.row.get("started_at") and self.row.get("ended_at")):
-            return ["has no started_at or no ended_at"]
-        took = (instant(self.row["ended_at"]) - instant(self.row["started_at"])).total_seconds()
-        wanted = self.duration if self.changed is None else self.changed
-        least = min(wanted, self.duration) if self.changed is not None else wanted
-        if self.cut is not None:
-            least = 0
-        most = max(wanted, self.duration if self.changed is not None else 0)
-        most += END_SEC if kinds else ENDS_LATE_SEC
-        if least - ENDS_EARLY_SEC <= took <= most:
-            return []
-        return [f"ran {took:.3f} s, which is not {least:g} to {most:g} s"]
+    def course(self, disturbances):
+        """When it began to count, when its time was over, and when it had counted."""
+        steady = time.monotonic() - time.time()
+        began, ended = (instant(self.row[name]).timestamp() + steady for name in ("started_at", "ended_at"))
+        due = began + (self.duration if self.changed is None else self.changed)
+        due = min(due, FOREVER if self.expires is None else max(self.expires, began))
+        if self.outcome == STOPPED:
+            drains = [one.began for one in disturbances if one.kind == "drain" and one.covers(self.written, self.over)]
+            due = min([due, *drains, *([] if self.stopped is None else [self.stopped])])
+        return began, due, ended
 
-    def _counts(self, kinds, sends, peers, outcome):
-        """The packets that were counted, beside those that were sent."""
-        if self.method == "none":
+    def _times(self, course, disturbances):
+        began, due, ended = course
+        late = ENDS_LATE_SEC
+        for one in filter(self.concerns, disturbances):
+            delays = KINDS[one.kind].delays
+            if delays is not None and one.covers(due - 1, ended, delays):
+                late = END_SEC
+        if due - ENDS_EARLY_SEC <= ended <= due + late:
             return []
-        counted = int(self.results.get("packets_total", 0))
-        started = self.running
-        if outcome == STOPPED and self.stopped is not None:
-            end = self.stopped
-        else:
-            took = (instant(self.row["ended_at"]) - instant(self.row["started_at"])).total_seconds()
-            # The row was written in between.
-            end = self.over - max(0.0, took - self.duration) - 1
-        wanted = {"ingress": [0], "egress": [1], "both": [0, 1]}[self.direction]
-        ways = [port if side == 0 else peers[port] for port in self.ports for side in wanted]
+        return [f"ran {ended - began:.3f} s, which is not {due - began:.3f} to {due - began + late:.3f} s"]
+
+    def _counts(self, course, disturbances, sends, peers):
+        """The packets that were counted, beside those that were sent."""
+        if self.method == "none" or "packets_total" not in self.results:
+            return []
+        counted = int(self.results["packets_total"])
+        ways = [port if side == 0 else peers[port] for port, side in self.slots()]
         least = most = 0
         for sent in sends:
             times = ways.count(sent.port)
-            if not times or sent.began > self.over or (sent.ended is not None and sent.ended < self.written):
+            if not times:
                 continue
-            most += times * sent.most
-            if sent.ended is not None and sent.began > started and sent.ended < end:
-                least += times * sent.packets
-        if self.results_are_sampled() or any(KINDS[one].loses for one in kinds):
+            may, must = self.copies(sent, course, disturbances)
+            most += times * may
+            least += times * must
+        if "mirror_sample_rate" in self.results:
             least = 0
-        if any(KINDS[one].adds for one in kinds):
-            return []
+        self.sharp = (None if counted == 0 else counted == least, counted == most)
         if least <= counted <= most:
             return []
         return [f"counted {counted} packets, and {least} to {most} were sent"]
 
-    def results_are_sampled(self):
-        return "mirror_sample_rate" in self.results
+    def copies(self, sent, course, disturbances):
+        """How many of what was sent the job may have counted, and how many it must have."""
+        began, due, ended = course
+        if sent.began > ended + ABOUT_SEC or (sent.ended is not None and sent.ended < began - ABOUT_SEC):
+            return 0, 0
+        if sent.ended is None or not sent.packets:
+            return sent.most, 0
+        whole = sent.began > began + ABOUT_SEC and sent.ended < due - ABOUT_SEC
+        for one in filter(self.concerns, disturbances):
+            loses = KINDS[one.kind].loses
+            if loses is not None and one.covers(sent.began, sent.ended, loses):
+                # What was lost before this job had its session did not concern it.
+                whole = whole and one.kind == "lose" and one.began < self.written - 1
+        return sent.packets, sent.packets if whole else 0
+
+    def may_leave(self, disturbances):
+        """Whether something of it may be there after its end."""
+        return any(
+            KINDS[one.kind].leaves is not None
+            and one.covers(self.over - CAUSE_SEC, self.over + GONE_SEC, KINDS[one.kind].leaves)
+            and (self.concerns(one) or one.kind == "kept")
+            for one in disturbances
+        )
 
 
 def instant(text):

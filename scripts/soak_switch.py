@@ -179,12 +179,33 @@ class Switch:
         )
 
     def descriptors(self):
-        """The daemon's descriptors by kind."""
-        found = Counter()
+        """The daemon's descriptors by what they are: sockets by the path at either end."""
+        sockets, found = self._sockets(), Counter()
         for link in Path(f"/proc/{self.daemon.pid}/fd").iterdir():
             with contextlib.suppress(OSError):
-                found[os.readlink(link).split(":[")[0]] += 1
-        return " ".join(f"{kind}={count}" for kind, count in sorted(found.items()))
+                target = os.readlink(link)
+                inode = target.removeprefix("socket:[").removesuffix("]")
+                found[sockets.get(inode, "another socket") if inode != target else target] += 1
+        return found
+
+    def _sockets(self):
+        """What the unix sockets of the switch are connected to, or listen on, by inode."""
+        words = ["nsenter", "--net", "--target", str(self.daemon.pid), "ss", "-xanH"]
+        lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+        ends = [(line.split()[4:8], line.split()[1]) for line in lines]
+        paths = {own: path for (path, own, _, _), _ in ends if path != "*"}
+        found = {}
+        for (path, own, _, peer), state in ends:
+            if path != "*":
+                found[own] = f"{state} {path}"
+            elif peer in paths:
+                found[own] = f"to {paths[peer]}"
+        return found
+
+    def threads(self):
+        """The daemon's threads by name."""
+        names = (folder / "comm" for folder in Path(f"/proc/{self.daemon.pid}/task").iterdir())
+        return Counter(name.read_text(encoding="ascii").strip() for name in names)
 
     def clients(self):
         """Who is connected to Redis, the lab and this test among them."""

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import Counter
 
-from soak_judge import KINDS, Disturbance, Job, Sent
+from soak_judge import GONE_SEC, KINDS, Disturbance, Job, Sent, instant
 from soak_switch import APPL, BIN, CONFIG, STATE, Switch
 
 PORTS = 16
@@ -37,8 +37,6 @@ CALM_SEC = 60
 # the allocator keeps what it has had; the first calm reading was made after three jobs.
 RSS_MORE_KIB = 8 * 1024
 CPU_IDLE = 0.01
-# Connections to Redis are made when their purpose first comes up, and kept: the first jobs do not have every purpose.
-FDS_MORE = 8
 # Redis' commands, the lab's port counters included, beside those of the first calm reading.
 COMMANDS_MORE = 5.0
 FINDINGS_MAX = 40
@@ -58,7 +56,7 @@ class Soak:
         self.jobs, self.live, self.number = [], {}, 0
         self.sends, self.disturbances = [], []
         self.theirs, self.spoiled, self.undo = {}, set(), []
-        self.findings, self.counts, self.faults = [], Counter(), Counter()
+        self.findings, self.counts, self.faults, self.sharp = [], Counter(), Counter(), Counter()
         self.suspects, self.audits = {}, 0
         self.readings, self.calm = [], None
         self.peers = {name: switch.names[index ^ 1] for index, name in enumerate(switch.names)}
@@ -78,12 +76,12 @@ class Soak:
 
     # Disturbances.
 
-    def disturb(self, kind, seconds=0, ports=(), undo=None):
-        """Notes a disturbance, which `undo` ends after these seconds."""
-        one = Disturbance(kind, time.monotonic(), frozenset(ports))
+    def disturb(self, kind, seconds=0, ports=(), undo=None, sides=(0, 1)):
+        """Notes a disturbance, which `undo` ends after these seconds; one without is over at once."""
+        one = Disturbance(kind, time.monotonic(), frozenset(ports), sides=frozenset(sides))
         self.disturbances.append(one)
         self.faults[kind] += 1
-        if undo is None and not seconds:
+        if undo is None:
             one.ended = one.began
         else:
             self.undo.append((one.began + seconds, undo, one))
@@ -98,8 +96,7 @@ class Soak:
         due = [entry for entry in self.undo if everything or entry[0] <= now]
         self.undo = [entry for entry in self.undo if entry not in due]
         for _, undo, one in due:
-            if undo:
-                undo()
+            undo()
             one.ended = time.monotonic()
 
     # The doors.
@@ -129,10 +126,10 @@ class Soak:
         job.sampled, job.channel, job.whole = sampled, channel, door != "fields"
         others = list(self.live.values())
         job.crowd = len(others)
-        job.shares = any(ports & other.ports for other in others)
+        job.shares = any(job.meets(other) for other in others)
         for other in others:
             other.crowd += 1
-            other.shares = other.shares or bool(ports & other.ports)
+            other.shares = other.shares or other.meets(job)
         self.live[job.id] = job
         self.jobs.append(job)
         getattr(self, f"by_{door}")(job, fields)
@@ -173,7 +170,6 @@ class Soak:
         expires = time.time() + 600
         if not job.wrong and self.random.random() < 0.1:
             expires = time.time() + job.duration + self.random.uniform(-1, 1)
-            job.cut = expires
         words = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(expires)) + f".{int(expires * 1000) % 1000:03}Z"
         self.switch.db[CONFIG].hset(f"TELEGEN_JOB|{job.id}", mapping={**fields, "expires_at": words})
 
@@ -216,12 +212,16 @@ class Soak:
     def some_job(self):
         """A job that is taken up and has some time left."""
         now = time.monotonic()
-        chosen = [job for job in self.live.values() if job.running and job.stopped is None and not job.cut]
-        chosen = [job for job in chosen if job.running + (job.changed or job.duration) > now + 4]
+        chosen = [job for job in self.live.values() if job.running and job.stopped is None]
+        chosen = [job for job in chosen if job.time_left(now) > 4]
         return self.random.choice(chosen) if chosen else None
 
     def stop_job(self):
         chosen = [job for job in self.live.values() if job.stopped is None]
+        if self.random.random() < 0.8:
+            # What is sent while a job ends tells little about its count.
+            sent = {port for one in self.sends if one.ended is None for port in (one.port, self.peers[one.port])}
+            chosen = [job for job in chosen if not job.ports & sent]
         if not chosen:
             return
         job = self.random.choice(chosen)
@@ -265,14 +265,23 @@ class Soak:
         if sum(sent.ended is None for sent in self.sends) >= 2:
             return
         rng = self.random
-        running = [port for job in self.live.values() if job.running for port in job.ports]
-        wires = [port for port in running + [self.peers[port] for port in running] if port in self.switch.names]
-        port = rng.choice(wires) if wires and rng.random() < 0.9 else rng.choice(SINGLES)
-        if port == REMOVED or self.peers[port] == REMOVED:
+        now = time.monotonic()
+        running = [job for job in self.live.values() if job.running and job.time_left(now) > 2]
+        count, pps = rng.randint(20, 800), rng.choice([200, 400, 800])
+        port = rng.choice(SINGLES)
+        if running and rng.random() < 0.9:
+            job = rng.choice(running)
+            port = rng.choice(sorted(job.ports))
+            # An egress job counts what enters at the other end.
+            if job.direction == "egress" or (job.direction == "both" and rng.random() < 0.5):
+                port = self.peers[port]
+            if rng.random() < 0.8:
+                # All of it is on the wire before the job ends: then its count is known.
+                count = min(count, int(pps * (job.time_left(now) - 1.5)))
+        if REMOVED in (port, self.peers[port]):
             return
-        count = rng.randint(20, 800)
         sent = Sent(port, time.monotonic(), most=count)
-        sent.command = self.switch.send(port, count, rng.choice([200, 400, 800]), rng.randint(1, 1 << 30))
+        sent.command = self.switch.send(port, count, pps, rng.randint(1, 1 << 30))
         self.sends.append(sent)
 
     # What is done to the switch.
@@ -321,8 +330,8 @@ class Soak:
 
     def drain(self):
         self.spoiled |= set(self.theirs)
-        one = self.disturb("drain", 60)
-        one.command = self.switch.cli("drain")
+        one = self.disturb("drain")
+        one.ended, one.command = None, self.switch.cli("drain")
 
     def members_change(self):
         """A member leaves its port channel, and joins it again later."""
@@ -361,7 +370,8 @@ class Soak:
             kept.ended = time.monotonic()
 
         seconds = rng.uniform(3, 40)
-        self.disturb("foreign", seconds, [port], remove)
+        sides = {"RX": [0], "TX": [1], "BOTH": [0, 1]}[row["direction"]]
+        self.disturb("foreign", seconds, [port], remove, sides)
         kept = Disturbance("kept", time.monotonic())
         self.disturbances.append(kept)
         # Its arrival and the end of our own session may cross: then nobody can tell whose deletion unbinds the port.
@@ -427,7 +437,8 @@ class Soak:
 
     def restart_daemon(self):
         kind = self.random.choice(["sigkill", "sigterm"])
-        one = self.disturb(kind, 3600)
+        one = self.disturb(kind)
+        one.ended = None
         took = self.switch.stop_daemon(getattr(signal, kind.upper()))
         if took > 6:
             self.find(f"the daemon took {took:.1f} s to end by {kind}")
@@ -435,7 +446,6 @@ class Soak:
         away = self.random.uniform(0, 3)
         time.sleep(away)
         self.switch.start_daemon()
-        self.undo = [entry for entry in self.undo if entry[2] is not one]
         one.ended = time.monotonic()
         self.calm = None
         self.quiet_until = time.monotonic() + 45
@@ -451,6 +461,10 @@ class Soak:
             pipeline.hgetall(f"TELEGEN_JOB_TABLE|{job.id}")
             pipeline.hgetall(f"TELEGEN_RESULT_TABLE|{job.id}")
         answers = pipeline.execute()
+        for job in jobs:
+            expires = job.expires or self.switch.db[CONFIG].hget(f"TELEGEN_JOB|{job.id}", "expires_at")
+            if isinstance(expires, str):
+                job.expires = instant(expires).timestamp() + time.monotonic() - time.time()
         for job, row, results in zip(jobs, answers[::2], answers[1::2], strict=True):
             job.results = results or job.results
             if job.note(row) or self.is_withdrawn(job):
@@ -466,15 +480,11 @@ class Soak:
         if job.stopped is not None and job.first_seen is None and now > job.stopped + 3 and not self.has_row(job):
             job.over = now
             return True
-        if (
-            self.is_disturbed({"drain", "flush"})
-            and job.written < now - 3
-            and not self.has_row(job)
-            and not job.row.get("status")
-        ):
+        kinds = job.concerned(self.disturbances)
+        # Who drains takes rows away that nobody has taken up yet, and FLUSHDB what was said of them.
+        if kinds & {"drain", "flush"} and not job.row and now > job.written + 3 and not self.has_row(job):
             job.over = now
             return True
-        kinds = job.concerned(self.disturbances)
         if now > job.deadline(kinds, QUEUE_TTL):
             job.findings.append(
                 f"is not over {now - job.deadline(kinds, QUEUE_TTL):.1f} s after its time: {job.row or 'no row'}"
@@ -489,17 +499,9 @@ class Soak:
 
     def job_is_over(self, job):
         del self.live[job.id]
-        job.doomed = any(
-            one.kind in ("dead", "reject", "orchagent_ends")
-            and one.began < job.written - 1
-            and (one.ended or float("inf")) > job.over - 0.5
-            and not (job.crowd and job.over > job.written + 20)
-            for one in self.disturbances
-            if one.kind != "orchagent_ends"
-        )
         self.pending = getattr(self, "pending", [])
         # Judged a little later: `send` has said by then what it has sent, and what goes has gone.
-        self.pending.append((time.monotonic() + 5, job))
+        self.pending.append((time.monotonic() + GONE_SEC, job))
 
     def judge_due(self, everything=False):
         now = time.monotonic()
@@ -507,16 +509,17 @@ class Soak:
         due = [job for at, job in pending if at <= now or everything]
         self.pending = [entry for entry in pending if entry[1] not in due]
         for job in due:
-            for line in job.judge(self.disturbances, self.sends, self.peers, MAX_SESSIONS):
+            for line in job.judge(self.disturbances, self.sends, self.peers, MAX_SESSIONS, QUEUE_TTL):
                 self.find(line)
             self.counts["/".join(job.outcome or ("none", "")).rstrip("/")] += 1
-            kinds = job.concerned(self.disturbances)
-            if any(KINDS[kind].excuses or kind in ("kept", "foreign") for kind in kinds):
-                continue
-            self.judge_rows(job)
+            for word, found in zip(("small", "large"), job.sharp, strict=True):
+                if found is not None:
+                    self.sharp[word, found] += 1
+            if not job.may_leave(self.disturbances):
+                self.judge_rows(job)
 
     def judge_rows(self, job):
-        """Nothing of a job that was not disturbed is there 5 s after its end."""
+        """Nothing of a job is there 5 s after its end, if nothing kept it."""
         config, state = self.switch.db[CONFIG], self.switch.db[STATE]
         if self.has_row(job):
             self.find(f"job {job.id}: its row is there 5 s after its end")
@@ -537,8 +540,8 @@ class Soak:
     def audit(self):
         """What disagrees for long, and without an excuse, is wrong."""
         now = time.monotonic()
-        excused = {kind for kind, facts in KINDS.items() if facts.excuses}
-        if self.is_disturbed(excused):
+        tails = {kind: facts.excuses for kind, facts in KINDS.items() if facts.excuses is not None}
+        if any(one.kind in tails and one.covers(now, now, tails[one.kind]) for one in self.disturbances):
             self.suspects.clear()
             return
         self.audits += 1
@@ -588,21 +591,27 @@ class Soak:
 
     def first_calm(self):
         """The first calm reading of a daemon: after jobs of each kind and one by REST, so that it has what it keeps."""
+        # An earlier daemon's outcomes are remembered by their names.
+        name = f"warm{len(self.readings)}"
         for number, method in enumerate(["span", "erspan", "none"]):
-            key, end = f"TELEGEN_JOB|warm{number}", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60))
+            key, end = (
+                f"TELEGEN_JOB|{name}-{number}",
+                time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60)),
+            )
             row = {"port": SINGLES[0], "duration": 2, "span_method": method, "expires_at": end}
             self.switch.db[CONFIG].hset(key, mapping=row)
             self.tend(lambda key=key: not self.switch.db[CONFIG].exists(key), 90)
-        warm = Job("warm3", "appl", frozenset(), "span", "ingress", 2, time.monotonic())
+        warm = Job(f"{name}-3", "appl", frozenset(), "span", "ingress", 2, time.monotonic())
         self.by_appl(warm, {"port": SINGLES[0], "duration": "2"})
-        self.tend(lambda: self.switch.db[STATE].hget("TELEGEN_JOB_TABLE|warm3", "status") == "done", 30)
-        body = {"job_id": "warm", "port": SINGLES[0], "duration_sec": 60}
-        for method, path in [("POST", ""), ("GET", ""), ("GET", "/warm/results"), ("DELETE", "/warm")]:
+        self.tend(lambda: self.switch.db[STATE].hget(f"TELEGEN_JOB_TABLE|{name}-3", "status") == "done", 30)
+        body = {"job_id": name, "port": SINGLES[0], "duration_sec": 60}
+        for method, path in [("POST", ""), ("GET", ""), ("GET", f"/{name}/results"), ("DELETE", f"/{name}")]:
             asked = self.switch.curl(method, f"/v1/monitor/jobs{path}", body if method == "POST" else None)
             self.tend(asked.is_over, 60)
         # Threads that wait for more work of their kind end after 10 s.
         self.tend(lambda: False, 15)
         self.calm = self.calm_reading("first")
+        self.calm_threads, self.calm_descriptors = self.switch.threads(), self.switch.descriptors()
 
     def calm_reading(self, which):
         """What the daemon takes; what it does every 30 s needs a thread for 10 s, which does not count."""
@@ -700,18 +709,23 @@ class Soak:
             if left:
                 self.find(f"at the end there are {left}")
         self.tend(lambda: False, CALM_SEC - READ_SEC)
+        self.tend(
+            lambda: (self.switch.threads(), self.switch.descriptors()) == (self.calm_threads, self.calm_descriptors),
+            CALM_SEC,
+        )
         self.compare(self.calm, self.calm_reading("last"))
 
     def compare(self, first, last):
         (before, _, rate_before), (after, cpu, rate) = first, last
         if after.rss_kib > before.rss_kib + RSS_MORE_KIB:
             self.find(f"RSS is {after.rss_kib} KiB and was {before.rss_kib} KiB")
-        if after.threads > before.threads:
-            self.find(f"threads are {after.threads} and were {before.threads}")
-        if after.fds > before.fds:
-            print("\n".join(["         clients of Redis:", *self.switch.clients()]))
-        if after.fds > before.fds + FDS_MORE:
-            self.find(f"descriptors are {after.fds} and were {before.fds}; now {self.switch.descriptors()}")
+        for what, had, has in [
+            ("threads", self.calm_threads, self.switch.threads()),
+            ("descriptors", self.calm_descriptors, self.switch.descriptors()),
+        ]:
+            if has != had:
+                less, more = (had - has), (has - had)
+                self.find(f"{what} are other than they were: less {dict(less)}, more {dict(more)}")
         if cpu >= CPU_IDLE:
             self.find(f"the idle daemon takes {100 * cpu:.2f} % of a core")
         if rate > rate_before + COMMANDS_MORE:
@@ -724,6 +738,10 @@ class Soak:
         print(f"  {'all':<32} {sum(self.counts.values()):>6}\ndisturbances")
         for kind, count in sorted(self.faults.items()):
             print(f"  {kind:<32} {count:>6}")
+        print("a count that had been one too small or too large")
+        for word in ("small", "large"):
+            seen, unseen = self.sharp[word, True], self.sharp[word, False]
+            print(f"  too {word:<28} {seen:>6} of {seen + unseen} would have been found")
         packets = sum(sent.packets for sent in self.sends)
         print(f"{self.audits} looks at rows and ASIC_DB; {len(self.sends)} sends, {packets} packets")
         if self.readings:
