@@ -39,6 +39,8 @@ RSS_MORE_KIB = 8 * 1024
 CPU_IDLE = 0.01
 # Redis' commands, the lab's port counters included, beside those of the first calm reading.
 COMMANDS_MORE = 5.0
+# By this part of the run each disturbance has been drawn by chance, or is now; and after this part the daemon stays.
+DRAWN_AFTER, RESTARTS_UNTIL = 0.2, 0.4
 FINDINGS_MAX = 40
 # Changes the duration of a row that is there: HSET would make one.
 CHANGE = """
@@ -57,7 +59,7 @@ class Soak:
         self.sends, self.disturbances = [], []
         self.theirs, self.spoiled, self.undo = {}, set(), []
         self.findings, self.counts, self.faults, self.sharp = [], Counter(), Counter(), Counter()
-        self.suspects, self.audits = {}, 0
+        self.suspects, self.audits, self.deck = {}, 0, []
         self.readings, self.calm = [], None
         self.peers = {name: switch.names[index ^ 1] for index, name in enumerate(switch.names)}
         self.next_read = self.next_line = self.next_audit = 0
@@ -86,10 +88,6 @@ class Soak:
         else:
             self.undo.append((one.began + seconds, undo, one))
         return one
-
-    def is_disturbed(self, kinds):
-        now = time.monotonic()
-        return any(one.kind in kinds and one.covers(now, now) for one in self.disturbances)
 
     def run_undo(self, everything=False):
         now = time.monotonic()
@@ -287,10 +285,14 @@ class Soak:
     # What is done to the switch.
 
     def orchagent_fault(self):
-        if self.is_disturbed({"dead", "orchagent_ends"}) or any(entry[2].kind in FAULTS for entry in self.undo):
+        if any(entry[2].kind in FAULTS for entry in self.undo):
             return
         rng = self.random
-        kind = rng.choices(list(FAULTS), [weight for weight, _, _ in FAULTS.values()])[0]
+        if not self.deck:
+            # As cards are dealt: each comes as often as it is in the deck, however few are drawn.
+            self.deck = [kind for kind, (copies, _, _) in FAULTS.items() for _ in range(copies)]
+            rng.shuffle(self.deck)
+        kind = self.deck.pop()
         _, words, longest = FAULTS[kind]
         words = [
             word.replace("MS", str(rng.choice([50, 300, 1500]))).replace("N", str(rng.randint(0, 2))) for word in words
@@ -300,11 +302,9 @@ class Soak:
         one.began -= 0.2
         self.switch.fault(*words)
 
-    def moment(self):
-        """Faults that are over at once."""
-        kind = self.random.choice(["lose", "restart"])
-        self.disturb(kind)
-        self.switch.fault(kind)
+    def lose(self):
+        self.disturb("lose")
+        self.switch.fault("lose")
 
     def pubsub(self):
         # The real orchagent ends with its connections, and its container with it; the lab's keeps what STATE_DB has.
@@ -436,7 +436,9 @@ class Soak:
         self.switch.db[CONFIG].delete(key)
 
     def restart_daemon(self):
-        kind = self.random.choice(["sigkill", "sigterm"])
+        kind = self.random.choice(
+            [kind for kind in ("sigkill", "sigterm") if not self.faults[kind]] or ["sigkill", "sigterm"]
+        )
         one = self.disturb(kind)
         one.ended = None
         took = self.switch.stop_daemon(getattr(signal, kind.upper()))
@@ -682,8 +684,14 @@ class Soak:
     def act(self):
         names, weights = zip(*ACTIONS.items(), strict=True)
         action = self.random.choices(names, weights)[0]
-        # Not more than some are live: what waits for its turn tells little.
-        if action == "start_job" and len(self.live) >= 4:
+        missing = [kind for kind in CAUSES if not self.faults[kind]]
+        if missing and time.monotonic() > self.began + DRAWN_AFTER * self.seconds and self.random.random() < 0.2:
+            action = CAUSES[self.random.choice(missing)]
+        # Not more than some are live: what waits for its turn, or is refused, tells little.
+        if action == "start_job" and len(self.live) >= (4 if self.random.random() < 0.2 else 2):
+            return
+        # The last daemon lives so long that what it takes in the end tells something.
+        if action == "restart_daemon" and time.monotonic() > self.began + RESTARTS_UNTIL * self.seconds:
             return
         getattr(self, action)()
 
@@ -736,8 +744,8 @@ class Soak:
         for outcome, count in sorted(self.counts.items()):
             print(f"  {outcome:<32} {count:>6}")
         print(f"  {'all':<32} {sum(self.counts.values()):>6}\ndisturbances")
-        for kind, count in sorted(self.faults.items()):
-            print(f"  {kind:<32} {count:>6}")
+        for kind in CAUSES:
+            print(f"  {kind:<32} {self.faults[kind]:>6}")
         print("a count that had been one too small or too large")
         for word in ("small", "large"):
             seen, unseen = self.sharp[word, True], self.sharp[word, False]
@@ -753,14 +761,14 @@ class Soak:
         print(f"{len(self.findings)} things are wrong" if self.findings else "nothing is wrong", flush=True)
 
 
-# By weight: what words `telegen-lab fault` takes, and how long at the most.
+# How many of ten, what words `telegen-lab fault` takes, and how long at the most.
 FAULTS = {
-    "reject": (3, ["reject"], 12),
-    "inactive": (3, ["inactive"], 12),
-    "unresolved": (3, ["unresolved"], 40),
-    "slow": (3, ["slow", "MS"], 20),
+    "reject": (1, ["reject"], 12),
+    "inactive": (1, ["inactive"], 12),
+    "unresolved": (1, ["unresolved"], 40),
+    "slow": (1, ["slow", "MS"], 20),
     "dead": (3, ["dead"], 60),
-    "sessions": (3, ["sessions", "N"], 15),
+    "sessions": (2, ["sessions", "N"], 15),
     "orchagent_ends": (1, ["sessions", "N", "--orchagent-ends"], 20),
 }
 ACTIONS = {
@@ -769,8 +777,9 @@ ACTIONS = {
     "stop_job": 8,
     "change_duration": 5,
     "duplicate": 3,
-    "orchagent_fault": 2.0,
-    "moment": 0.5,
+    "orchagent_fault": 3.0,
+    "lose": 0.3,
+    "restart_swss": 0.3,
     "members_change": 1.5,
     "foreign": 2.0,
     "sflow": 1.5,
@@ -780,7 +789,21 @@ ACTIONS = {
     "pubsub": 0.3,
     "flush": 0.2,
     "port_goes": 0.2,
-    "restart_daemon": 0.25,
+    "restart_daemon": 0.5,
+}
+# What each disturbance is drawn by; `kept` comes with `foreign`.
+CAUSES = {
+    **dict.fromkeys(FAULTS, "orchagent_fault"),
+    **dict.fromkeys(["sigkill", "sigterm"], "restart_daemon"),
+    **{"lose": "lose", "restart": "restart_swss", "members": "members_change", "foreign": "foreign", "sflow": "sflow"},
+    **{
+        "stray": "stray",
+        "rest": "idle_rest",
+        "drain": "drain",
+        "pubsub": "pubsub",
+        "flush": "flush",
+        "port": "port_goes",
+    },
 }
 
 
