@@ -87,7 +87,7 @@ measure: ## latency, idle cost and size of the release build on a virtual switch
 test-soak: ## random jobs and faults on a virtual switch for SECONDS (3600; as root); SEED=N repeats the choices of a run
 	@scripts/setup.sh test
 	cargo build --release
-	@$(VENV)/python -B scripts/test_soak.py
+	@$(VENV)/python -B scripts/soak
 
 pages: ## write man pages and shell completions anew, after a change of the command line
 	@scripts/setup.sh build

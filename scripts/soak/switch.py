@@ -1,4 +1,4 @@
-"""The virtual switch of scripts/test_soak.py: a lab, the daemon in it, its databases, and what is read of them.
+"""The virtual switch of scripts/soak: a lab, the daemon in it, its databases, and what is read of them.
 
 Everything that is started here is ended here, by its pid.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import redis
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("TELEGEN_BIN_DIR", ROOT / "target" / "release")).resolve()
 OURS = "telegen_"
 FINAL = ("done", "stopped", "failed", "rejected", "expired")
@@ -85,7 +85,8 @@ class Switch:
 
     def __init__(self, folder, ports):
         self.dir = Path(folder) / "lab"
-        self.log = (Path(folder) / "daemon.log").open("ab")
+        self.log_path = Path(folder) / "daemon.log"
+        self.log = self.log_path.open("ab")
         self.daemon = None
         self.commands = []
         self.held = []
@@ -211,6 +212,12 @@ class Switch:
         """Who is connected to Redis, the lab and this test among them."""
         names = ("id", "db", "cmd", "age", "idle", "sub", "psub")
         return [" ".join(f"{name}={client[name]}" for name in names) for client in self.db[STATE].client_list()]
+
+    def log_of(self, job):
+        """What the daemon's log says of a job."""
+        text = self.log_path.read_text(encoding="utf-8", errors="replace")
+        words = (f"job {job} ", f"telegen_{job} ", f"_{job} ")
+        return [line for line in text.splitlines() if any(word in f"{line} " for word in words)]
 
     def end(self):
         """Ends all that was started; what could not be ended or is left, in words."""

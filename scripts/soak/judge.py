@@ -1,4 +1,4 @@
-"""What scripts/test_soak.py expects of each job: outcomes, times and counts, by what was done to the switch meanwhile.
+"""What scripts/soak expects of each job: outcomes, times and counts, by what was done to the switch meanwhile.
 
 Nothing here touches the switch.
 """
@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from soak_switch import FINAL
+from switch import FINAL
 
 # What was not taken up, or was refused by the command that should have written it, has no row in STATE_DB.
 NONE = ("none", "")
@@ -128,6 +128,8 @@ class Disturbance:
     ended: float = None
     # Which directions of them.
     sides: frozenset = frozenset({0, 1})
+    # What does it, if that takes its time.
+    command: object = None
 
     def covers(self, begin, end, tail=None):
         """Whether it lasted, or could still do something, at some time from begin to end."""

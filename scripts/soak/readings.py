@@ -1,0 +1,134 @@
+"""What the daemon takes: at the first calm moment, on the way, and at the last one; and what a soak says of itself."""
+
+import time
+
+from faults import CAUSES
+from judge import Job
+from run import SINGLES
+from switch import CONFIG, STATE
+
+READ_SEC, LINE_SEC, CALM_SEC = 10, 60, 60
+# The daemon remembers 256 finished jobs (FINISHED_MAX), whose rows, results and flows take some 10 to 20 KiB each, and
+# the allocator keeps what it has had; the first calm reading was made after three jobs.
+RSS_MORE_KIB = 8 * 1024
+CPU_IDLE = 0.01
+# Redis' commands, the lab's port counters included, beside those of the first calm reading.
+COMMANDS_MORE = 5.0
+
+
+class Readings:
+    """Reads what the daemon takes, and compares."""
+
+    def __init__(self, run, tend):
+        """`tend(condition, seconds)` goes on with what is always done, until the condition holds."""
+        self.run, self.tend = run, tend
+        self.all, self.calm = [], None
+        self.threads = self.descriptors = None
+
+    def read(self):
+        if self.run.switch.daemon.poll() is not None:
+            raise RuntimeError(f"the daemon has ended by itself: {self.run.switch.daemon.returncode}")
+        reading = self.run.switch.reading()
+        self.all.append(reading)
+        return reading
+
+    def line(self):
+        last = self.all[-1]
+        past = next((one for one in reversed(self.all[:-1]) if last.at - one.at >= LINE_SEC - READ_SEC), self.all[0])
+        seconds = max(last.at - past.at, 1)
+        in_force = sorted({entry[2].kind for entry in self.run.undo})
+        print(
+            f"{self.run.age():6.0f} s  jobs {len(self.run.jobs)} ({len(self.run.live)} live)  RSS {last.rss_kib} KiB  "
+            f"fds {last.fds}  threads {last.threads}  "
+            f"CPU {max(0, last.cpu_sec - past.cpu_sec):.2f} s of {seconds:.0f} s  "
+            f"Redis {(last.commands - past.commands) / seconds:.0f}/s  wrong {len(self.run.findings)}  "
+            + " ".join(in_force),
+            flush=True,
+        )
+
+    def first_calm(self, doors):
+        """The first calm reading of a daemon: after jobs of each kind and one by REST, so that it has what it keeps."""
+        # An earlier daemon's outcomes are remembered by their names.
+        name = f"warm{len(self.all)}"
+        for number, method in enumerate(["span", "erspan", "none"]):
+            key = f"TELEGEN_JOB|{name}-{number}"
+            end = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60))
+            row = {"port": SINGLES[0], "duration": 2, "span_method": method, "expires_at": end}
+            self.run.switch.db[CONFIG].hset(key, mapping=row)
+            self.tend(lambda key=key: not self.run.switch.db[CONFIG].exists(key), 90)
+        warm = Job(f"{name}-3", "appl", frozenset(), "span", "ingress", 2, time.monotonic())
+        doors.by_appl(warm, {"port": SINGLES[0], "duration": "2"})
+        self.tend(lambda: self.run.switch.db[STATE].hget(f"TELEGEN_JOB_TABLE|{name}-3", "status") == "done", 30)
+        body = {"job_id": name, "port": SINGLES[0], "duration_sec": 60}
+        for method, path in [("POST", ""), ("GET", ""), ("GET", f"/{name}/results"), ("DELETE", f"/{name}")]:
+            asked = self.run.switch.curl(method, f"/v1/monitor/jobs{path}", body if method == "POST" else None)
+            self.tend(asked.is_over, 60)
+        # Threads that wait for more work of their kind end after 10 s.
+        self.tend(lambda: False, 15)
+        self.calm = self.calm_reading("first")
+        self.threads, self.descriptors = self.run.switch.threads(), self.run.switch.descriptors()
+
+    def calm_reading(self, which):
+        """What the daemon takes; what it does every 30 s needs a thread for 10 s, which does not count."""
+        past = [one for one in self.all if one.at > time.monotonic() - 2.5 * READ_SEC]
+        before = self.read()
+        time.sleep(READ_SEC)
+        after = self.read()
+        after = after._replace(threads=min(one.threads for one in [*past, before, after]))
+        seconds = after.at - before.at
+        cpu, rate = (after.cpu_sec - before.cpu_sec) / seconds, (after.commands - before.commands) / seconds
+        print(
+            f"{self.run.age():6.0f} s  {which} calm reading: RSS {after.rss_kib} KiB, fds {after.fds}, "
+            f"threads {after.threads}, CPU {100 * cpu:.2f} %, Redis {rate:.1f}/s",
+            flush=True,
+        )
+        return after, cpu, rate
+
+    def last_calm(self):
+        """The last calm reading, once the threads and descriptors that came are gone, if they go; beside the first."""
+        self.tend(lambda: False, CALM_SEC - READ_SEC)
+        switch = self.run.switch
+        self.tend(lambda: (switch.threads(), switch.descriptors()) == (self.threads, self.descriptors), CALM_SEC)
+        self.compare(self.calm, self.calm_reading("last"))
+
+    def daemon_goes(self):
+        """What the next one takes is another thing."""
+        print(f"{self.run.age():6.0f} s  the daemon was ended; a new baseline follows", flush=True)
+        self.calm = None
+
+    def compare(self, first, last):
+        (before, _, rate_before), (after, cpu, rate) = first, last
+        if after.rss_kib > before.rss_kib + RSS_MORE_KIB:
+            self.run.find(f"RSS is {after.rss_kib} KiB and was {before.rss_kib} KiB")
+        for what, had, has in [
+            ("threads", self.threads, self.run.switch.threads()),
+            ("descriptors", self.descriptors, self.run.switch.descriptors()),
+        ]:
+            if has != had:
+                less, more = (had - has), (has - had)
+                self.run.find(f"{what} are other than they were: less {dict(less)}, more {dict(more)}")
+        if cpu >= CPU_IDLE:
+            self.run.find(f"the idle daemon takes {100 * cpu:.2f} % of a core")
+        if rate > rate_before + COMMANDS_MORE:
+            self.run.find(f"Redis has {rate:.1f} commands a second and had {rate_before:.1f}")
+
+    def table(self, audits):
+        print("\njobs by outcome")
+        for outcome, count in sorted(self.run.counts.items()):
+            print(f"  {outcome:<32} {count:>6}")
+        print(f"  {'all':<32} {sum(self.run.counts.values()):>6}\ndisturbances")
+        for kind in CAUSES:
+            print(f"  {kind:<32} {self.run.faults[kind]:>6}")
+        print("a count that had been one too small or too large")
+        for word in ("small", "large"):
+            seen, unseen = self.run.sharp[word, True], self.run.sharp[word, False]
+            print(f"  too {word:<28} {seen:>6} of {seen + unseen} would have been found")
+        packets = sum(sent.packets for sent in self.run.sends)
+        print(f"{audits} looks at rows and ASIC_DB; {len(self.run.sends)} sends, {packets} packets")
+        if self.all:
+            print(f"readings ({len(self.all)})            first        min        max       last")
+            for name in ("rss_kib", "fds", "threads"):
+                values = [getattr(one, name) for one in self.all]
+                cells = [values[0], min(values), max(values), values[-1]]
+                print(f"  {name:<20}" + "".join(f"{value:>11}" for value in cells))
+        print(f"{len(self.run.findings)} things are wrong" if self.run.findings else "nothing is wrong", flush=True)
