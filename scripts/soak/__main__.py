@@ -19,8 +19,8 @@ from doors import Doors
 from faults import CAUSES, Faults
 from looks import Looks
 from readings import LINE_SEC, READ_SEC, Readings
-from run import CHANNELS, MAX_QUEUE, MAX_SESSIONS, PORTS, QUEUE_TTL, Run
-from switch import APPL, BIN, CONFIG, STATE, Switch
+from run import CHANNELS, MAX_QUEUE, MAX_SESSIONS, PORTS, QUEUE_TTL, RETENTION_SEC, Run
+from switch import APPL, BIN, COLLECTOR, CONFIG, STATE, Switch
 
 TICK_SEC, AUDIT_SEC = 0.1, 5
 # By this part of the run each disturbance has been drawn by chance, or is now; and after this part the daemon stays.
@@ -39,6 +39,7 @@ ACTIONS = {
     "sflow": 1.5,
     "stray": 1.0,
     "idle_rest": 1.5,
+    "collector_goes": 0.5,
     "drain": 0.5,
     "pubsub": 0.3,
     "flush": 0.2,
@@ -60,11 +61,15 @@ class Soak:
     def prepare(self):
         config = self.run.switch.db[CONFIG]
         settings = {"max_queue": MAX_QUEUE, "queue_ttl": QUEUE_TTL, "max_sessions": MAX_SESSIONS}
+        settings |= {"otlp_endpoint": f"http://{COLLECTOR}", "otlp_protocol": "http/protobuf"}
+        # In the end nothing is remembered any more, as in the beginning.
+        settings["result_retention"] = RETENTION_SEC
         config.hset("TELEGEN|global", mapping=settings)
         for name, members in CHANNELS.items():
             config.hset(f"PORTCHANNEL|{name}", "admin_status", "up")
             for port in members:
                 config.hset(f"PORTCHANNEL_MEMBER|{name}|{port}", "NULL", "NULL")
+        self.run.switch.start_collector()
         self.run.switch.start_daemon()
         self.readings.first_calm(self.doors)
 
@@ -142,10 +147,13 @@ class Soak:
         if not self.tend(lambda: not self.run.switch.disagreements({}, live), 120):
             for line in self.run.switch.disagreements({}, live):
                 self.run.find(f"at the end: {line}")
+        self.tend(lambda: not self.run.switch.db[STATE].keys("TELEGEN_JOB_TABLE|*"), 2 * RETENTION_SEC)
         for number, pattern in [
             (CONFIG, "TELEGEN_JOB|*"),
             (APPL, "*TELEGEN_JOB_TABLE*"),
             (STATE, "MIRROR_SESSION_TABLE|telegen_*"),
+            (STATE, "TELEGEN_JOB_TABLE|*"),
+            (STATE, "TELEGEN_RESULT_TABLE|*"),
         ]:
             left = self.run.switch.db[number].keys(pattern)
             if left:

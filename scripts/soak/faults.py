@@ -25,7 +25,7 @@ CAUSES = {
     **dict.fromkeys(["sigkill", "sigterm"], "restart_daemon"),
     **{"lose": "lose", "restart": "restart_swss", "members": "members_change", "foreign": "foreign", "sflow": "sflow"},
     **{"stray": "stray", "rest": "idle_rest", "drain": "drain", "pubsub": "pubsub", "flush": "flush"},
-    "port": "port_goes",
+    **{"port": "port_goes", "collector": "collector_goes"},
 }
 
 
@@ -169,6 +169,12 @@ class Faults:
                 self.run.switch.held.remove(connection)
 
         self.run.disturb("rest", self.run.random.uniform(3, 40), undo=close)
+
+    def collector_goes(self):
+        if self.run.switch.collector is None:
+            return
+        self.run.disturb("collector", self.run.random.uniform(5, 60), undo=self.run.switch.start_collector)
+        self.run.switch.stop_collector()
 
     def port_goes(self):
         """A port is removed and comes back; what held it meanwhile is freed by a restart of orchagent."""

@@ -113,6 +113,7 @@ KINDS = {
     "sflow": kind(CONFLICT, ("failed", "mirror_inactive"), tail=2, waits=True),
     "stray": kind(),
     "rest": kind(),
+    "collector": kind(),
 }
 SIDES = {"ingress": {0}, "egress": {1}, "both": {0, 1}}
 

@@ -4,13 +4,12 @@ import time
 
 from faults import CAUSES
 from judge import Job
-from run import SINGLES
+from run import RETENTION_SEC, SINGLES
 from switch import CONFIG, STATE
 
 READ_SEC, LINE_SEC, CALM_SEC = 10, 60, 60
-# The daemon remembers 256 finished jobs (FINISHED_MAX), whose rows, results and flows take some 10 to 20 KiB each, and
-# the allocator keeps what it has had; the first calm reading was made after three jobs.
-RSS_MORE_KIB = 8 * 1024
+# What the allocator keeps in pieces of pages.
+RSS_MORE_KIB = 4 * 1024
 CPU_IDLE = 0.01
 # Redis' commands, the lab's port counters included, beside those of the first calm reading.
 COMMANDS_MORE = 5.0
@@ -63,18 +62,16 @@ class Readings:
         for method, path in [("POST", ""), ("GET", ""), ("GET", f"/{name}/results"), ("DELETE", f"/{name}")]:
             asked = self.run.switch.curl(method, f"/v1/monitor/jobs{path}", body if method == "POST" else None)
             self.tend(asked.is_over, 60)
-        # Threads that wait for more work of their kind end after 10 s.
-        self.tend(lambda: False, 15)
+        # They are forgotten then.
+        self.tend(lambda: not self.run.switch.db[STATE].keys("TELEGEN_JOB_TABLE|*"), 2 * RETENTION_SEC)
         self.calm = self.calm_reading("first")
         self.threads, self.descriptors = self.run.switch.threads(), self.run.switch.descriptors()
 
     def calm_reading(self, which):
-        """What the daemon takes; what it does every 30 s needs a thread for 10 s, which does not count."""
-        past = [one for one in self.all if one.at > time.monotonic() - 2.5 * READ_SEC]
+        """What the daemon takes."""
         before = self.read()
         time.sleep(READ_SEC)
         after = self.read()
-        after = after._replace(threads=min(one.threads for one in [*past, before, after]))
         seconds = after.at - before.at
         cpu, rate = (after.cpu_sec - before.cpu_sec) / seconds, (after.commands - before.commands) / seconds
         print(

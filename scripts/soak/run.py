@@ -13,7 +13,7 @@ PORTS = 16
 SINGLES = [f"Ethernet{4 * index}" for index in range(7)]
 CHANNELS = {"PortChannel1": ["Ethernet32", "Ethernet36"], "PortChannel10": ["Ethernet40", "Ethernet44"]}
 THEIR_DESTINATION, REMOVED = "Ethernet28", "Ethernet48"
-QUEUE_TTL, MAX_QUEUE, MAX_SESSIONS = 15, 1, 2
+QUEUE_TTL, MAX_QUEUE, MAX_SESSIONS, RETENTION_SEC = 15, 1, 2, 30
 FINDINGS_MAX = 40
 
 

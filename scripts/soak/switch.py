@@ -20,6 +20,8 @@ BIN = Path(os.environ.get("TELEGEN_BIN_DIR", ROOT / "target" / "release")).resol
 OURS = "telegen_"
 FINAL = ("done", "stopped", "failed", "rejected", "expired")
 APPL, ASIC, COUNTERS, CONFIG, STATE = 0, 1, 2, 4, 6
+# An address, not a name: names are looked up by threads of their own, which live for 10 s after the last look-up.
+COLLECTOR = "127.0.0.1:4318"
 CLOCK_TICKS_PER_SEC = os.sysconf("SC_CLK_TCK")
 # A command on the switch that takes longer than this is a finding: the CLI's own time-outs are shorter.
 COMMAND_SEC = 90
@@ -87,7 +89,7 @@ class Switch:
         self.dir = Path(folder) / "lab"
         self.log_path = Path(folder) / "daemon.log"
         self.log = self.log_path.open("ab")
-        self.daemon = None
+        self.daemon = self.collector = None
         self.commands = []
         self.held = []
         self.names = [f"Ethernet{4 * index}" for index in range(ports)]
@@ -144,6 +146,22 @@ class Switch:
         self.commands = [command for command in self.commands if not command.is_over()]
         return [f"'{command.what}' has not ended in {COMMAND_SEC} s" for command in late]
 
+    def start_collector(self):
+        """What OTLP goes to; what it prints is of no use here."""
+        words = [str(word) for word in self.on_switch(BIN / "telegen-lab", "collect", "--listen", COLLECTOR)]
+        self.collector = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def stop_collector(self):
+        self.collector.kill()
+        self.collector.wait()
+        self.collector = None
+
     def start_daemon(self):
         words = [str(word) for word in self.on_switch(BIN / "telegen-sonic", "daemon")]
         self.daemon = subprocess.Popen(
@@ -180,22 +198,30 @@ class Switch:
         )
 
     def descriptors(self):
-        """The daemon's descriptors by what they are: sockets by the path at either end."""
+        """The daemon's descriptors by what they are: sockets by the path at either end.
+
+        Those of OTLP are left out: there is one for each of three signals, while it is used and for 90 s more.
+        """
         sockets, found = self._sockets(), Counter()
         for link in Path(f"/proc/{self.daemon.pid}/fd").iterdir():
             with contextlib.suppress(OSError):
                 target = os.readlink(link)
                 inode = target.removeprefix("socket:[").removesuffix("]")
-                found[sockets.get(inode, "another socket") if inode != target else target] += 1
+                if sockets.get(inode) != COLLECTOR:
+                    found[sockets.get(inode, "another socket") if inode != target else target] += 1
         return found
 
     def _sockets(self):
-        """What the unix sockets of the switch are connected to, or listen on, by inode."""
-        words = ["nsenter", "--net", "--target", str(self.daemon.pid), "ss", "-xanH"]
-        lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
-        ends = [(line.split()[4:8], line.split()[1]) for line in lines]
+        """What the sockets of the switch are connected to, or listen on, by inode."""
+
+        def listed(kind):
+            words = ["nsenter", "--net", "--target", str(self.daemon.pid), "ss", f"-{kind}anHe"]
+            return subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+
+        ends = [(line.split()[4:8], line.split()[1]) for line in listed("x")]
         paths = {own: path for (path, own, _, _), _ in ends if path != "*"}
-        found = {}
+        tcp = [line for line in listed("t") if line.split()[4] == COLLECTOR]
+        found = {line.split("ino:", 1)[1].split()[0]: COLLECTOR for line in tcp}
         for (path, own, _, peer), state in ends:
             if path != "*":
                 found[own] = f"{state} {path}"
@@ -233,6 +259,8 @@ class Switch:
                 found.append("the daemon did not end within 30 s of SIGTERM")
                 self.daemon.kill()
                 self.daemon.wait()
+        if self.collector is not None:
+            self.stop_collector()
         self.log.close()
         self.lab("down")
         return found + [f"left: {line}" for line in processes_that_name(str(self.dir))]
