@@ -26,7 +26,7 @@ TICK_SEC, AUDIT_SEC = 0.1, 5
 # By this part of the run each disturbance has been drawn by chance, or is now; and after this part the daemon stays.
 DRAWN_AFTER, RESTARTS_UNTIL = 0.2, 0.4
 ACTIONS = {
-    "start_job": 40,
+    "start_job": 60,
     "traffic": 40,
     "stop_job": 8,
     "change_duration": 5,
@@ -127,7 +127,7 @@ class Soak:
         if missing and part > DRAWN_AFTER and self.run.random.random() < 0.2:
             action = CAUSES[self.run.random.choice(missing)]
         # Not more than some are live: what waits for its turn, or is refused, tells little.
-        if action == "start_job" and len(self.run.live) >= (4 if self.run.random.random() < 0.2 else 2):
+        if action == "start_job" and len(self.run.live) >= (4 if self.run.random.random() < 0.3 else 2):
             return
         # The last daemon lives so long that what it takes in the end tells something.
         if action == "restart_daemon" and part > RESTARTS_UNTIL:

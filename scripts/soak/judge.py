@@ -184,6 +184,8 @@ class Job:
     findings: list = field(default_factory=list)
     # What a count one too small and one too large would have been: found, or not, or there was no count.
     sharp: tuple = (None, None)
+    # Why what was sent need not have been counted.
+    blurred: list = field(default_factory=list)
 
     def settle(self):
         quiet = MISSING_FIELD_SEC if self.wrong == "missing_field" else SETTLE_SEC
@@ -377,15 +379,21 @@ class Job:
         began, due, ended = course
         if sent.began > ended + ABOUT_SEC or (sent.ended is not None and sent.ended < began - ABOUT_SEC):
             return 0, 0
+        why = []
         if sent.ended is None or not sent.packets:
-            return sent.most, 0
-        whole = sent.began > began + ABOUT_SEC and sent.ended < due - ABOUT_SEC
+            why.append("not sent")
+        elif sent.began < began + ABOUT_SEC:
+            why.append("begun before the job")
+        elif sent.ended > due - ABOUT_SEC:
+            why.append("ended after the job")
         for one in filter(self.concerns, disturbances):
             loses = KINDS[one.kind].loses
             if loses is not None and one.covers(sent.began, sent.ended, loses):
                 # What was lost before this job had its session did not concern it.
-                whole = whole and one.kind == "lose" and one.began < self.written - 1
-        return sent.packets, sent.packets if whole else 0
+                if one.kind != "lose" or one.began > self.written - 1:
+                    why.append(one.kind)
+        self.blurred += why
+        return sent.packets or sent.most, 0 if why else sent.packets
 
     def may_leave(self, disturbances):
         """Whether something of it may be there after its end."""

@@ -77,6 +77,7 @@ class Looks:
             for word, found in zip(("small", "large"), job.sharp, strict=True):
                 if found is not None:
                     self.run.sharp[word, found] += 1
+            self.run.blurred.update(job.blurred)
             if not job.may_leave(self.run.disturbances):
                 self.judge_rows(job)
 

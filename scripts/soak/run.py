@@ -30,7 +30,9 @@ class Run:
         self.theirs, self.spoiled = {}, set()
         # What ends a disturbance, and when.
         self.undo = []
-        self.findings, self.counts, self.faults, self.sharp = [], Counter(), Counter(), Counter()
+        self.findings, self.counts, self.faults = [], Counter(), Counter()
+        # Whether a count one too small or too large would have been found, and why not.
+        self.sharp, self.blurred = Counter(), Counter()
         self.peers = {name: switch.names[index ^ 1] for index, name in enumerate(switch.names)}
         self.began = time.monotonic()
 
