@@ -116,7 +116,9 @@ impl Aggregator {
         if sample.flows.is_some() || self.spec.result_detail == ResultDetail::Summary || self.detail.is_none() {
             self.detail = Some(Arc::new(self.detail(&sample, wall)));
         }
-        self.last = Some((sample, wall));
+        // What the flows come to is in the detail. The table itself can be as large as the tap's maps, and a job's numbers stay long after its
+        // end.
+        self.last = Some((Sample { flows: None, ..sample }, wall));
     }
 
     /// The port's counters were polled, at `at` on the steady clock. Returns what the user should be told.
