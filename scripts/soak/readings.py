@@ -12,7 +12,7 @@ READ_SEC, LINE_SEC, CALM_SEC = 10, 60, 60
 RSS_MORE_KIB = 4 * 1024
 CPU_IDLE = 0.01
 # The daemon's connections to Redis are made when their purpose first comes up, and kept. The warm-up does not have
-# these. Where a session of ours is made or ended beside somebody else's: STATE_DB, COUNTERS_DB and ASIC_DB (io::mirror).
+# these. Where a session of ours meets somebody else's: STATE_DB, COUNTERS_DB and ASIC_DB (io::mirror).
 # Where one is stuck (io::unbind): those and CONFIG_DB, a survey's three, STATE_DB, COUNTERS_DB and ASIC_DB. Where REST
 # stops a job of APPL_DB: that (io::tables).
 REDIS, REDIS_LATER = "to /run/redis/redis.sock", 3 + (3 + 1 + 3 + 3) + 1
