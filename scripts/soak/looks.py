@@ -2,7 +2,8 @@
 
 import time
 
-from judge import GONE_SEC, KINDS, instant
+from judge import GONE_SEC, instant
+from kinds import KINDS
 from run import MAX_SESSIONS, QUEUE_TTL
 from switch import CONFIG, STATE
 

@@ -4,18 +4,17 @@ import time
 
 from faults import CAUSES
 from judge import Job
-from run import RETENTION_SEC, SINGLES
-from switch import CONFIG, STATE
+from run import RETENTION_SEC, SINGLES, THEIR_DESTINATION
+from switch import APPL, ASIC, CONFIG, COUNTERS, STATE, to_redis
 
 READ_SEC, LINE_SEC, CALM_SEC = 10, 60, 60
 # What the allocator keeps in pieces of pages.
 RSS_MORE_KIB = 4 * 1024
 CPU_IDLE = 0.01
-# The daemon's connections to Redis are made when their purpose first comes up, and kept. The warm-up does not have
-# these. Where a session of ours meets somebody else's: STATE_DB, COUNTERS_DB and ASIC_DB (io::mirror).
-# Where one is stuck (io::unbind): those and CONFIG_DB, a survey's three, STATE_DB, COUNTERS_DB and ASIC_DB. Where REST
-# stops a job of APPL_DB: that (io::tables).
-REDIS, REDIS_LATER = "to /run/redis/redis.sock", 3 + (3 + 1 + 3 + 3) + 1
+# The daemon's connections to Redis are made when their purpose first comes up, and kept. The warm-up does not have one
+# purpose: a session that is stuck is looked into (io::unbind), by a survey's three, two for evidence, two for sessions
+# and one that waits.
+LATER = {to_redis(CONFIG): 2, to_redis(APPL): 1, to_redis(STATE): 3, to_redis(COUNTERS): 1, to_redis(ASIC): 1}
 # Redis' commands, the lab's port counters included, beside those of the first calm reading.
 COMMANDS_MORE = 5.0
 
@@ -60,9 +59,25 @@ class Readings:
             row = {"port": SINGLES[0], "duration": 2, "span_method": method, "expires_at": end}
             self.run.switch.db[CONFIG].hset(key, mapping=row)
             self.tend(lambda key=key: not self.run.switch.db[CONFIG].exists(key), 90)
-        warm = Job(f"{name}-3", "appl", frozenset(), "span", "ingress", 2, time.monotonic())
-        doors.by_appl(warm, {"port": SINGLES[0], "duration": "2"})
-        self.tend(lambda: self.run.switch.db[STATE].hget(f"TELEGEN_JOB_TABLE|{name}-3", "status") == "done", 30)
+        state = self.run.switch.db[STATE]
+
+        def by_appl(number, duration, status):
+            """A job of APPL_DB, until it has this status."""
+            warm = Job(f"{name}-{number}", "appl", frozenset(), "span", "ingress", duration, time.monotonic())
+            doors.by_appl(warm, {"port": SINGLES[0], "duration": str(duration)})
+            self.tend(lambda: state.hget(f"TELEGEN_JOB_TABLE|{warm.id}", "status") == status, 30)
+
+        by_appl(3, 2, "done")
+        # Somebody else's session comes over the one of a job.
+        by_appl(4, 60, "running")
+        theirs = {"type": "SPAN", "src_port": SINGLES[0], "dst_port": THEIR_DESTINATION, "direction": "RX"}
+        self.run.switch.db[CONFIG].hset("MIRROR_SESSION|warm", mapping=theirs)
+        self.tend(lambda: state.hget(f"TELEGEN_JOB_TABLE|{name}-4", "status") == "failed", 30)
+        self.run.switch.db[CONFIG].delete("MIRROR_SESSION|warm")
+        self.tend(lambda: not state.exists(f"MIRROR_SESSION_TABLE|telegen_{name}-4"), 60)
+        by_appl(5, 60, "running")
+        asked = self.run.switch.curl("DELETE", f"/v1/monitor/jobs/{name}-5")
+        self.tend(asked.is_over, 60)
         body = {"job_id": name, "port": SINGLES[0], "duration_sec": 60}
         for method, path in [("POST", ""), ("GET", ""), ("GET", f"/{name}/results"), ("DELETE", f"/{name}")]:
             asked = self.run.switch.curl(method, f"/v1/monitor/jobs{path}", body if method == "POST" else None)
@@ -91,6 +106,8 @@ class Readings:
         self.tend(lambda: False, CALM_SEC - READ_SEC)
         self.tend(lambda: not self.others(), CALM_SEC)
         self.compare(self.calm, self.calm_reading("last"))
+        for name, count in (self.run.switch.descriptors() - self.descriptors).items():
+            print(f"          since the first one came {count} {name}, at most {LATER.get(name, 0)}", flush=True)
 
     def others(self):
         """Which threads and descriptors are not those of the first calm reading, in words."""
@@ -100,7 +117,7 @@ class Readings:
             ("descriptors", self.descriptors, switch.descriptors()),
         ]:
             less, more = had - has, has - had
-            if less or any(count > (REDIS_LATER if name == REDIS else 0) for name, count in more.items()):
+            if less or any(count > LATER.get(name, 0) for name, count in more.items()):
                 found.append(f"{what} are other than they were: less {dict(less)}, more {dict(more)}")
         return found
 

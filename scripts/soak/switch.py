@@ -6,6 +6,7 @@ Everything that is started here is ended here, by its pid.
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -14,10 +15,10 @@ from collections import Counter, namedtuple
 from pathlib import Path
 
 import redis
+from claims import OURS, PLAIN, SAMPLED, SAMPLER, Claim, job_of, lies_under
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("TELEGEN_BIN_DIR", ROOT / "target" / "release")).resolve()
-OURS = "telegen_"
 FINAL = ("done", "stopped", "failed", "rejected", "expired")
 APPL, ASIC, COUNTERS, CONFIG, STATE = 0, 1, 2, 4, 6
 # An address, not a name: names are looked up by threads of their own, which live for 10 s after the last look-up.
@@ -29,9 +30,10 @@ COMMAND_SEC = 90
 # What the daemon takes at one moment; `commands` are Redis' of everybody, the lab and this test included.
 Reading = namedtuple("Reading", "at rss_kib fds threads cpu_sec commands")
 
-PLAIN = {"RX": "SAI_PORT_ATTR_INGRESS_MIRROR_SESSION", "TX": "SAI_PORT_ATTR_EGRESS_MIRROR_SESSION"}
-SAMPLED = {"RX": "SAI_PORT_ATTR_INGRESS_SAMPLE_MIRROR_SESSION", "TX": "SAI_PORT_ATTR_EGRESS_SAMPLE_MIRROR_SESSION"}
-SAMPLER = {"RX": "SAI_PORT_ATTR_INGRESS_SAMPLEPACKET_ENABLE", "TX": "SAI_PORT_ATTR_EGRESS_SAMPLEPACKET_ENABLE"}
+
+def to_redis(database):
+    """What a connection to this database of Redis is called."""
+    return f"to Redis, database {database}"
 
 
 def until(condition, what, seconds=30):
@@ -198,7 +200,7 @@ class Switch:
         )
 
     def descriptors(self):
-        """The daemon's descriptors by what they are: sockets by the path at either end.
+        """The daemon's descriptors by what they are: sockets by the path at either end, Redis' by the database.
 
         Those of OTLP are left out: there is one for each of three signals, while it is used and for 90 s more.
         """
@@ -215,18 +217,22 @@ class Switch:
         """What the sockets of the switch are connected to, or listen on, by inode."""
 
         def listed(kind):
-            words = ["nsenter", "--net", "--target", str(self.daemon.pid), "ss", f"-{kind}anHe"]
+            words = ["nsenter", "--net", "--target", str(self.daemon.pid), "ss", f"-{kind}anpHe"]
             return subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
 
-        ends = [(line.split()[4:8], line.split()[1]) for line in listed("x")]
-        paths = {own: path for (path, own, _, _), _ in ends if path != "*"}
-        tcp = [line for line in listed("t") if line.split()[4] == COLLECTOR]
-        found = {line.split("ino:", 1)[1].split()[0]: COLLECTOR for line in tcp}
-        for (path, own, _, peer), state in ends:
+        databases = {client["fd"]: int(client["db"]) for client in self.db[STATE].client_list()}
+        found = {line.split("ino:", 1)[1].split()[0]: COLLECTOR for line in listed("t") if line.split()[4] == COLLECTOR}
+        ends = [(line.split()[1:8], line) for line in listed("x")]
+        servers = {}
+        for (state, _, _, path, own, _, _), line in ends:
             if path != "*":
+                redis_fd = re.search(r'"redis-server",pid=\d+,fd=(\d+)', line)
+                database = databases.get(redis_fd[1]) if redis_fd else None
+                servers[own] = f"to {path}" if database is None else to_redis(database)
                 found[own] = f"{state} {path}"
-            elif peer in paths:
-                found[own] = f"to {paths[peer]}"
+        for (_, _, _, _, own, _, peer), _ in ends:
+            if peer in servers:
+                found.setdefault(own, servers[peer])
         return found
 
     def threads(self):
@@ -326,54 +332,6 @@ class Switch:
         if len(mirrors) != len(claims):
             found.append(f"{len(mirrors)} mirror sessions in ASIC_DB for {[claim.name for claim in claims]}")
         return found
-
-
-class Claim:
-    """What an active session asks the ASIC for."""
-
-    def __init__(self, name, row, members, names):
-        self.name, self.row, self.names = name, row, names
-        oids = [names[port] for port in expand(row.get("src_port", ""), members) if port in names]
-        sides = {"RX": ["RX"], "TX": ["TX"], "BOTH": ["RX", "TX"]}.get(row.get("direction", ""), [])
-        sampled = int(row.get("sample_rate", 0)) > 0 or int(row.get("truncate_size", 0)) > 0
-        kind = SAMPLED if sampled else PLAIN
-        self.slots = {(oid, kind[side]) for oid in oids for side in sides}
-        self.samplers = {(oid, SAMPLER[side]) for oid in oids for side in sides} if sampled else set()
-
-    def does(self, mirror):
-        """Whether this object of ASIC_DB sends where the row says."""
-
-        def says(field):
-            return mirror.get(f"SAI_MIRROR_SESSION_ATTR_{field}")
-
-        if self.row.get("type") == "SPAN":
-            return says("MONITOR_PORT") == self.names.get(self.row.get("dst_port"))
-        return says("SRC_IP_ADDRESS") == self.row.get("src_ip") and says("DST_IP_ADDRESS") == self.row.get("dst_ip")
-
-
-def expand(ports, members):
-    """The ports of a list, port channels by their members: `members` are keys of PORTCHANNEL_MEMBER."""
-    found = set()
-    for port in ports.split(","):
-        found.add(port)
-        found.update(key.split("|")[1] for key in members if key.startswith(f"{port}|"))
-    return found
-
-
-def lies_under(row, theirs, members):
-    """Whether somebody else's session copies a port of this one in the same direction: then ours is kept."""
-    ports = expand(row.get("src_port", ""), members)
-    for other in theirs.values():
-        sides = {row.get("direction"), other.get("direction")}
-        if ports & expand(other["src_port"], members) and sides != {"RX", "TX"}:
-            return True
-    return False
-
-
-def job_of(session):
-    """The id of the job that a session of ours is named for."""
-    rest = session.removeprefix(OURS)
-    return rest[1:].split("_", 1)[-1] if rest.startswith("_") else rest
 
 
 def processes_that_name(text):
