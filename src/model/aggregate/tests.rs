@@ -193,6 +193,18 @@ fn flows_are_ranked_estimated_and_reconcile() {
 }
 
 #[test]
+fn the_tables_of_the_last_reading_are_not_kept_once_the_detail_is_made_of_them() {
+    let mut aggregator = aggregator(&[("sample_rate", "1")]);
+    let table = FlowTable { flows: vec![flow(1, 5, 0)], ..FlowTable::default() };
+    aggregator.sample(Sample { flows: Some(table), ..sample(1, 5) }, wall(1));
+    let kept = aggregator.last.as_ref().map(|(sample, _)| sample.flows.is_some());
+    assert_eq!(kept, Some(false));
+    let flows = aggregator.latest_detail().and_then(|detail| detail.flows.clone()).expect("flows");
+    assert_eq!(flows.top.iter().map(|row| row.estimated.packets).collect::<Vec<_>>(), [5]);
+    assert_eq!(aggregator.results().map(|results| results.total.packets), Some(5));
+}
+
+#[test]
 fn a_count_of_every_packet_has_no_error() {
     assert_eq!(packets_err95(1_000_000, 0, 1), 0);
     assert_eq!(packets_err95(100, 3, 1), 3);
