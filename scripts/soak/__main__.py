@@ -190,7 +190,7 @@ def main():
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         if soak:
-            soak.readings.table(soak.looks.audits)
+            soak.readings.table(soak.looks)
         left = switch.end() if switch else []
         for line in left:
             print(f"WRONG: {line}")

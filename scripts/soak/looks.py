@@ -16,7 +16,7 @@ class Looks:
 
     def __init__(self, run):
         self.run = run
-        self.suspects, self.audits, self.pending = {}, 0, []
+        self.suspects, self.audits, self.pending, self.rows_judged = {}, 0, [], 0
 
     def look_at_jobs(self):
         if not self.run.live:
@@ -84,6 +84,7 @@ class Looks:
 
     def judge_rows(self, job):
         """Nothing of a job is there 5 s after its end, if nothing kept it."""
+        self.rows_judged += 1
         config, state = self.run.switch.db[CONFIG], self.run.switch.db[STATE]
         if self.run.has_row(job):
             self.run.find(f"job {job.id}: its row is there 5 s after its end")

@@ -138,7 +138,7 @@ class Readings:
         if rate > rate_before + COMMANDS_MORE:
             self.run.find(f"Redis has {rate:.1f} commands a second and had {rate_before:.1f}")
 
-    def table(self, audits):
+    def table(self, looks):
         print("\njobs by outcome")
         for outcome, count in sorted(self.run.counts.items()):
             print(f"  {outcome:<32} {count:>6}")
@@ -152,7 +152,8 @@ class Readings:
         for why, count in self.run.blurred.most_common():
             print(f"    {why:<30} {count:>6} times a send was not known to be counted")
         packets = sum(sent.packets for sent in self.run.sends)
-        print(f"{audits} looks at rows and ASIC_DB; {len(self.run.sends)} sends, {packets} packets")
+        print(f"{looks.audits} looks at rows and ASIC_DB; after {looks.rows_judged} jobs nothing was to be there")
+        print(f"{len(self.run.sends)} sends, {packets} packets")
         if self.all:
             print(f"readings ({len(self.all)})            first        min        max       last")
             for name in ("rss_kib", "fds", "threads"):
