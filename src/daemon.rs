@@ -41,6 +41,7 @@ use crate::model::schema::config_db;
 use crate::model::seed_variables::Variables;
 use crate::model::settings::Settings;
 use crate::model::supervisor::{Effect, Event, Now, Supervisor};
+use crate::sink::Closing;
 use crate::sink::state_db::{self, Clears, StateDb};
 use crate::sink::{otlp, rest};
 use crate::sonic::{DatabaseConfig, Fields, connect, wait_for_config_db};
@@ -104,7 +105,7 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     let mut daemon = Daemon::start(&databases, host).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), commit = env!("TELEGEN_COMMIT"), "ready");
     daemon.run(&mut stop).await;
-    daemon.end().await;
+    daemon.end(if stop.ousted.is_some() { Closing::Ousted } else { Closing::Stopped }).await;
     stop.ousted.map_or(Ok(()), |by| Err(host::another_daemon(databases.database("CONFIG_DB")?, &by).into()))
 }
 
@@ -149,7 +150,7 @@ struct Daemon {
 
 /// The sinks' tasks, and how they are told to finish.
 struct Sinks {
-    closing: watch::Sender<bool>,
+    closing: watch::Sender<Option<Closing>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -193,8 +194,9 @@ impl Daemon {
         let clears = Clears::default();
         let numbers = Numbers::new(info, settings.clone(), Counters::new(databases)?, poll_sender)?;
         let (snapshots, snapshot) = watch::channel(numbers.first_snapshot());
-        let sink = StateDb::new(databases, snapshot.clone(), clears.clone(), published_sender)?;
-        let mut sinks = Sinks { closing: watch::channel(false).0, tasks: vec![tokio::spawn(sink.run())] };
+        let closing = watch::channel(None).0;
+        let sink = StateDb::new(databases, snapshot.clone(), closing.subscribe(), clears.clone(), published_sender)?;
+        let mut sinks = Sinks { closing, tasks: vec![tokio::spawn(sink.run())] };
         sinks.start_doors(databases, rest, snapshot)?;
 
         sinks.tasks.push(tokio::spawn(Feature::new(databases)?.run(sinks.closing.subscribe())));
@@ -389,11 +391,11 @@ impl Daemon {
         self.numbers.read(id, sample, ports);
     }
 
-    /// The sinks see the last snapshot, then that it was the last.
-    async fn end(mut self) {
+    /// The sinks see the last snapshot, then why it was the last.
+    async fn end(mut self, why: Closing) {
         self.say();
         let Daemon { snapshots, sinks: Sinks { closing, tasks }, .. } = self;
-        closing.send_replace(true);
+        closing.send_replace(Some(why));
         drop(snapshots);
         let all = async {
             for task in tasks {
@@ -429,9 +431,9 @@ impl Sinks {
     }
 }
 
-async fn closed(mut closing: watch::Receiver<bool>) {
+async fn closed(mut closing: watch::Receiver<Option<Closing>>) {
     // An error means that the daemon is gone, which is an end too.
-    let _ = closing.wait_for(|closing| *closing).await;
+    let _ = closing.wait_for(Option::is_some).await;
 }
 
 fn intervals(settings: &Settings) -> Intervals {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::model::schema::{FEATURE_NAME, config_db, state_db};
+use crate::sink::Closing;
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Fields, Reconnecting};
 
 /// How soon the word stands again after STATE_DB was flushed.
@@ -35,17 +36,19 @@ impl Feature {
         Ok(Feature { config, state, wanted: None })
     }
 
-    /// Says that the daemon is up until `closing`, and then that it is not.
-    pub async fn run(mut self, mut closing: watch::Receiver<bool>) {
+    /// Says that the daemon is up until `closing`, and then that it is not, unless another one is.
+    pub async fn run(mut self, mut closing: watch::Receiver<Option<Closing>>) {
         let mut ticks = interval(CHECK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = async { drop(closing.wait_for(|closing| *closing).await) } => break,
+                () = async { drop(closing.wait_for(Option::is_some).await) } => break,
                 _ = ticks.tick() => self.try_say(&[("up_status", "true")]).await,
             }
         }
-        self.try_say(&[("up_status", "false"), ("fail_reason", "the daemon was stopped")]).await;
+        if *closing.borrow() != Some(Closing::Ousted) {
+            self.try_say(&[("up_status", "false"), ("fail_reason", "the daemon was stopped")]).await;
+        }
     }
 
     async fn try_say(&mut self, fields: &[(&str, &str)]) {
@@ -68,6 +71,7 @@ impl Feature {
         row.insert("update_time".to_owned(), Timestamp::now().strftime("%Y-%m-%d %H:%M:%S").to_string());
         state.hset_whole(&key, &row).await
     }
+
     async fn is_wanted(&mut self) -> Result<bool, Error> {
         if let Some((wanted, until)) = self.wanted
             && Instant::now() < until

@@ -52,15 +52,32 @@ impl Daemon {
         BpfObjects::of_process(self.pid())
     }
 
+    /// Lets it do nothing until [`Daemon::resume`].
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+        while !self.all_threads_are_stopped() {
+            thread::yield_now();
+        }
+    }
+
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
     /// SIGTERM; how it ended, and after how long.
-    pub fn terminate(mut self, limit: Duration) -> (ExitStatus, Duration) {
+    pub fn terminate(self, limit: Duration) -> (ExitStatus, Duration) {
         self.signal(Signal::SIGTERM);
+        self.ends(limit)
+    }
+
+    /// Waits until it ends; how it does, and after how long.
+    pub fn ends(mut self, limit: Duration) -> (ExitStatus, Duration) {
         let begin = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return (status, begin.elapsed());
             }
-            assert!(begin.elapsed() < limit, "the daemon lives {limit:?} after SIGTERM:\n{}", self.log());
+            assert!(begin.elapsed() < limit, "the daemon still lives after {limit:?}:\n{}", self.log());
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -68,10 +85,7 @@ impl Daemon {
     /// SIGKILL at this very moment. Says what it held: the process is stopped first, so that nothing changes while that
     /// is looked up.
     pub fn kill(mut self) -> BpfObjects {
-        self.signal(Signal::SIGSTOP);
-        while !self.all_threads_are_stopped() {
-            thread::yield_now();
-        }
+        self.pause();
         let held = self.bpf_objects();
         self.child.kill().unwrap();
         self.child.wait().unwrap();

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use telegen_sonic::lab::profiles::Profile;
 
-use crate::daemon::BINARY;
+use crate::daemon::{BINARY, Daemon};
 use crate::fixture::{DEADLINE, Options, Switch, in_future, millis_between, wait_for};
-use crate::redis_db::{Db, Row};
+use crate::redis_db::{Db, Redis, Row};
 
 /// Two jobs that hold everything there is.
 fn fill(switch: &Switch) {
@@ -298,6 +298,36 @@ fn a_second_daemon_is_refused_and_told_who_is_there() {
     assert_said(&switch.status("kept"), &[("status", "running")]);
     switch.stop_job("kept");
     switch.assert_clean();
+}
+
+/// As one that hung while its connections were closed.
+#[test]
+fn a_daemon_that_finds_another_one_in_its_place_leaves_it_what_is_there() {
+    let Some(mut switch) = Switch::start() else { return };
+    let mut config = switch.redis(Db::Config);
+    config.set("FEATURE|telegen", &[("state", "enabled"), ("check_up_status", "true")]);
+    let first = switch.take_daemon();
+    first.pause();
+    config.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let log = elsewhere.path().join("daemon.log");
+    let second = Daemon::spawn(&switch.lab, &["--state-dir", elsewhere.path().to_str().unwrap()], &log);
+    let pid = second.pid().to_string();
+    let mut state = switch.redis(Db::State);
+    let is_said = |state: &mut Redis| state.field("TELEGEN_DAEMON_TABLE|localhost", "pid").as_ref() == Some(&pid);
+    wait_for("the second daemon's row", DEADLINE, || is_said(&mut state).then_some(()));
+    first.resume();
+    let (ended, _) = first.ends(DEADLINE);
+    assert_eq!(ended.code(), Some(3));
+    // Before it learned that it is not alone, the first one may have given a sign of life; the second one's next is at most 5 s away.
+    wait_for("the second daemon's row again", DEADLINE, || is_said(&mut state).then_some(()));
+    let up = |state: &mut Redis| state.field("FEATURE|telegen", "up_status").as_deref() == Some("true");
+    wait_for("the feature is up", DEADLINE, || up(&mut state).then_some(()));
+    // It looks once a second.
+    assert!(!second.log().contains("is gone from STATE_DB"), "{}", second.log());
+    assert!(second.terminate(DEADLINE).0.success());
+    assert!(state.row("TELEGEN_DAEMON_TABLE|localhost").is_empty());
+    assert_eq!(state.field("FEATURE|telegen", "up_status").as_deref(), Some("false"));
 }
 
 #[test]

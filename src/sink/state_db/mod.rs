@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::Closing;
 use crate::model::report::{Report, Snapshot};
 use crate::model::schema::state_db;
 use crate::sonic::connection::{CHUNK, Write};
@@ -48,6 +49,7 @@ const STATUSES: usize = CHUNK / 2;
 pub struct StateDb {
     link: Reconnecting,
     snapshots: watch::Receiver<Arc<Snapshot>>,
+    closing: watch::Receiver<Option<Closing>>,
     clears: Clears,
     published: mpsc::Sender<Vec<String>>,
     /// What stands in STATE_DB, as far as this daemon wrote it.
@@ -71,7 +73,7 @@ struct Written {
 }
 
 impl StateDb {
-    /// A sink for `snapshots`. Keys in `clears` lose their rows, before anything newer is written; keys whose final
+    /// A sink for `snapshots`, which end when `closing` has said why. Keys in `clears` lose their rows, before anything newer is written; keys whose final
     /// status stands are said on `published`.
     ///
     /// # Errors
@@ -79,12 +81,14 @@ impl StateDb {
     pub fn new(
         databases: &DatabaseConfig,
         snapshots: watch::Receiver<Arc<Snapshot>>,
+        closing: watch::Receiver<Option<Closing>>,
         clears: Clears,
         published: mpsc::Sender<Vec<String>>,
     ) -> Result<StateDb, DatabaseConfigError> {
         Ok(StateDb {
             link: Reconnecting::new(databases, "STATE_DB")?,
             snapshots,
+            closing,
             clears,
             published,
             written: BTreeMap::new(),
@@ -94,9 +98,13 @@ impl StateDb {
         })
     }
 
-    /// Writes until the daemon drops its end of the channels; then its own row goes, so that everybody sees that it ended.
+    /// Writes until the daemon drops its end of the channels; then its own row goes, so that everybody sees that it ended, unless it is
+    /// another daemon's by now.
     pub async fn run(mut self) {
         self.write_until_closed().await;
+        if *self.closing.borrow() == Some(Closing::Ousted) {
+            return;
+        }
         if let Ok(connection) = self.link.connection().await {
             let key = connection.database().key(state_db::DAEMON, state_db::DAEMON_KEY);
             if let Err(error) = connection.del(&key).await {
@@ -136,7 +144,7 @@ impl StateDb {
         let snapshot = self.snapshots.borrow_and_update().clone();
         let connection = self.link.connection().await?;
         if check && self.is_flushed(&connection).await? {
-            tracing::warn!("STATE_DB was flushed: writing all rows again");
+            tracing::warn!("the daemon's row is gone from STATE_DB: writing all rows again");
             self.written.clear();
             self.daemon_written = None;
             self.heartbeat_due = Instant::now();
@@ -234,7 +242,8 @@ impl StateDb {
             connection.write_together(&[Write::Replace { key, fields }]).await?;
             self.daemon_written = Some(names);
         }
-        self.heartbeat_due = Instant::now() + HEARTBEAT;
+        // From the due time on, since the checks that call this come a little later than it.
+        self.heartbeat_due = (self.heartbeat_due + HEARTBEAT).max(Instant::now());
         Ok(())
     }
 
