@@ -29,8 +29,9 @@ pub struct Surveyor {
     state: Reconnecting,
     tap_cost: TapCost,
     release: Option<String>,
-    /// What the ports were like at the latest whole look.
+    /// What the ports were like at the latest whole look, and in which directions sFlow sampled them.
     ports: BTreeMap<String, Port>,
+    sflow: BTreeMap<String, Direction>,
 }
 
 impl Surveyor {
@@ -51,6 +52,7 @@ impl Surveyor {
             tap_cost,
             release,
             ports: BTreeMap::new(),
+            sflow: BTreeMap::new(),
         })
     }
 
@@ -61,11 +63,11 @@ impl Surveyor {
     pub async fn survey(&mut self) -> Result<World, SurveyError> {
         let (config, appl) = (self.config.connection().await?, self.appl.connection().await?);
         let listed = Listed::read(&config).await?;
-        self.ports = ports(&config, &appl, listed.ports.clone()).await?;
+        (self.ports, self.sflow) = ports(&config, &appl, listed.ports.clone()).await?;
         self.take(listed, self.ports.clone()).await
     }
 
-    /// A snapshot without the two reads per port that make most of [`Surveyor::survey`], for what is looked at again and again: which
+    /// A snapshot without the three reads per port that make most of [`Surveyor::survey`], for what is looked at again and again: which
     /// ports there are is read, what is said of each may be that of the latest survey.
     ///
     /// # Errors
@@ -83,12 +85,10 @@ impl Surveyor {
 
     async fn take(&mut self, listed: Listed, ports: BTreeMap<String, Port>) -> Result<World, SurveyError> {
         let netdevs = netdev::names().map_err(SurveyError::Netdevs)?;
-        let (config, appl) = (self.config.connection().await?, self.appl.connection().await?);
-        let state = self.state.connection().await?;
+        let (config, state) = (self.config.connection().await?, self.state.connection().await?);
         let mut world =
             World { tap_cost: self.tap_cost, release: self.release.clone(), netdevs, ports, ..World::default() };
-        let sflow = appl.rows(appl_db::SFLOW_SESSION).await?;
-        world.sflow_ports = sflow.into_iter().filter_map(|(port, row)| Some((port, sampled_by_sflow(&row)?))).collect();
+        world.sflow_ports.clone_from(&self.sflow);
         let separator = &config.database().separator;
         world.port_channels = port_channels(listed.port_channels, &listed.members, separator);
         world.vlan_members = pairs(&listed.vlan_members, separator).map(|(_, member)| member.to_owned()).collect();
@@ -131,19 +131,26 @@ impl Listed {
     }
 }
 
+/// What the ports are like, and in which directions sFlow samples them. APPL_DB is read by points: to list its few rows of sFlow is to pass
+/// by each of its routes.
 async fn ports(
     config: &RedisConnection,
     appl: &RedisConnection,
     names: Vec<String>,
-) -> Result<BTreeMap<String, Port>, Error> {
+) -> Result<(BTreeMap<String, Port>, BTreeMap<String, Direction>), Error> {
     let configured = config.rows_at(config_db::PORT, names).await?;
-    let keys: Vec<String> = configured.keys().map(|port| appl.database().key(appl_db::PORT, port)).collect();
-    let live = appl.hgetall_many(&keys).await?;
+    let key = |table| configured.keys().map(move |port| appl.database().key(table, port));
+    let keys: Vec<String> = key(appl_db::PORT).chain(key(appl_db::SFLOW_SESSION)).collect();
+    let mut live = appl.hgetall_many(&keys).await?;
+    let sampled = live.split_off(configured.len());
+    let sflow = configured.keys().zip(&sampled);
+    let sflow = sflow.filter(|(_, row)| !row.is_empty());
     let facts = |configured: &Fields, live: &Fields| Port {
         oper_up: live.get("oper_status").map(|word| word == "up"),
         speed_mbps: live.get("speed").or_else(|| configured.get("speed")).and_then(|speed| speed.parse().ok()),
     };
-    Ok(configured.iter().zip(&live).map(|((name, row), live)| (name.clone(), facts(row, live))).collect())
+    let ports = configured.iter().zip(&live).map(|((name, row), live)| (name.clone(), facts(row, live))).collect();
+    Ok((ports, sflow.filter_map(|(port, row)| Some((port.clone(), sampled_by_sflow(row)?))).collect()))
 }
 
 /// In which directions orchagent samples a port with this row of SFLOW_SESSION_TABLE: a state that is absent is up, a direction that is absent
