@@ -16,6 +16,9 @@ use telegen_sonic::io::tap::{Attach, FlowSlots, Hook, Hooks, Program, Tap, TapHo
 use telegen_sonic::model::filter::Filter;
 use telegen_sonic::model::sample::Sample;
 
+#[path = "bpf_link.rs"]
+mod bpf_link;
+
 /// Nothing here takes this long.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -60,7 +63,7 @@ pub fn tcx_programs(netdev: &str) -> nix::Result<u32> {
     Ok(unsafe { options.__bindgen_anon_1.count })
 }
 
-/// `BPF_LINK_DETACH` of every TCX link on one hook of a netdev, by the links' ids, as any other process with the right to can.
+/// `BPF_LINK_DETACH` of every TCX link on one hook of a netdev.
 pub fn detach_tcx_links(netdev: &str, hook: libbpf_sys::bpf_attach_type) {
     let index = nix::net::if_::if_nametoindex(netdev).unwrap();
     let on_hook = |info: &libbpf_rs::query::LinkInfo| match &info.info {
@@ -71,15 +74,7 @@ pub fn detach_tcx_links(netdev: &str, hook: libbpf_sys::bpf_attach_type) {
     };
     let ids: Vec<u32> = libbpf_rs::query::LinkInfoIter::default().filter(on_hook).map(|info| info.id).collect();
     assert!(!ids.is_empty(), "no TCX link on {netdev}");
-    for id in ids {
-        // SAFETY: takes an integer, returns a new descriptor or a negative error.
-        let fd = unsafe { libbpf_sys::bpf_link_get_fd_by_id(id) };
-        assert!(fd >= 0, "link {id}: {}", std::io::Error::from_raw_os_error(-fd));
-        // SAFETY: a new descriptor that nobody else has.
-        let link = unsafe { OwnedFd::from_raw_fd(fd) };
-        // SAFETY: the descriptor is open.
-        assert_eq!(unsafe { libbpf_sys::bpf_link_detach(link.as_raw_fd()) }, 0);
-    }
+    ids.into_iter().for_each(bpf_link::detach);
 }
 
 /// Puts a program of somebody else in the place of a filter on the ingress of a netdev.

@@ -8,8 +8,8 @@ use telegen_sonic::lab::control::FaultName;
 use telegen_sonic::lab::profiles::Profile;
 use telegen_sonic::lab::send::{Pace, Source};
 
+use crate::bpf_link;
 use crate::fixture::{DEADLINE, Options, RESYNC, Switch, millis_between, wait_for};
-use crate::kernel;
 use crate::redis_db::{Db, Row};
 
 /// How long orchagent has to make a session active, and to remove it (contract).
@@ -333,7 +333,7 @@ fn a_tcx_link_that_somebody_detaches_ends_the_job_and_is_named() {
     let harm = |switch: &Switch, _: &str| {
         let links = switch.daemon().bpf_objects().links;
         assert_eq!(links.len(), 1);
-        links.into_iter().for_each(kernel::detach_link);
+        links.into_iter().for_each(bpf_link::detach);
     };
     let message = "the TCX link of this job on Ethernet24 (ingress) was detached";
     assert_loss_is_noticed(&["--attach", "tcx"], harm, message);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::thread;
 
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
@@ -110,17 +110,6 @@ pub fn tcx_programs(netdev: &str, hook: libbpf_sys::bpf_attach_type) -> Vec<u32>
     // SAFETY: the kernel fills count, the only member of its union that this query has.
     let count = unsafe { options.__bindgen_anon_1.count };
     ids[..count as usize].to_vec()
-}
-
-/// `BPF_LINK_DETACH` of a link by its id, as any other process with the right to can.
-pub fn detach_link(id: u32) {
-    // SAFETY: takes an integer, returns a new descriptor or a negative error.
-    let fd = unsafe { libbpf_sys::bpf_link_get_fd_by_id(id) };
-    assert!(fd >= 0, "link {id}: {}", std::io::Error::from_raw_os_error(-fd));
-    // SAFETY: a new descriptor that nobody else has.
-    let link = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: the descriptor is open.
-    assert_eq!(unsafe { libbpf_sys::bpf_link_detach(link.as_raw_fd()) }, 0);
 }
 
 /// Every TCX program on a netdev of the switch, in words.

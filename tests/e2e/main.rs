@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used)] // test code all through; clippy.toml's exception covers only what is inside a #[test]
 
 mod asic_db;
+#[path = "../common/bpf_link.rs"]
+mod bpf_link;
 mod capabilities;
 mod daemon;
 mod doors;
