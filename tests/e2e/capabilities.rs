@@ -70,10 +70,7 @@ fn nothing_is_tried_while_a_session_is_live() {
     let theirs = [("type", "SPAN"), ("src_port", "Ethernet0"), ("dst_port", "Ethernet4"), ("direction", "RX")];
     start_again(&mut switch, |switch| {
         switch.redis(Db::Config).set("MIRROR_SESSION|debug", &theirs);
-        let mut state = switch.redis(Db::State);
-        wait_for("their session is active", DEADLINE, || {
-            (state.field("MIRROR_SESSION_TABLE|debug", "status").as_deref() == Some("active")).then_some(())
-        });
+        switch.await_session("debug", Some("active"));
     });
     let row = switch.redis(Db::State).row(DAEMON);
     assert_eq!((row["span_to_cpu"].as_str(), row["mirror_policer"].as_str()), ("unknown", "unknown"));

@@ -81,10 +81,7 @@ fn copies_come_over_ipv6_too_and_what_else_arrives_on_the_netdev_is_not_counted(
         ("direction", "RX"),
     ];
     switch.redis(Db::Config).set("MIRROR_SESSION|everflow", &theirs);
-    let mut state = switch.redis(Db::State);
-    wait_for("their session is active", DEADLINE, || {
-        (state.field("MIRROR_SESSION_TABLE|everflow", "status").as_deref() == Some("active")).then_some(())
-    });
+    switch.await_session("everflow", Some("active"));
     let foreign = switch.send("Ethernet8", Profile::Mixed, 300, 1);
     let sent = switch.send("Ethernet0", Profile::Mixed, 700, 2);
     assert_eq!((foreign.copies.delivered, sent.copies.delivered), (300, 700));

@@ -14,6 +14,9 @@ use crate::redis_db::{Db, Row};
 
 /// How long orchagent has to make a session active, and to remove it (contract).
 const ORCHAGENT_MS: i64 = 5000;
+/// Somebody's session on Ethernet0, ingress.
+const MINE: [(&str, &str); 4] =
+    [("type", "SPAN"), ("src_port", "Ethernet0"), ("dst_port", "Ethernet20"), ("direction", "RX")];
 
 #[track_caller]
 fn assert_message(row: &Row, parts: &[&str]) {
@@ -112,13 +115,12 @@ fn a_dead_orchagent_is_said_at_the_start_and_at_the_end_of_a_job() {
 fn a_foreign_session_over_ours_ends_the_job_and_goes_on_working_because_ours_stays_under_it() {
     let Some(mut switch) = Switch::start() else { return };
     switch.run_job("ours", "Ethernet0", &[]);
-    let theirs = [("type", "SPAN"), ("src_port", "Ethernet0"), ("dst_port", "Ethernet20"), ("direction", "RX")];
     let mut config = switch.redis(Db::Config);
-    config.set("MIRROR_SESSION|mine", &theirs);
+    config.set("MIRROR_SESSION|mine", &MINE);
     switch.asic_db.excuse_kept("telegen_ours");
     let row = switch.assert_ended("ours", "failed", "mirror_conflict", DEADLINE);
     assert_message(&row, &["mirror session mine", "Ethernet0", "telegen_ours stays until mine is removed"]);
-    let theirs: Row = theirs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let theirs: Row = MINE.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     assert_eq!(config.row("MIRROR_SESSION|mine"), theirs);
     let to_theirs = ["Ethernet0 rx is copied to port 5"];
     assert_eq!(switch.bindings(), to_theirs);
@@ -146,31 +148,15 @@ fn a_foreign_session_over_ours_ends_the_job_and_goes_on_working_because_ours_sta
     switch.assert_clean();
 }
 
-/// Somebody's session on Ethernet0, ingress.
-const MINE: [(&str, &str); 4] =
-    [("type", "SPAN"), ("src_port", "Ethernet0"), ("dst_port", "Ethernet20"), ("direction", "RX")];
-
 #[test]
 fn a_foreign_session_that_comes_in_the_moment_of_our_jobs_end_keeps_its_port() {
     let Some(switch) = Switch::start() else { return };
     switch.asic_db.excuse_kept("telegen_ours");
     switch.run_job("ours", "Ethernet0", &[]);
     let mut config = switch.redis(Db::Config);
-    config.together(&[
-        &[
-            "HSET",
-            "MIRROR_SESSION|mine",
-            "type",
-            "SPAN",
-            "src_port",
-            "Ethernet0",
-            "dst_port",
-            "Ethernet20",
-            "direction",
-            "RX",
-        ],
-        &["DEL", "TELEGEN_JOB|ours"],
-    ]);
+    let mut write = vec!["HSET", "MIRROR_SESSION|mine"];
+    write.extend(MINE.iter().flat_map(|(field, value)| [*field, *value]));
+    config.together(&[&write, &["DEL", "TELEGEN_JOB|ours"]]);
     let row = switch.await_final("ours", DEADLINE);
     assert_message(&row, &["telegen_ours stays until mine is removed", "ASIC_DB shows Ethernet0 bound to mine"]);
     assert_eq!(switch.bindings(), ["Ethernet0 rx is copied to port 5"]);
@@ -183,13 +169,10 @@ fn a_session_of_ours_that_has_no_port_is_not_kept_under_a_foreign_one() {
     let Some(switch) = Switch::start() else { return };
     switch.lab.fault(FaultName::Unresolved, None).unwrap();
     switch.start_job("waits", "Ethernet0", &[("span_method", "erspan")]);
-    let (mut config, mut state) = (switch.redis(Db::Config), switch.redis(Db::State));
-    wait_for("ours is inactive", DEADLINE, || {
-        (state.field("MIRROR_SESSION_TABLE|telegen_waits", "status").as_deref() == Some("inactive")).then_some(())
-    });
-    config.set("MIRROR_SESSION|mine", &MINE);
+    switch.await_session("telegen_waits", Some("inactive"));
+    switch.redis(Db::Config).set("MIRROR_SESSION|mine", &MINE);
     switch.assert_ended("waits", "failed", "mirror_conflict", DEADLINE);
-    wait_for("ours is gone", DEADLINE, || (!state.exists("MIRROR_SESSION_TABLE|telegen_waits")).then_some(()));
+    switch.await_session("telegen_waits", None);
     assert_eq!(switch.bindings(), ["Ethernet0 rx is copied to port 5"]);
 }
 
@@ -217,7 +200,7 @@ fn a_kept_session_that_has_the_port_after_a_restart_of_swss_is_deleted_and_its_o
     let Some(mut switch) = Switch::start() else { return };
     switch.asic_db.suspend("a restart of swss activates both sessions anew");
     switch.run_job("ours", "Ethernet0", &[]);
-    let (mut config, mut state) = (switch.redis(Db::Config), switch.redis(Db::State));
+    let mut config = switch.redis(Db::Config);
     config.set("MIRROR_SESSION|mine", &MINE);
     switch.assert_ended("ours", "failed", "mirror_conflict", DEADLINE);
     switch.kill9();
@@ -227,11 +210,11 @@ fn a_kept_session_that_has_the_port_after_a_restart_of_swss_is_deleted_and_its_o
         (switch.bindings() == ["Ethernet0 rx is copied to port 6"]).then_some(())
     });
     switch.start_daemon();
-    wait_for("ours is gone", DEADLINE, || (!state.exists("MIRROR_SESSION_TABLE|telegen_ours")).then_some(()));
+    switch.await_session("telegen_ours", None);
     let told = "telegen_ours was deleted, and ASIC_DB showed Ethernet0 not bound to mine";
     wait_for("its owner is told", DEADLINE, || switch.daemon().log().contains(told).then_some(()));
     config.delete("MIRROR_SESSION|mine");
-    wait_for("theirs is gone", DEADLINE, || (!state.exists("MIRROR_SESSION_TABLE|mine")).then_some(()));
+    switch.await_session("mine", None);
     config.set("MIRROR_SESSION|mine", &MINE);
     wait_for("theirs works again", DEADLINE, || {
         (switch.bindings() == ["Ethernet0 rx is copied to port 5"]).then_some(())
@@ -243,23 +226,18 @@ fn deleting_ours_under_a_foreign_session_is_what_unbinds_theirs() {
     let Some(switch) = Switch::start() else { return };
     switch.run_job("ours", "Ethernet0", &[]);
     let mut config = switch.redis(Db::Config);
-    let theirs = [("type", "SPAN"), ("src_port", "Ethernet0"), ("dst_port", "Ethernet20"), ("direction", "RX")];
-    config.set("MIRROR_SESSION|mine", &theirs);
+    config.set("MIRROR_SESSION|mine", &MINE);
     switch.asic_db.excuse_kept("telegen_ours");
     switch.assert_ended("ours", "failed", "mirror_conflict", DEADLINE);
     assert_eq!(switch.bindings(), ["Ethernet0 rx is copied to port 5"]);
     config.delete("MIRROR_SESSION|telegen_ours");
-    wait_for("ours is gone", DEADLINE, || {
-        (!switch.redis(Db::State).exists("MIRROR_SESSION_TABLE|telegen_ours")).then_some(())
-    });
+    switch.await_session("telegen_ours", None);
     assert_eq!(switch.bindings(), Vec::<String>::new(), "this is why it is kept");
     assert_eq!(switch.redis(Db::State).field("MIRROR_SESSION_TABLE|mine", "status").as_deref(), Some("active"));
     // As the job's message says: its owner removes it and adds it again.
     config.delete("MIRROR_SESSION|mine");
-    wait_for("theirs is gone", DEADLINE, || {
-        (!switch.redis(Db::State).exists("MIRROR_SESSION_TABLE|mine")).then_some(())
-    });
-    config.set("MIRROR_SESSION|mine", &theirs);
+    switch.await_session("mine", None);
+    config.set("MIRROR_SESSION|mine", &MINE);
     wait_for("theirs works again", DEADLINE, || {
         (switch.bindings() == ["Ethernet0 rx is copied to port 5"]).then_some(())
     });

@@ -215,6 +215,21 @@ impl Switch {
         })
     }
 
+    /// Waits until orchagent says this of a mirror session; `None`: it has none of that name.
+    #[track_caller]
+    pub fn await_session(&self, name: &str, status: Option<&str>) {
+        let mut state = self.redis(Db::State);
+        let key = format!("MIRROR_SESSION_TABLE|{name}");
+        wait_for(&format!("mirror session {name} is {status:?}"), DEADLINE, || {
+            let row = state.row(&key);
+            let is_so = match status {
+                Some(status) => row.get("status").is_some_and(|said| said == status),
+                None => row.is_empty(),
+            };
+            is_so.then_some(())
+        });
+    }
+
     /// The job must have ended like this.
     #[track_caller]
     pub fn assert_ended(&self, id: &str, status: &str, reason: &str, limit: Duration) -> Row {

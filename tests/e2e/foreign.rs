@@ -94,10 +94,7 @@ fn add_filters(switch: &Switch) {
 fn assert_untouched(arguments: &'static [&'static str]) {
     let Some(switch) = Switch::with(&Options { arguments, ..Options::default() }) else { return };
     switch.redis(Db::Config).set("MIRROR_SESSION|theirs", &THEIRS);
-    wait_for("their session is active", DEADLINE, || {
-        let word = switch.redis(Db::State).field("MIRROR_SESSION_TABLE|theirs", "status");
-        (word.as_deref() == Some("active")).then_some(())
-    });
+    switch.await_session("theirs", Some("active"));
     add_filters(&switch);
     let program = in_network(&switch.lab, || Program::attach("Ethernet24"));
     let before = Theirs::look(&switch, &program);
