@@ -14,6 +14,8 @@ use crate::redis_db::{Db, Redis, Row};
 const OURS: &str = "telegen_";
 /// The session with which the daemon tries the switch; it belongs to no job.
 const PROBE: &str = "telegen_probe";
+/// What sFlow has goes by this name among what is other people's.
+pub const SFLOW: &str = "sFlow";
 /// A port's attributes: of plain and of sampled mirrors, and the samplers.
 const PLAIN: [(&str, &str); 2] =
     [("RX", "SAI_PORT_ATTR_INGRESS_MIRROR_SESSION"), ("TX", "SAI_PORT_ATTR_EGRESS_MIRROR_SESSION")];
@@ -35,7 +37,7 @@ struct Excused {
     kept: BTreeSet<String>,
 }
 
-/// Somebody else's session: its row, and what ASIC_DB has of it.
+/// What somebody else has: the row of a session, or all of sFlow's in one, and what ASIC_DB has of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Theirs {
     row: Row,
@@ -63,14 +65,23 @@ impl Watch {
         locked(&self.excused).kept.insert(session.to_owned());
     }
 
+    /// The test itself changes or removes this session of somebody else's, or what sFlow has ([`SFLOW`]).
+    pub fn forget(&self, name: &str) {
+        locked(&self.before).remove(name);
+    }
+
     pub fn is_suspended(&self) -> bool {
         locked(&self.excused).everything.is_some()
     }
 
-    /// Before a job: what is there of other people's.
+    /// Before a job: what is there of other people's. What is known already stays as it was before the first job.
     pub fn remember(&self, switch: &Switch) {
-        if !self.is_suspended() {
-            locked(&self.before).extend(Asic::read(switch).theirs());
+        if self.is_suspended() {
+            return;
+        }
+        let mut before = locked(&self.before);
+        for (name, theirs) in Asic::read(switch).theirs() {
+            before.entry(name).or_insert(theirs);
         }
     }
 
@@ -86,8 +97,8 @@ impl Watch {
         found.extend(asic.rows_without_a_job(switch, &locked(&self.excused).kept));
         let now = asic.theirs();
         for (name, before) in locked(&self.before).iter() {
-            let changed = now.get(name).filter(|now| now.row == before.row && *now != before);
-            found.extend(changed.map(|now| format!("{name} was {before:?} and is {now:?}")));
+            let now = now.get(name);
+            found.extend((now != Some(before)).then(|| format!("{name} was {before:?} and is {now:?}")));
         }
         found
     }
@@ -110,7 +121,8 @@ struct Asic {
     ports: BTreeMap<String, Row>,
     mirrors: BTreeMap<String, Row>,
     samplers: BTreeMap<String, Row>,
-    /// Slots of sFlow's samplers, and how many rates it has.
+    /// What sFlow's rows say, by port and field; slots of its samplers, and how many rates it has.
+    sflow_row: Row,
     sflow: BTreeSet<(String, String)>,
     sflow_rates: BTreeSet<String>,
 }
@@ -131,12 +143,18 @@ impl Asic {
         let objects = |asic: &mut Redis, kind: &str| table(asic, &format!("ASIC_STATE:SAI_OBJECT_TYPE_{kind}:"));
         let (ports, mirrors) = (objects(&mut asic, "PORT"), objects(&mut asic, "MIRROR_SESSION"));
         let samplers = objects(&mut asic, "SAMPLEPACKET");
-        let sflow_rows = table(&mut switch.redis(Db::Appl), "SFLOW_SESSION_TABLE:");
+        let mut appl = switch.redis(Db::Appl);
+        let sflow_rows = table(&mut appl, "SFLOW_SESSION_TABLE:");
+        let global = table(&mut appl, "SFLOW_TABLE:");
+        let fields = |(key, row): (&String, &Row)| -> Vec<(String, String)> {
+            row.iter().map(|(field, value)| (format!("{key} {field}"), value.clone())).collect()
+        };
+        let sflow_row = sflow_rows.iter().chain(&global).flat_map(fields).collect();
         let slots = sflow_rows.keys().filter_map(|port| names.get(port));
         let slots = slots.flat_map(|oid| SAMPLER.map(|(_, attribute)| (oid.clone(), attribute.to_owned())));
         let sflow = slots.collect();
         let sflow_rates = sflow_rows.values().filter_map(|row| row.get("sample_rate").cloned()).collect();
-        Asic { claims, our_rows, names, ports, mirrors, samplers, sflow, sflow_rates }
+        Asic { claims, our_rows, names, ports, mirrors, samplers, sflow_row, sflow, sflow_rates }
     }
 
     /// What refers to an object although no session asks for it.
@@ -145,9 +163,15 @@ impl Asic {
         for (port, attribute, oid) in self.references() {
             let slot = (port.to_owned(), attribute.to_owned());
             let (asked, known) = if SAMPLER.iter().any(|(_, sampler)| *sampler == attribute) {
-                let asked =
-                    self.sflow.contains(&slot) || self.claims.iter().any(|claim| claim.samplers.contains(&slot));
-                (asked, self.samplers.get(oid))
+                let sampler = self.samplers.get(oid);
+                let asked = match sampler {
+                    Some(sampler) if is_of_a_mirror(sampler) => {
+                        self.claims.iter().any(|claim| claim.samplers.contains(&slot))
+                    }
+                    Some(_) => self.sflow.contains(&slot),
+                    None => false,
+                };
+                (asked, sampler)
             } else {
                 let mirror = self.mirrors.get(oid);
                 let does = |claim: &Claim| mirror.is_some_and(|mirror| self.is_of(mirror, claim));
@@ -201,7 +225,7 @@ impl Asic {
         left.map(|name| format!("the row of {name}, whose job is over")).collect()
     }
 
-    /// Other people's active sessions.
+    /// Other people's active sessions, and what sFlow has, be it nothing.
     fn theirs(&self) -> BTreeMap<String, Theirs> {
         let foreign = self.claims.iter().filter(|claim| !claim.name.starts_with(OURS));
         let what = |claim: &Claim| {
@@ -215,7 +239,21 @@ impl Asic {
                 bindings: own.map(|(slot, oid)| (slot, oid.to_owned())).collect(),
             }
         };
-        foreign.map(|claim| (claim.name.clone(), what(claim))).collect()
+        let sessions = foreign.map(|claim| (claim.name.clone(), what(claim)));
+        sessions.chain([(SFLOW.to_owned(), self.theirs_of_sflow())]).collect()
+    }
+
+    fn theirs_of_sflow(&self) -> Theirs {
+        let own = |oid: &str| self.samplers.get(oid).is_some_and(|sampler| !is_of_a_mirror(sampler));
+        let samplers = self.samplers.iter().filter(|(oid, _)| own(oid));
+        let bindings = self.references().filter(|(_, _, oid)| own(oid));
+        Theirs {
+            row: self.sflow_row.clone(),
+            objects: samplers.map(|(oid, sampler)| (oid.clone(), sampler.clone())).collect(),
+            bindings: bindings
+                .map(|(port, attribute, oid)| ((port.to_owned(), attribute.to_owned()), oid.to_owned()))
+                .collect(),
+        }
     }
 
     /// Every reference of a port to an object: the port's object, the attribute, the object.
@@ -246,6 +284,27 @@ impl Asic {
     fn name_of(&self, port: &str) -> String {
         self.names.iter().find(|(_, oid)| *oid == port).map_or_else(|| port.to_owned(), |(name, _)| name.clone())
     }
+}
+
+/// Whether a sampler is a mirror session's; those of sFlow have no type (observed fact 1).
+fn is_of_a_mirror(sampler: &Row) -> bool {
+    sampler.contains_key("SAI_SAMPLEPACKET_ATTR_TYPE")
+}
+
+/// The object that samples what comes in at a port.
+pub fn ingress_sampler(switch: &Switch, port: &str) -> Option<String> {
+    let oid = switch.redis(Db::Counters).field("COUNTERS_PORT_NAME_MAP", port)?;
+    let sampler = switch.redis(Db::Asic).field(&format!("ASIC_STATE:SAI_OBJECT_TYPE_PORT:{oid}"), SAMPLER[0].1);
+    sampler.filter(|sampler| sampler != "oid:0x0")
+}
+
+/// sFlow samples what comes in at a port, one of so many; its sampler.
+pub fn enable_sflow(switch: &Switch, port: &str, rate: &str) -> String {
+    let mut appl = switch.redis(Db::Appl);
+    appl.set("SFLOW_TABLE:global", &[("admin_state", "up")]);
+    let row = [("admin_state", "up"), ("sample_rate", rate), ("sample_direction", "rx")];
+    appl.set(&format!("SFLOW_SESSION_TABLE:{port}"), &row);
+    wait_for(&format!("sFlow has {port}"), DEADLINE, || ingress_sampler(switch, port))
 }
 
 /// What a row asks for: `members` are the keys of PORTCHANNEL_MEMBER.
@@ -282,21 +341,21 @@ fn what_is_left_bound_and_what_was_taken_away_is_found() {
     let Some(switch) = Switch::start() else { return };
     let theirs = [("type", "SPAN"), ("src_port", "Ethernet8"), ("dst_port", "Ethernet20"), ("direction", "RX")];
     switch.redis(Db::Config).set("MIRROR_SESSION|theirs", &theirs);
-    wait_for("their session is active", DEADLINE, || {
-        let status = switch.redis(Db::State).field("MIRROR_SESSION_TABLE|theirs", "status");
-        (status.as_deref() == Some("active")).then_some(())
-    });
+    switch.await_session("theirs", Some("active"));
+    let sflow = enable_sflow(&switch, "Ethernet12", "4000");
     switch.run_job("ours", "Ethernet0", &[]);
     assert_eq!(switch.asic_db.disagreements(&switch), [""; 0]);
-    let mut asic = switch.redis(Db::Asic);
     let names = switch.redis(Db::Counters).row("COUNTERS_PORT_NAME_MAP");
     let port = |name: &str| format!("ASIC_STATE:SAI_OBJECT_TYPE_PORT:{}", names[name]);
-    let mut spoil = |port: &str, attribute: &str, value: &str, expected: &str| {
-        let before = asic.field(port, attribute).unwrap_or_else(|| "0:null".to_owned());
-        asic.set(port, &[(attribute, value)]);
-        let found = switch.asic_db.disagreements(&switch);
-        assert!(found.iter().any(|line| line.contains(expected)), "{expected} is not in {found:?}");
-        asic.set(port, &[(attribute, &before)]);
+    let spoil_in = |db: Db, key: &str, field: &str, value: &str, expected: &str| {
+        let mut redis = switch.redis(db);
+        let before = redis.field(key, field).unwrap_or_else(|| "0:null".to_owned());
+        redis.set(key, &[(field, value)]);
+        assert_found(&switch, expected);
+        redis.set(key, &[(field, &before)]);
+    };
+    let spoil = |key: &str, attribute: &str, value: &str, expected: &str| {
+        spoil_in(Db::Asic, key, attribute, value, expected);
     };
     let our_object = switch.redis(Db::Asic).field(&port("Ethernet0"), PLAIN[0].1).unwrap();
     spoil(&port("Ethernet12"), PLAIN[0].1, &our_object, "Ethernet12 SAI_PORT_ATTR_INGRESS_MIRROR_SESSION is oid:");
@@ -304,8 +363,29 @@ fn what_is_left_bound_and_what_was_taken_away_is_found() {
     spoil(&port("Ethernet8"), PLAIN[0].1, "0:null", "theirs says active");
     spoil(&port("Ethernet8"), PLAIN[0].1, &our_object, "theirs was");
     spoil(&port("Ethernet4"), SAMPLER[0].1, "oid:0xf000000009999", "which nobody asks for");
+    spoil(&port("Ethernet12"), SAMPLER[0].1, "oid:0x0", "sFlow was");
+    spoil(&port("Ethernet4"), SAMPLER[0].1, &sflow, "sFlow was");
+    // A mirror's sampler where sFlow's is asked for.
+    let sampler = format!("ASIC_STATE:SAI_OBJECT_TYPE_SAMPLEPACKET:{sflow}");
+    let kind = ["SAI_SAMPLEPACKET_ATTR_TYPE", "SAI_SAMPLEPACKET_TYPE_MIRROR_SESSION"];
+    spoil(&sampler, kind[0], kind[1], "Ethernet12 SAI_PORT_ATTR_INGRESS_SAMPLEPACKET_ENABLE is oid:");
+    switch.redis(Db::Asic).delete_field(&sampler, kind[0]);
+    spoil_in(Db::Appl, "SFLOW_SESSION_TABLE:Ethernet12", "sample_direction", "tx", "sFlow was");
+    spoil_in(Db::Appl, "SFLOW_TABLE:global", "admin_state", "down", "sFlow was");
+    spoil_in(Db::Config, "MIRROR_SESSION|theirs", "dst_port", "Ethernet16", "theirs was");
+    spoil_in(Db::State, "MIRROR_SESSION_TABLE|theirs", "status", "inactive", "theirs was");
     let object = "ASIC_STATE:SAI_OBJECT_TYPE_MIRROR_SESSION:oid:0xe000000009999";
     spoil(object, "SAI_MIRROR_SESSION_ATTR_TYPE", "SAI_MIRROR_SESSION_TYPE_LOCAL", "for the active sessions");
-    asic.delete(object);
+    switch.redis(Db::Asic).delete(object);
     switch.stop_job("ours");
+    switch.redis(Db::Config).delete("MIRROR_SESSION|theirs");
+    switch.await_session("theirs", None);
+    assert_found(&switch, "theirs was");
+    switch.asic_db.forget("theirs");
+    assert_eq!(switch.asic_db.disagreements(&switch), [""; 0]);
+}
+
+fn assert_found(switch: &Switch, expected: &str) {
+    let found = switch.asic_db.disagreements(switch);
+    assert!(found.iter().any(|line| line.contains(expected)), "{expected} is not in {found:?}");
 }

@@ -4,6 +4,7 @@ use std::fs;
 
 use telegen_sonic::lab::profiles::Profile;
 
+use crate::asic_db::{enable_sflow, ingress_sampler};
 use crate::fixture::{DEADLINE, Switch, wait_for};
 use crate::redis_db::{Db, Row};
 
@@ -160,13 +161,14 @@ fn of_cut_copies_bytes_are_what_is_left_and_the_cut_is_no_error() {
 #[test]
 fn sflow_keeps_its_ports_sampler() {
     let Some(switch) = Switch::start() else { return };
-    switch.redis(Db::Appl).set("SFLOW_SESSION_TABLE:Ethernet0", &[("admin_state", "up"), ("sample_rate", "100000")]);
+    let sampler = enable_sflow(&switch, "Ethernet0", "100000");
     let job = [("span_method", "erspan"), ("mirror_truncate", "128")];
     switch.start_job("late", "Ethernet0", &job);
     let refused = switch.assert_ended("late", "rejected", "mirror_conflict", DEADLINE);
     assert!(refused["message"].starts_with("mirror_truncate: sFlow samples Ethernet0"), "{refused:?}");
     switch.run_job("other", "Ethernet8", &job);
     switch.stop_job("other");
+    assert_eq!(ingress_sampler(&switch, "Ethernet0"), Some(sampler));
     switch.assert_clean();
 }
 

@@ -87,6 +87,7 @@ fn copies_come_over_ipv6_too_and_what_else_arrives_on_the_netdev_is_not_counted(
     assert_eq!((foreign.copies.delivered, sent.copies.delivered), (300, 700));
     switch.stop_job("six");
     assert_eq!(totals(switch.results("six")), totals_of(&[&sent]));
+    switch.asic_db.forget("everflow");
     switch.redis(Db::Config).delete("MIRROR_SESSION|everflow");
     switch.assert_clean();
 }
@@ -106,6 +107,7 @@ fn an_address_that_somebody_else_uses_is_left_to_them() {
         "no address of erspan_src_ip in TELEGEN|global is free for copies to 198.51.100.1: 192.0.2.1 is in mirror session everflow; 192.0.2.2 is in mirror session telegen_one; add one, for each job that is to run needs its own"
     );
     switch.stop_job("one");
+    switch.asic_db.forget("everflow");
     switch.redis(Db::Config).delete("MIRROR_SESSION|everflow");
     switch.assert_clean();
 }

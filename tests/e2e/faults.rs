@@ -144,6 +144,7 @@ fn a_foreign_session_over_ours_ends_the_job_and_goes_on_working_because_ours_sta
     switch.run_job("elsewhere", "Ethernet8", &[]);
     switch.stop_job("elsewhere");
     assert_eq!(switch.bindings(), to_theirs);
+    switch.asic_db.forget("mine");
     config.delete("MIRROR_SESSION|mine");
     switch.assert_clean();
 }

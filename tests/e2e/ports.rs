@@ -1,7 +1,9 @@
 //! Ports and port channels that change under a job, and what ASIC_DB shows of them.
 
+use telegen_sonic::lab::control::FaultName;
 use telegen_sonic::lab::profiles::Profile;
 
+use crate::asic_db::{enable_sflow, ingress_sampler};
 use crate::fixture::{DEADLINE, Switch, wait_for};
 use crate::redis_db::{Db, Redis};
 
@@ -117,7 +119,7 @@ fn a_sampled_job_has_a_session_for_each_port_and_none_if_one_is_refused() {
     switch.stop_job("two");
     switch.assert_clean();
 
-    let room = telegen_sonic::lab::control::FaultName::Sessions { room: 1, orchagent_ends: false };
+    let room = FaultName::Sessions { room: 1, orchagent_ends: false };
     switch.lab.fault(room, None).unwrap();
     switch.start_job("again", "Ethernet0,Ethernet8", &SAMPLED);
     let row = switch.assert_ended("again", "failed", "mirror_rejected", DEADLINE);
@@ -129,22 +131,20 @@ fn a_sampled_job_has_a_session_for_each_port_and_none_if_one_is_refused() {
 #[test]
 fn sflow_in_one_direction_does_not_refuse_a_sampled_job_in_the_other() {
     let Some(switch) = Switch::start() else { return };
-    let sflow = [("admin_state", "up"), ("sample_rate", "100000"), ("sample_direction", "rx")];
-    switch.redis(Db::Appl).set("SFLOW_SESSION_TABLE:Ethernet0", &sflow);
+    let sampler = Some(enable_sflow(&switch, "Ethernet0", "100000"));
     switch.run_job("egress", "Ethernet0", &[SAMPLED[0], SAMPLED[1], ("direction", "egress")]);
+    assert_eq!(ingress_sampler(&switch, "Ethernet0"), sampler);
     switch.stop_job("egress");
+    assert_eq!(ingress_sampler(&switch, "Ethernet0"), sampler);
     switch.start_job("both", "Ethernet0", &[SAMPLED[0], SAMPLED[1], ("direction", "both")]);
     switch.assert_ended("both", "rejected", "mirror_conflict", DEADLINE);
+    assert_eq!(ingress_sampler(&switch, "Ethernet0"), sampler);
 }
 
 #[test]
 fn a_sampler_that_stands_in_no_table_is_found_in_asic_db() {
     let Some(switch) = Switch::start() else { return };
-    let (mut config, mut appl, mut state) = (switch.redis(Db::Config), switch.redis(Db::Appl), switch.redis(Db::State));
-    // What a session over two ports leaves behind if sFlow has one of them (fact 15).
-    let sflow = [("admin_state", "up"), ("sample_rate", "777"), ("sample_direction", "rx")];
-    appl.set("SFLOW_TABLE:global", &[("admin_state", "up")]);
-    appl.set("SFLOW_SESSION_TABLE:Ethernet8", &sflow);
+    let mut config = switch.redis(Db::Config);
     let leak = [
         ("type", "SPAN"),
         ("dst_port", "Ethernet20"),
@@ -153,27 +153,27 @@ fn a_sampler_that_stands_in_no_table_is_found_in_asic_db() {
         ("sample_rate", "1000"),
     ];
     switch.asic_db.suspend("what somebody else left in ASIC_DB is what this is about");
-    let sampler = |port: &str| {
-        let oid = switch.redis(Db::Counters).field("COUNTERS_PORT_NAME_MAP", port).unwrap();
-        let key = format!("ASIC_STATE:SAI_OBJECT_TYPE_PORT:{oid}");
-        let sampler = switch.redis(Db::Asic).field(&key, "SAI_PORT_ATTR_INGRESS_SAMPLEPACKET_ENABLE");
-        sampler.filter(|sampler| sampler != "oid:0x0")
-    };
-    wait_for("sFlow has Ethernet8", DEADLINE, || sampler("Ethernet8"));
+    // What a session over two ports leaves behind if sFlow has one of them (fact 15).
+    enable_sflow(&switch, "Ethernet8", "777");
     config.set("MIRROR_SESSION|leak", &leak);
-    wait_for("orchagent has refused it", DEADLINE, || {
-        (state.field("MIRROR_SESSION_TABLE|leak", "status").as_deref() == Some("inactive")).then_some(())
-    });
-    let taken = wait_for("the leak holds Ethernet4", DEADLINE, || sampler("Ethernet4"));
+    switch.await_session("leak", Some("inactive"));
+    let taken = wait_for("the leak holds Ethernet4", DEADLINE, || ingress_sampler(&switch, "Ethernet4"));
     config.delete("MIRROR_SESSION|leak");
-    appl.delete("SFLOW_SESSION_TABLE:Ethernet8");
-    wait_for("no table knows of it", DEADLINE, || (!state.exists("MIRROR_SESSION_TABLE|leak")).then_some(()));
-    assert_eq!(sampler("Ethernet4"), Some(taken.clone()));
+    switch.redis(Db::Appl).delete("SFLOW_SESSION_TABLE:Ethernet8");
+    switch.await_session("leak", None);
+    assert_eq!(ingress_sampler(&switch, "Ethernet4"), Some(taken.clone()));
     switch.start_job("blocked", "Ethernet4", &SAMPLED);
     let row = switch.assert_ended("blocked", "failed", "mirror_inactive", DEADLINE);
     let said = format!("ASIC_DB shows that the ingress sampler of Ethernet4 is taken by {taken}");
     assert!(row["message"].contains(&said), "{row:?}");
     assert!(!row.contains_key("warning"), "nothing of ours is left: {row:?}");
+    // What frees it.
+    switch.lab.fault(FaultName::Restart, None).unwrap();
+    wait_for("the port is free", DEADLINE, || ingress_sampler(&switch, "Ethernet4").is_none().then_some(()));
+    switch.asic_db.resume();
+    switch.run_job("next", "Ethernet4", &SAMPLED);
+    switch.stop_job("next");
+    switch.assert_clean();
 }
 
 #[test]
