@@ -178,7 +178,7 @@ fn a_sampler_that_stands_in_no_table_is_found_in_asic_db() {
 
 #[test]
 fn the_end_of_a_job_reads_asic_db_by_points_only() {
-    let Some(switch) = Switch::start() else { return };
+    let Some(mut switch) = Switch::start() else { return };
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut monitor = std::process::Command::new("redis-cli")
         .arg("-s")
@@ -190,25 +190,36 @@ fn the_end_of_a_job_reads_asic_db_by_points_only() {
     let said = || std::fs::read_to_string(log.path()).unwrap();
     switch.asic_db.suspend("the monitor would see the fixture's commands");
     wait_for("the monitor listens", DEADLINE, || said().starts_with("OK").then_some(()));
+    // A daemon says at its start what it follows.
+    let (status, _) = switch.take_daemon().terminate(DEADLINE);
+    assert!(status.success());
+    switch.start_daemon();
+    let mut config = switch.redis(Db::Config);
+    config.command(&["ECHO", "the job"]);
     switch.run_job("watched", "Ethernet0,Ethernet8", &[]);
     switch.stop_job("watched");
-    let mut config = switch.redis(Db::Config);
     config.command(&["ECHO", "the end"]);
     wait_for("the monitor has seen all of it", DEADLINE, || said().contains("\"the end\"").then_some(()));
     monitor.kill().unwrap();
     monitor.wait().unwrap();
     switch.asic_db.resume();
     let said = said();
-    let asic: Vec<&str> = said.lines().filter(|line| line.contains(" [1 ")).collect();
-    for line in &asic {
-        let word = line.split("] \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
-        assert!(["SELECT", "HMGET", "HSET", "DEL"].contains(&word.to_uppercase().as_str()), "{line}");
+    for line in said.lines().filter(|line| line.contains(" [1 ")) {
+        assert!(["SELECT", "HMGET", "HSET", "DEL"].contains(&monitored(line).to_uppercase().as_str()), "{line}");
     }
-    assert!(!said.contains("__keyspace@1__"), "nobody follows ASIC_DB");
+    assert!(said.contains("__keyspace@4__"), "the daemon follows CONFIG_DB, which is seen here");
+    assert!(!["@1__", "@*__"].iter().any(|pattern| said.contains(pattern)), "nobody follows ASIC_DB");
+    let (_, job) = said.split_once("\"the job\"").unwrap();
+    let asic: Vec<&str> = job.lines().filter(|line| line.contains(" [1 ")).collect();
     let reads = |what: &str| asic.iter().filter(|line| line.contains("HMGET") && line.contains(what)).count();
     // Two ports, at the start of the job and at its end.
     assert_eq!(reads("SAI_OBJECT_TYPE_PORT"), 4, "{asic:#?}");
     assert!(reads("SAI_OBJECT_TYPE_MIRROR_SESSION") <= 4, "{asic:#?}");
+}
+
+/// The name of the command in a line of MONITOR.
+fn monitored(line: &str) -> &str {
+    line.split("] \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default()
 }
 
 /// A session as versions before this one made them: it names the port channel.
