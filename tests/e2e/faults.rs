@@ -220,6 +220,7 @@ fn a_kept_session_that_has_the_port_after_a_restart_of_swss_is_deleted_and_its_o
     wait_for("theirs works again", DEADLINE, || {
         (switch.bindings() == ["Ethernet0 rx is copied to port 5"]).then_some(())
     });
+    switch.asic_db.resume();
 }
 
 #[test]
