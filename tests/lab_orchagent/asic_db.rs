@@ -2,8 +2,8 @@
 
 use telegen_sonic::sonic::Fields;
 
-use crate::redis_common::{fields, within};
-use crate::switch::{Switch, run_command};
+use crate::redis_common::fields;
+use crate::switch::{Switch, run_command, until_is};
 
 const S1: &str = "type=SPAN src_port=Ethernet0 dst_port=Ethernet4 direction=RX";
 const PORT: &str = "ASIC_STATE:SAI_OBJECT_TYPE_PORT";
@@ -123,15 +123,6 @@ async fn a_restarted_orchagent_and_a_restarted_redis_begin_with_the_ports_alone(
     switch.redis.server.restart(true).unwrap();
     switch.asic = switch.redis.connect("ASIC_DB").await;
     switch.counters = switch.redis.connect("COUNTERS_DB").await;
-    within("ASIC_DB to be written anew", async {
-        while port_list(&switch).await.len() != 8 || switch.asic_db().await != ["Ethernet0 ingress>mirror of Ethernet4"]
-        {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
-    })
-    .await;
-}
-
-async fn port_list(switch: &Switch) -> Vec<String> {
-    switch.asic.keys(PORT).await.unwrap()
+    until_is("ports in ASIC_DB", 8, async || switch.asic.keys(PORT).await.unwrap().len()).await;
+    switch.until_asic_db(&["Ethernet0 ingress>mirror of Ethernet4"]).await;
 }

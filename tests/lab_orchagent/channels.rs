@@ -1,11 +1,8 @@
 //! Port channels and ports under a session: who is bound, what stays, and what frees it. Facts of the second list, by number.
 
-use std::time::Duration;
-
 use telegen_sonic::lab::orchagent::hardware::Fault;
 
-use crate::redis_common::within;
-use crate::switch::Switch;
+use crate::switch::{Switch, until_is};
 
 const ON_10: &str = "type=SPAN src_port=PortChannel10 dst_port=Ethernet4 direction=RX";
 
@@ -14,15 +11,6 @@ async fn channel(switch: &Switch, name: &str, members: &[&str]) {
     for member in members {
         switch.cli(&format!("HSET PORTCHANNEL_MEMBER|{name}|{member} NULL NULL")).await;
     }
-}
-
-async fn until_bound(switch: &Switch, expected: &[&str]) {
-    within(&format!("{expected:?} is bound"), async {
-        while switch.bound() != expected {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await;
 }
 
 /// PortChannel10 has Ethernet8 and a session, and Ethernet16 has joined PortChannel1.
@@ -34,7 +22,7 @@ async fn with_a_stranger() -> Switch {
     switch.until_active("s1").await;
     assert_eq!(switch.bound(), ["Ethernet8 rx s1>Ethernet4"]);
     channel(&switch, "PortChannel1", &["Ethernet16"]).await;
-    until_bound(&switch, &["Ethernet16 rx s1>Ethernet4", "Ethernet8 rx s1>Ethernet4"]).await;
+    switch.until_bound(&["Ethernet16 rx s1>Ethernet4", "Ethernet8 rx s1>Ethernet4"]).await;
     switch
 }
 
@@ -51,11 +39,11 @@ async fn fact_17_members_that_join_and_leave_are_bound_and_unbound() {
         "Ethernet8 rx s1>Ethernet4",
         "Ethernet8 tx s1>Ethernet4",
     ];
-    until_bound(&switch, &four).await;
+    switch.until_bound(&four).await;
     switch.settle().await;
     assert_eq!(switch.asic_db().await.len(), 4);
     switch.cli("DEL PORTCHANNEL_MEMBER|PortChannel10|Ethernet8").await;
-    until_bound(&switch, &four[..2]).await;
+    switch.until_bound(&four[..2]).await;
     switch.delete("s1").await;
     switch.until("s1", None).await;
     assert_eq!(switch.asic_db().await, [""; 0]);
@@ -184,15 +172,10 @@ async fn fact_18_a_port_under_a_session_is_held_even_when_the_session_is_gone() 
     switch.until("s1", None).await;
     assert_eq!(switch.asic_db().await, [""; 0]);
     // The next attempts come a second apart.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
     switch.settle().await;
     assert!(port_is_kept(&switch, ETHERNET0).await);
     switch.hardware(|hardware| assert_eq!(hardware.removed_netdevs, ["Ethernet0"]));
     switch.fault(Fault::Restart, None).await;
-    within("the port to be gone", async {
-        while port_is_kept(&switch, ETHERNET0).await {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await;
+    until_is("Ethernet0's object", false, async || port_is_kept(&switch, ETHERNET0).await).await;
 }

@@ -185,30 +185,14 @@ async fn a_redis_that_restarts_takes_orchagent_along_and_the_sessions_come_back(
     switch.redis.server.restart(true).unwrap();
     switch.state = switch.redis.connect("STATE_DB").await;
     switch.config = switch.redis.connect("CONFIG_DB").await;
-    switch.settle_after_restart().await;
-    // STATE_DB still says what was before the restart: only the hardware tells when the session is back.
-    within("the session to be back in the hardware", async {
-        while switch.bound() != ["Ethernet0 rx s1>Ethernet4"] {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await;
+    // Written while orchagent may be away: it takes up what is there.
+    switch.session("after", "type=SPAN dst_port=Ethernet28").await;
+    switch.until_active("after").await;
+    switch.until_bound(&["Ethernet0 rx s1>Ethernet4"]).await;
     switch.until_active("s1").await;
     switch.redis.server.restart(false).unwrap();
-    within("the hardware to be programmed anew, with nothing", async {
-        while !switch.bound().is_empty() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await;
-}
-
-impl Switch {
-    /// A session that is deleted while orchagent is away is not noticed; one that stays is.
-    async fn settle_after_restart(&self) {
-        self.session("after", "type=SPAN dst_port=Ethernet28").await;
-        self.until_active("after").await;
-    }
+    // The hardware is programmed anew, with nothing.
+    switch.until_bound(&[]).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use telegen_sonic::sonic::pubsub::Subscription;
 
 use crate::redis_common::within;
-use crate::switch::{Switch, next_events, run_command};
+use crate::switch::{Switch, next_events, run_command, until_is};
 
 const E1: &str = "type=ERSPAN src_ip=10.0.0.1 dst_ip=10.0.5.1 src_port=Ethernet0 direction=RX";
 
@@ -20,19 +20,11 @@ async fn route(switch: &Switch, prefix: &str, next_hops: &str, interfaces: &str)
 /// Waits until the way is this: the monitor port, the MAC address, the prefix, and the next hop.
 async fn until_way(switch: &Switch, expected: [&str; 5]) {
     let names = ["status", "monitor_port", "dst_mac", "route_prefix", "next_hop_ip"];
-    let mut seen = Vec::new();
-    let reached = tokio::time::timeout(Duration::from_secs(10), async {
-        loop {
-            let row = switch.row("e1").await;
-            seen = names.map(|name| row.get(name).cloned().unwrap_or_default()).to_vec();
-            if seen == expected {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    });
-    let timed_out = reached.await.is_err();
-    assert!(!timed_out, "{seen:?} is not {expected:?}");
+    let way = async || {
+        let row = switch.row("e1").await;
+        names.map(|name| row.get(name).cloned().unwrap_or_default())
+    };
+    until_is("the way of e1", expected, way).await;
 }
 
 /// orchagent has done what was written to APPL_DB, as far as that can be seen from outside: a session that follows it has its way.

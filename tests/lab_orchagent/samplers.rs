@@ -1,8 +1,5 @@
 //! Who has a port's sampler: sFlow, or a sampled mirror. Facts of the second list, by number.
 
-use std::time::Duration;
-
-use crate::redis_common::within;
 use crate::switch::{Switch, run_command};
 
 const S1: &str = "type=SPAN src_port=Ethernet0 dst_port=Ethernet4 direction=RX";
@@ -18,21 +15,6 @@ async fn no_sflow(switch: &Switch, port: &str) {
     run_command(&switch.appl, &format!("DEL SFLOW_SESSION_TABLE:{port}")).await;
 }
 
-async fn until_asic_db(switch: &Switch, expected: &[&str]) {
-    let mut seen = Vec::new();
-    let reached = tokio::time::timeout(Duration::from_secs(10), async {
-        loop {
-            seen = switch.asic_db().await;
-            if seen == expected {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    });
-    let timed_out = reached.await.is_err();
-    assert!(!timed_out, "{seen:?} is not {expected:?}");
-}
-
 #[tokio::test]
 async fn fact_4_ports_of_one_rate_share_a_sampler_that_goes_with_the_last() {
     let switch = Switch::start().await;
@@ -43,13 +25,13 @@ async fn fact_4_ports_of_one_rate_share_a_sampler_that_goes_with_the_last() {
         "Ethernet0 ingress sampler>sflow 1/4000",
         "Ethernet8 ingress sampler>sflow 1/4000",
     ];
-    until_asic_db(&switch, &both).await;
+    switch.until_asic_db(&both).await;
     assert_eq!(switch.asic.keys("ASIC_STATE:SAI_OBJECT_TYPE_SAMPLEPACKET").await.unwrap().len(), 1);
     sflow(&switch, "Ethernet0", "admin_state=up sample_rate=1000 sample_direction=tx").await;
-    until_asic_db(&switch, &["Ethernet0 egress sampler>sflow 1/1000", "Ethernet8 ingress sampler>sflow 1/4000"]).await;
+    switch.until_asic_db(&["Ethernet0 egress sampler>sflow 1/1000", "Ethernet8 ingress sampler>sflow 1/4000"]).await;
     no_sflow(&switch, "Ethernet0").await;
     no_sflow(&switch, "Ethernet8").await;
-    until_asic_db(&switch, &[]).await;
+    switch.until_asic_db(&[]).await;
 }
 
 #[tokio::test]
@@ -59,7 +41,7 @@ async fn fact_3_sflow_of_a_port_waits_until_sflow_is_enabled() {
     switch.settle().await;
     assert_eq!(switch.asic_db().await, [""; 0]);
     run_command(&switch.appl, "HSET SFLOW_TABLE:global admin_state up").await;
-    until_asic_db(&switch, &["Ethernet0 ingress sampler>sflow 1/4000"]).await;
+    switch.until_asic_db(&["Ethernet0 ingress sampler>sflow 1/4000"]).await;
     // Fact 7: it unbinds nothing when it goes down.
     run_command(&switch.appl, "HSET SFLOW_TABLE:global admin_state down").await;
     switch.settle().await;
@@ -70,7 +52,7 @@ async fn fact_3_sflow_of_a_port_waits_until_sflow_is_enabled() {
 async fn fact_12_sflow_in_one_direction_leaves_the_other_and_plain_mirrors_alone() {
     let switch = Switch::start().await;
     sflow(&switch, "Ethernet0", "admin_state=up sample_rate=4000 sample_direction=rx").await;
-    until_asic_db(&switch, &["Ethernet0 ingress sampler>sflow 1/4000"]).await;
+    switch.until_asic_db(&["Ethernet0 ingress sampler>sflow 1/4000"]).await;
     switch.session("plain", S1).await;
     switch.session("sampled", &format!("{} sample_rate=256", S1.replace("RX", "TX"))).await;
     switch.until_active("plain").await;
@@ -88,13 +70,13 @@ async fn fact_12_sflow_in_one_direction_leaves_the_other_and_plain_mirrors_alone
 async fn fact_13_a_sampled_session_finds_sflow_there_and_stays_inactive_for_ever() {
     let switch = Switch::start().await;
     sflow(&switch, "Ethernet0", "admin_state=up sample_rate=4000 sample_direction=rx").await;
-    until_asic_db(&switch, &["Ethernet0 ingress sampler>sflow 1/4000"]).await;
+    switch.until_asic_db(&["Ethernet0 ingress sampler>sflow 1/4000"]).await;
     switch.session("s1", &format!("{S1} sample_rate=256")).await;
     switch.until("s1", Some("inactive")).await;
     switch.settle().await;
     assert_eq!(switch.asic_db().await, ["Ethernet0 ingress sampler>sflow 1/4000"]);
     no_sflow(&switch, "Ethernet0").await;
-    until_asic_db(&switch, &[]).await;
+    switch.until_asic_db(&[]).await;
     switch.settle().await;
     assert_eq!(switch.status("s1").await.as_deref(), Some("inactive"));
     switch.delete("s1").await;
@@ -109,9 +91,9 @@ async fn fact_14_sflow_finds_a_sampled_session_there_and_binds_once_it_is_gone()
     let mirrored = ["Ethernet0 ingress sample>mirror of Ethernet4", "Ethernet0 ingress sampler>mirror 1/256"];
     sflow(&switch, "Ethernet0", "admin_state=up sample_rate=777 sample_direction=rx").await;
     let refused = [&mirrored[..], &["unused sflow 1/777"]].concat();
-    until_asic_db(&switch, &refused).await;
+    switch.until_asic_db(&refused).await;
     switch.delete("s1").await;
-    until_asic_db(&switch, &["Ethernet0 ingress sampler>sflow 1/777"]).await;
+    switch.until_asic_db(&["Ethernet0 ingress sampler>sflow 1/777"]).await;
 }
 
 #[tokio::test]
@@ -120,12 +102,8 @@ async fn fact_14_a_refused_sflow_that_is_deleted_leaves_its_sampler_for_good() {
     switch.session("s1", &format!("{S1} sample_rate=256")).await;
     switch.until_active("s1").await;
     sflow(&switch, "Ethernet0", "admin_state=up sample_rate=777 sample_direction=rx").await;
-    within("sFlow's sampler", async {
-        while !switch.asic_db().await.contains(&"unused sflow 1/777".to_owned()) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await;
+    let mirrored = ["Ethernet0 ingress sample>mirror of Ethernet4", "Ethernet0 ingress sampler>mirror 1/256"];
+    switch.until_asic_db(&[&mirrored[..], &["unused sflow 1/777"]].concat()).await;
     no_sflow(&switch, "Ethernet0").await;
     switch.delete("s1").await;
     switch.until("s1", None).await;
@@ -137,7 +115,7 @@ async fn fact_14_a_refused_sflow_that_is_deleted_leaves_its_sampler_for_good() {
 async fn fact_15_a_sampled_session_over_two_ports_stays_half_bound_when_sflow_has_one() {
     let switch = Switch::start().await;
     sflow(&switch, "Ethernet8", "admin_state=up sample_rate=4000 sample_direction=rx").await;
-    until_asic_db(&switch, &["Ethernet8 ingress sampler>sflow 1/4000"]).await;
+    switch.until_asic_db(&["Ethernet8 ingress sampler>sflow 1/4000"]).await;
     switch
         .session("s1", "type=SPAN src_port=Ethernet4,Ethernet8 dst_port=Ethernet12 direction=RX sample_rate=1000")
         .await;
@@ -147,7 +125,7 @@ async fn fact_15_a_sampled_session_over_two_ports_stays_half_bound_when_sflow_ha
         "Ethernet4 ingress sampler>mirror 1/1000",
         "Ethernet8 ingress sampler>sflow 1/4000",
     ];
-    until_asic_db(&switch, &half).await;
+    switch.until_asic_db(&half).await;
     assert_eq!(switch.bound(), ["Ethernet4 sampled-rx s1>Ethernet12"]);
     // The deletion takes the row, and nothing else.
     switch.delete("s1").await;
@@ -160,7 +138,7 @@ async fn fact_15_a_sampled_session_over_two_ports_stays_half_bound_when_sflow_ha
     switch.settle().await;
     assert_eq!(switch.status("later").await.as_deref(), Some("inactive"));
     sflow(&switch, "Ethernet4", "admin_state=up sample_rate=777").await;
-    until_asic_db(&switch, &[&half[..], &["unused sflow 1/777"]].concat()).await;
+    switch.until_asic_db(&[&half[..], &["unused sflow 1/777"]].concat()).await;
     // Plain mirrors can.
     switch.session("plain", "type=SPAN src_port=Ethernet4 dst_port=Ethernet12 direction=RX").await;
     switch.until_active("plain").await;
@@ -172,6 +150,6 @@ async fn fact_15_a_sampled_session_over_two_ports_stays_half_bound_when_sflow_ha
     switch.delete("later").await;
     switch.until("later", None).await;
     switch.fault(telegen_sonic::lab::orchagent::hardware::Fault::Restart, None).await;
-    until_asic_db(&switch, &["Ethernet4 ingress sampler>sflow 1/777", "Ethernet8 ingress sampler>sflow 1/4000"]).await;
+    switch.until_asic_db(&["Ethernet4 ingress sampler>sflow 1/777", "Ethernet8 ingress sampler>sflow 1/4000"]).await;
     assert_eq!(switch.bound(), [""; 0]);
 }

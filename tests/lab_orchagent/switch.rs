@@ -1,6 +1,7 @@
 //! A switch without an ASIC: Redis, its contents, the virtual orchagent, and hardware that only remembers.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use telegen_sonic::sonic::{Fields, RedisConnection};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::redis_common::{Redis, fields, within};
+use crate::redis_common::{DEADLINE, Redis, fields, within};
 
 /// What is bound where, and what the hardware is to refuse.
 #[derive(Default)]
@@ -139,12 +140,7 @@ impl Switch {
 
     /// Waits until the session has this status; `None`: no row.
     pub async fn until(&self, name: &str, status: Option<&str>) {
-        within(&format!("{name} is {status:?}"), async {
-            while self.status(name).await.as_deref() != status {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        })
-        .await;
+        until_is(&format!("status of {name}"), status.map(str::to_owned), async || self.status(name).await).await;
     }
 
     pub async fn until_active(&self, name: &str) {
@@ -227,6 +223,16 @@ impl Switch {
             .collect()
     }
 
+    /// Waits until [`Switch::bound`] says this.
+    pub async fn until_bound(&self, expected: &[&str]) {
+        until_is("bound ports", expected, async || self.bound()).await;
+    }
+
+    /// Waits until [`Switch::asic_db`] says this.
+    pub async fn until_asic_db(&self, expected: &[&str]) {
+        until_is("ASIC_DB", expected, async || self.asic_db().await).await;
+    }
+
     /// Changes what the hardware does.
     pub fn hardware(&self, change: impl FnOnce(&mut Hardware)) {
         change(&mut self.recorder.0.lock().unwrap());
@@ -238,6 +244,27 @@ impl Switch {
         let database = self.redis.config.database("STATE_DB").unwrap();
         Subscription::open(database, &patterns, &[], Duration::from_secs(2)).await.unwrap()
     }
+}
+
+/// Waits until a look at `what` shows what is expected; a failure says what it showed last.
+pub async fn until_is<Seen, Expected>(what: &str, expected: Expected, mut look: impl AsyncFnMut() -> Seen)
+where
+    Seen: PartialEq<Expected> + Debug,
+    Expected: Debug,
+{
+    let mut last = None;
+    let reached = tokio::time::timeout(DEADLINE, async {
+        loop {
+            let seen = look().await;
+            if seen == expected {
+                return;
+            }
+            last = Some(seen);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    let timed_out = reached.await.is_err();
+    assert!(!timed_out, "{what}: {last:?} is not {expected:?}");
 }
 
 pub async fn run_command(connection: &RedisConnection, command: &str) {

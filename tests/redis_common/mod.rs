@@ -10,7 +10,7 @@ use telegen_sonic::lab::switch_db::database_config_json;
 use telegen_sonic::sonic::{DatabaseConfig, Fields, RedisConnection, connect};
 
 /// Far longer than anything here takes; only a failure waits for it.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A running Redis with SONiC's databases.
 pub struct Redis {
