@@ -196,6 +196,24 @@ async fn a_redis_that_restarts_takes_orchagent_along_and_the_sessions_come_back(
 }
 
 #[tokio::test]
+async fn an_orchagent_that_loses_redis_comes_back_with_its_container_whose_start_forgets_the_sessions_of_before() {
+    let switch = Switch::start().await;
+    switch.session("s1", S1).await;
+    switch.session("s2", S2).await;
+    switch.until_active("s1").await;
+    switch.until_active("s2").await;
+    // Nobody hears of the deletion: in one transaction with it, orchagent's subscriptions are ended.
+    let mut lost = redis::pipe();
+    lost.atomic().cmd("CLIENT").arg(&["KILL", "TYPE", "pubsub"]).ignore();
+    lost.cmd("DEL").arg("MIRROR_SESSION|s1").ignore();
+    let () = switch.config.run("test", &lost).await.unwrap();
+    switch.until("s1", None).await;
+    switch.until_bound(&["Ethernet8 rx s2>Ethernet12"]).await;
+    switch.until_active("s2").await;
+    switch.until_asic_db(&["Ethernet8 ingress>mirror of Ethernet12"]).await;
+}
+
+#[tokio::test]
 async fn the_databases_hold_what_a_booted_switch_holds() {
     let switch = Switch::start().await;
     within("the configuration", wait_for_config_db(&switch.redis.config)).await.unwrap();

@@ -2,7 +2,8 @@
 //!
 //! It reads tables as sonic-swss-common's C++ SubscriberStateTable does, on purpose, and not as `sonic::subscriber_table`: only the event
 //! `del` is a removal, any other makes it read the row and forget an empty one, nothing is listed twice (facts 8 and 10). When Redis
-//! goes away it dies and starts afresh, as the real one does and its container makes it do; the hardware is then programmed anew.
+//! goes away it dies as the real one does, and its container with it: the next one finds what the container's start script (`swss.sh`)
+//! left of the databases, and programs the hardware anew.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -35,7 +36,8 @@ const CONFIG_TABLES: [&str; 5] = [
 /// APPL_DB tables it reads.
 const APPL_TABLES: [&str; 5] = [ROUTE, NEIGHBOUR, SFLOW, appl_db::SFLOW_SESSION, appl_db::PORT];
 
-/// Runs the virtual orchagent until it is dropped, which is what killing the real one is: the databases and the hardware stay as they are.
+/// Runs the virtual orchagent until it is dropped, which is what killing the real one without its container is: the databases and the
+/// hardware stay as they are, and a successor finds them so.
 ///
 /// # Errors
 /// The configuration lacks one of the five databases that orchagent uses.
@@ -69,13 +71,13 @@ pub async fn run(
             unbind(&mut *hardware, &port, side);
         }
         match ending {
-            Ending::Restart => with_container = true,
+            Ending::Restart => {}
             Ending::Redis(error) => {
                 tracing::warn!(%error, "virtual orchagent: Redis is away, starting afresh");
-                with_container = false;
                 sleep(backoff.failed()).await;
             }
         }
+        with_container = true;
     }
 }
 
@@ -147,7 +149,8 @@ impl Table {
 }
 
 impl Running {
-    /// `with_container`: what swss' start script does away with is done away with, too; ASIC_DB is made anew by every orchagent.
+    /// `with_container`: of what swss' start script does away with, the table of sessions in STATE_DB is emptied; ASIC_DB is made anew by
+    /// every orchagent.
     async fn start(databases: &Databases, with_container: bool) -> Result<Running, Error> {
         let open = |database| RedisConnection::open(database, COMMAND_TIMEOUT);
         let running = Running {
