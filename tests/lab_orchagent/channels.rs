@@ -171,9 +171,6 @@ async fn fact_18_a_port_under_a_session_is_held_even_when_the_session_is_gone() 
     switch.delete("s1").await;
     switch.until("s1", None).await;
     assert_eq!(switch.asic_db().await, [""; 0]);
-    // The next attempts come a second apart.
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
-    switch.settle().await;
     assert!(port_is_kept(&switch, ETHERNET0).await);
     switch.hardware(|hardware| assert_eq!(hardware.removed_netdevs, ["Ethernet0"]));
     switch.fault(Fault::Restart, None).await;

@@ -283,7 +283,7 @@ impl Orchagent {
             Change::Policer { name, exists: false } => self.remove_policer(name, now, out),
             Change::Neighbour { address, interface, mac } => self.neighbour(NextHop { address, interface }, mac, out),
             Change::Route { prefix, next_hops } => self.route(prefix, next_hops, out),
-            Change::Sflow { up } => self.enable_sflow(up, now),
+            Change::Sflow { up } => self.enable_sflow(up),
             Change::SflowPort { port, row } => self.sflow_port(port, row, now, out),
         }
     }

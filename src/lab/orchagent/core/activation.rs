@@ -121,6 +121,7 @@ impl Orchagent {
             // Whoever holds the binding now: it is gone (fact 5).
             self.unbind(port, side, out);
         }
+        self.sflow.hasten();
         if let Some(missing) = slots.missing {
             out.push(Output::Log(format!("Failed to deactivate session {name}: there is no {missing}")));
             return false;

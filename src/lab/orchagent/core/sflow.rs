@@ -17,8 +17,8 @@ pub(super) struct Sflow {
     ports: BTreeMap<String, Sampled>,
     /// A sampler for each rate, and how many ports have it.
     rates: BTreeMap<u32, (Oid, usize)>,
-    /// What could not be done: the row, and when it is tried again.
-    waiting: BTreeMap<String, (OrderedFields, Instant)>,
+    /// What could not be done: the row, and when it is tried again; `None`: next.
+    waiting: BTreeMap<String, (OrderedFields, Option<Instant>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -31,15 +31,20 @@ struct Sampled {
 impl Sflow {
     /// When something is to be tried again; never while sFlow is disabled.
     pub(super) fn next_try(&self) -> Option<Instant> {
-        self.waiting.values().map(|(_, at)| *at).min().filter(|_| self.up)
+        self.waiting.values().filter_map(|(_, at)| *at).min().filter(|_| self.up)
+    }
+
+    /// What waits is tried again next. The real one tries with every event (fact 14), this one when there is a chance, and every second.
+    pub(super) fn hasten(&mut self) {
+        self.waiting.values_mut().for_each(|(_, at)| *at = None);
     }
 }
 
 impl Orchagent {
     /// Only rows that are written wait for it to be up; nothing is unbound when it is down (fact 7).
-    pub(super) fn enable_sflow(&mut self, up: bool, now: Instant) {
+    pub(super) fn enable_sflow(&mut self, up: bool) {
         self.sflow.up = up;
-        self.sflow.waiting.values_mut().for_each(|(_, at)| *at = now);
+        self.sflow.hasten();
     }
 
     pub(super) fn sflow_port(&mut self, port: String, row: Option<OrderedFields>, now: Instant, out: &mut Vec<Output>) {
@@ -54,7 +59,8 @@ impl Orchagent {
         if !self.sflow.up {
             return false;
         }
-        let Some(port) = self.sflow.waiting.iter().find(|(_, (_, at))| *at <= now).map(|(port, _)| port.clone()) else {
+        let due = |at: &Option<Instant>| at.is_none_or(|at| at <= now);
+        let Some(port) = self.sflow.waiting.iter().find(|(_, (_, at))| due(at)).map(|(port, _)| port.clone()) else {
             return false;
         };
         if let Some((row, _)) = self.sflow.waiting.remove(&port) {
@@ -68,7 +74,7 @@ impl Orchagent {
         if done {
             self.sflow.waiting.remove(&port);
         } else {
-            self.sflow.waiting.insert(port, (row, now + RETRY));
+            self.sflow.waiting.insert(port, (row, Some(now + RETRY)));
         }
     }
 
