@@ -25,6 +25,8 @@ const SHORT: Duration = Duration::from_millis(300);
 /// "At once": what the issue allows.
 const AT_ONCE: Duration = Duration::from_secs(1);
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: telegen\r\n\r\n";
+/// Whoever asks this is being served from then on, and never idle.
+const FOLLOW: &str = "GET /v1/monitor/jobs/j1/events HTTP/1.1\r\nHost: telegen\r\n\r\n";
 
 /// Limits without any time-out, for the test to set one.
 fn patient(connections: usize) -> Limits {
@@ -100,9 +102,23 @@ impl Shim {
     /// A client that follows the events of `j1`, and has got the first.
     async fn follow(&self) -> Client {
         let mut client = self.connect().await;
-        client.send("GET /v1/monitor/jobs/j1/events HTTP/1.1\r\nHost: telegen\r\n\r\n").await;
+        client.send(FOLLOW).await;
         client.read_until("event: status").await;
         client
+    }
+
+    /// A client that has asked this and found a place, be it after some attempts.
+    async fn placed(&self, request: &str) -> Client {
+        within("a place", async {
+            loop {
+                let mut client = self.connect().await;
+                client.send(request).await;
+                if client.read_until("\r\n\r\n").await.starts_with("HTTP/1.1 200 ") {
+                    return client;
+                }
+            }
+        })
+        .await
     }
 }
 
@@ -163,16 +179,7 @@ async fn a_place_that_becomes_free_is_given_away() {
         let follower = shim.follow().await;
         assert!(shim.connect().await.read_to_end().await.starts_with("HTTP/1.1 503 "));
         drop(follower);
-        within("a place", async {
-            loop {
-                let mut client = shim.connect().await;
-                client.send(HEALTH).await;
-                if client.read_until("}").await.starts_with("HTTP/1.1 200 ") {
-                    break;
-                }
-            }
-        })
-        .await;
+        shim.placed(HEALTH).await;
     }
 }
 
@@ -276,44 +283,30 @@ async fn never_read(shim: &Shim) -> Client {
 async fn a_client_that_does_not_read_is_dropped() {
     for shim in Shim::both(Limits { write: SHORT, ..patient(1) }, 2_000).await {
         let _unread = never_read(&shim).await;
-        within("a place", async {
-            loop {
-                let mut client = shim.connect().await;
-                client.send(HEALTH).await;
-                if client.read_until("}").await.starts_with("HTTP/1.1 200 ") {
-                    break;
-                }
-            }
-        })
-        .await;
+        shim.placed(HEALTH).await;
     }
 }
 
 #[tokio::test]
 async fn clients_that_do_not_read_or_send_on_give_way_to_others() {
-    for shim in Shim::both(Limits { patience: SHORT, ..patient(17) }, 2_000).await {
+    // As many as can follow events.
+    const PLACES: usize = 16;
+    for shim in Shim::both(Limits { patience: SHORT, ..patient(PLACES) }, 2_000).await {
         let mut slow = Vec::new();
-        for _ in 0..16 {
+        for _ in 1..PLACES {
             slow.push(never_read(&shim).await);
         }
         let mut sender = shim.connect().await;
         sender.send("POST /v1/monitor/jobs HTTP/1.1\r\nHost: telegen\r\nContent-Length: 30\r\n\r\n").await;
         tokio::time::sleep(SHORT).await;
-        for _ in 0..17 {
-            within("a place", async {
-                let began = Instant::now();
-                loop {
-                    let mut client = shim.connect().await;
-                    client.send(HEALTH).await;
-                    if client.read_until("}").await.starts_with("HTTP/1.1 200 ") {
-                        slow.push(client);
-                        break;
-                    }
-                    assert!(began.elapsed() < AT_ONCE);
-                }
-            })
-            .await;
+        // None of the newcomers gives way to the next.
+        let mut followers = Vec::new();
+        for _ in 0..PLACES {
+            let began = Instant::now();
+            followers.push(shim.placed(FOLLOW).await);
+            assert!(began.elapsed() < AT_ONCE);
         }
+        assert!(shim.connect().await.read_to_end().await.starts_with("HTTP/1.1 503 "));
     }
 }
 
