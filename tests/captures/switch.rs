@@ -25,6 +25,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// The most rows of flows that a job can be told to write.
 pub const STATE_FLOWS: usize = 100;
 /// Database numbers of every `database_config.json` that SONiC ships.
+const ASIC_DB: u32 = 1;
 const CONFIG_DB: u32 = 4;
 const STATE_DB: u32 = 6;
 
@@ -91,10 +92,15 @@ impl Switch {
         switch
     }
 
-    /// Ends everything, and says what went wrong in that.
+    /// Ends everything, and says what went wrong in that. Nobody but the daemon asked for sessions: none is left in ASIC_DB.
     pub fn end(self) {
         let Switch { daemon, lab, home } = self;
         drop(daemon);
+        let mut asic = connect(&lab, ASIC_DB);
+        for kind in ["MIRROR_SESSION", "SAMPLEPACKET"] {
+            let left: Vec<String> = asic.keys(format!("ASIC_STATE:SAI_OBJECT_TYPE_{kind}:*")).unwrap();
+            assert_eq!(left, [""; 0]);
+        }
         lab.end().unwrap();
         home.close().unwrap();
     }

@@ -24,9 +24,10 @@ def lab(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def no_jobs_left(request):
-    """Every test begins and ends without jobs."""
+    """Every test begins and ends without jobs, and without what their sessions had in the ASIC: nobody else has any."""
     yield
     if "lab" in request.fixturenames:
         switch = request.getfixturevalue("lab")
         switch.run(BIN / "telegen-sonic", "stop", "--all", check=False)
         assert switch.jobs() == []
+        assert switch.mirror_objects() == []

@@ -69,6 +69,11 @@ class Lab:
         """The job rows in CONFIG_DB."""
         return sorted(self.redis(4, "KEYS", "TELEGEN_JOB|*"))
 
+    def mirror_objects(self):
+        """The mirror sessions and samplers in ASIC_DB."""
+        kinds = ("MIRROR_SESSION", "SAMPLEPACKET")
+        return [key for kind in kinds for key in self.redis(1, "KEYS", "ASIC_STATE:SAI_OBJECT_TYPE_{}:*".format(kind))]
+
     def send(self, port, count):
         """Puts `count` packets of mixed traffic on the port's wire; what was sent."""
         command = [BIN / "telegen-lab", "send", "--dir", self.folder, "--port", port, "--profile", "mixed"]
