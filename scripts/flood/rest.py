@@ -16,11 +16,15 @@ import subprocess
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 IDLE, PARALLEL, UNREAD = 1100, 200, 16
 DESCRIPTORS = 1024
+# What this program needs of its own, more than a shell has.
+OWN_DESCRIPTORS = 2048
+SETTINGS = ("topk_flows", "4096", "flow_interval", "1", "memory_limit", "256")
 ANSWER_SEC = 30
 
 
@@ -48,10 +52,25 @@ def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def take_descriptors():
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and hard < OWN_DESCRIPTORS:
+        raise RuntimeError(f"this program needs {OWN_DESCRIPTORS} descriptors and may have {hard} (ulimit -Hn)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def connect(path):
-    client = socket.socket(socket.AF_UNIX)
+    """A connection; `OSError` is the server's word. What this program itself lacks is another thing."""
+    try:
+        client = socket.socket(socket.AF_UNIX)
+    except OSError as error:
+        raise RuntimeError(f"no socket for a client: {error}") from error
     client.settimeout(ANSWER_SEC)
-    client.connect(path)
+    try:
+        client.connect(path)
+    except OSError:
+        client.close()
+        raise
     return client
 
 
@@ -84,21 +103,14 @@ def get(door, path):
 
 def in_parallel(door, path, count):
     """The statuses of so many requests at once, counted."""
-    answers = [0] * count
-
-    def ask(index):
-        answers[index] = get(door, path)[0]
-
-    threads = [threading.Thread(target=ask, args=(index,)) for index in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(count) as pool:
+        answers = list(pool.map(lambda _: get(door, path)[0], range(count)))
     return {str(status): answers.count(status) for status in sorted(set(answers))}
 
 
 def figures(pid, door, job, after=60, is_running=lambda: None, idle_count=IDLE):
     """The load, and what it does. `is_running` says in the middle of it whether the job runs."""
+    take_descriptors()
     results = f"/v1/monitor/jobs/{job}/results"
     status, body, _ = get(door, results)
     if status != 200:
@@ -113,7 +125,7 @@ def figures(pid, door, job, after=60, is_running=lambda: None, idle_count=IDLE):
         for _ in range(idle_count):
             try:
                 idle.append(connect(door))
-            except OSError:
+            except BlockingIOError:
                 break  # the backlog is full: nobody accepts
         said["idle_connected"] = len(idle)
         for index in range(UNREAD):
@@ -236,9 +248,6 @@ def main():
     parser.add_argument("--idle", type=int, default=IDLE)
     parser.add_argument("--after", type=float, default=60)
     options = parser.parse_args()
-    # The load itself takes more descriptors than a shell has.
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
     if options.pid:
         said = figures(options.pid, options.socket, options.job, options.after, idle_count=options.idle)
     else:
