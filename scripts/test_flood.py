@@ -8,7 +8,6 @@ tree as it is is measured.
 
 import argparse
 import datetime
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,9 +19,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts" / "flood"))
 
 import rest  # noqa: E402
+from switch import Switch, wait  # noqa: E402
 
 COMPARED = "f1b4f54"
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def build(commit):
@@ -34,88 +33,6 @@ def build(commit):
             subprocess.run(["git", "worktree", "add", "--detach", tree, commit], cwd=ROOT, check=True)
     subprocess.run(["cargo", "build", "--release", "--bins"], cwd=tree, check=True)
     return tree / "target" / "release"
-
-
-class Switch:
-    """A virtual switch with the daemon on it."""
-
-    def __init__(self, binaries, folder):
-        self.binaries, self.folder = binaries, folder
-
-    def __enter__(self):
-        lab = [self.binaries / "telegen-lab", "up", "--dir", self.folder, "--ports", "32", "--detach"]
-        subprocess.run(lab, check=True, stdout=subprocess.DEVNULL)
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        if self.daemon.poll() is None:
-            self.daemon.kill()
-        self.daemon.wait()
-        subprocess.run([self.binaries / "telegen-lab", "down", "--dir", self.folder], check=True)
-
-    def start(self):
-        log = open(Path(self.folder) / "daemon.log", "ab")
-        command = self.on_switch(self.binaries / "telegen-sonic", "daemon")
-        self.daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        wait(lambda: self.field("TELEGEN_DAEMON_TABLE|localhost", "pid") == str(self.daemon.pid), 60)
-        if (os.cpu_count() or 1) > 1:
-            subprocess.run(["taskset", "-acp", "0", str(self.daemon.pid)], check=True, stdout=subprocess.DEVNULL)
-            subprocess.run(["taskset", "-acp", "1", self.redis_pid()], check=True, stdout=subprocess.DEVNULL)
-            os.sched_setaffinity(0, {1})
-
-    def terminate(self, seconds):
-        """Seconds until the daemon was gone; what does not go in time is killed."""
-        begin = time.monotonic()
-        self.daemon.terminate()
-        try:
-            self.daemon.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.daemon.kill()
-            self.daemon.wait()
-            return f"not within {seconds}"
-        return round(time.monotonic() - begin, 1)
-
-    def on_switch(self, *command):
-        run = [self.binaries / "telegen-lab", "run", "--dir", self.folder, "--", *command]
-        return [str(part) for part in run]
-
-    def redis(self, database, *command, stdin=None):
-        words = self.on_switch("redis-cli", "-n", str(database), "--raw", *command)
-        return subprocess.run(words, input=stdin, capture_output=True, text=True, check=True).stdout.strip()
-
-    def redis_pid(self):
-        info = self.redis(0, "INFO", "server").splitlines()
-        return next(line.split(":")[1] for line in info if line.startswith("process_id:")).strip()
-
-    def field(self, key, name):
-        return self.redis(6, "HGET", key, name)
-
-    def commands(self):
-        """Redis commands of all kinds but HSET, with which the switch's counters are written."""
-        stats = [line for line in self.redis(0, "INFO", "commandstats").splitlines() if "calls=" in line]
-        return sum(int(line.split("calls=")[1].split(",")[0]) for line in stats if "_hset:" not in line)
-
-    def rss(self, name="VmRSS"):
-        status = Path(f"/proc/{self.daemon.pid}/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(name)) / 1024
-
-    def cpu(self):
-        fields = Path(f"/proc/{self.daemon.pid}/stat").read_text().rsplit(") ", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
-
-    def lines(self):
-        return len((Path(self.folder) / "daemon.log").read_text().splitlines())
-
-
-def wait(condition, seconds, pause=0.2):
-    """Seconds until the condition held; `None` if it did not."""
-    begin = time.monotonic()
-    while time.monotonic() - begin < seconds:
-        if condition():
-            return time.monotonic() - begin
-        time.sleep(pause)
-    return None
 
 
 def in_future(seconds):
@@ -145,11 +62,11 @@ def flood(count, prefix, end):
 
 def rows_at_once(binaries, count, limit):
     """A running job of 20 s, and this many rows beside it, the first of them three seconds before it ends."""
-    with tempfile.TemporaryDirectory() as folder, Switch(binaries, folder) as switch:
+    with tempfile.TemporaryDirectory() as folder, Switch(binaries, folder, apart=True) as switch:
         end = in_future(7200)
         base = int(switch.redis(4, "DBSIZE"))
         switch.redis(4, "HSET", "TELEGEN_JOB|runs", "port", "Ethernet0", "duration", "20", "expires_at", end)
-        wait(lambda: switch.field("TELEGEN_JOB_TABLE|runs", "status") == "running", 20)
+        wait(lambda: switch.status("runs") == "running", 20)
         started = datetime.datetime.fromisoformat(switch.field("TELEGEN_JOB_TABLE|runs", "started_at"))
         if switch.redis(6, "EXISTS", "MIRROR_SESSION_TABLE|telegen_runs") != "1":
             raise RuntimeError("the job has no session")
@@ -173,7 +90,7 @@ def rows_at_once(binaries, count, limit):
         taken = wait(answered, limit)
         # From the first row on: they are answered while they are written.
         taken = taken and taken + written
-        wait(lambda: switch.field("TELEGEN_JOB_TABLE|runs", "status") == "done", 60)
+        wait(lambda: switch.status("runs") == "done", 60)
         session.join(60)
         session.over.set()
         ended = switch.field("TELEGEN_JOB_TABLE|runs", "ended_at")
@@ -200,13 +117,12 @@ def rows_at_once(binaries, count, limit):
 def restarted(switch, end):
     """The daemon is started with what rows there are, and a new job comes."""
     figures = {"rows at restart": int(switch.redis(4, "DBSIZE"))}
-    begin = time.monotonic()
-    switch.start()
-    figures["ready after s"] = round(time.monotonic() - begin, 1)
+    ready = switch.start()
+    figures["ready after s"] = round(ready, 1) if ready is not None else "not within 60"
     switch.redis(4, "HSET", "TELEGEN_JOB|fresh", "port", "Ethernet8", "expires_at", end)
 
     def taken_up():
-        said = switch.field("TELEGEN_JOB_TABLE|fresh", "status")
+        said = switch.status("fresh")
         return said or switch.redis(4, "EXISTS", "TELEGEN_JOB|fresh") == "0"
 
     taken = wait(taken_up, 120, 0.02)
@@ -218,8 +134,8 @@ def restarted(switch, end):
 
 def stuck_sessions(binaries, seconds):
     """Ten sessions of ours that orchagent, which is dead, does not remove."""
-    with tempfile.TemporaryDirectory() as folder, Switch(binaries, folder) as switch:
-        subprocess.run([binaries / "telegen-lab", "fault", "--dir", folder, "dead"], check=True)
+    with tempfile.TemporaryDirectory() as folder, Switch(binaries, folder, apart=True) as switch:
+        switch.lab("fault", "dead")
         for number in range(10):
             switch.redis(6, "HSET", f"MIRROR_SESSION_TABLE|telegen_s{number}", "status", "active")
         before = (switch.commands(), switch.cpu(), switch.rss(), switch.lines())

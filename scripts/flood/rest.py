@@ -12,12 +12,13 @@ import json
 import os
 import resource
 import socket
-import subprocess
 import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from switch import Switch, wait
 
 ROOT = Path(__file__).resolve().parents[2]
 IDLE, PARALLEL, UNREAD = 1100, 200, 16
@@ -160,83 +161,36 @@ def figures(pid, door, job, after=60, is_running=lambda: None, idle_count=IDLE):
     return said
 
 
-class Lab:
-    """A virtual switch with a daemon that has few descriptors."""
-
-    def __init__(self, binaries, folder):
-        self.bin, self.folder, self.daemon = Path(binaries).resolve(), folder, None
-
-    def lab(self, *words, **options):
-        return subprocess.run([self.bin / "telegen-lab", *words], check=True, capture_output=True, text=True, **options)
-
-    def command(self, *words):
-        return [self.bin / "telegen-lab", "run", "--dir", self.folder, "--", *words]
-
-    def run(self, *words):
-        return subprocess.run(self.command(*words), check=True, capture_output=True, text=True).stdout
-
-    def redis(self, database, *words):
-        return self.run("redis-cli", "-n", str(database), "--raw", *words)
-
-    def __enter__(self):
-        self.lab("up", "--dir", self.folder, "--detach")
-        self.redis(4, "HSET", "TELEGEN|global", "topk_flows", "4096", "flow_interval", "1", "memory_limit", "256")
-        words = ["prlimit", f"--nofile={DESCRIPTORS}", *self.command(self.bin / "telegen-sonic", "daemon")]
-        self.daemon = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.until(lambda: self.redis(6, "HGET", "TELEGEN_DAEMON_TABLE|localhost", "heartbeat").strip(), "a heartbeat")
-        return self
-
-    def __exit__(self, *_):
-        if self.daemon:
-            self.daemon.terminate()
-            self.daemon.wait(30)
-        self.lab("down", "--dir", self.folder)
-
-    @staticmethod
-    def until(condition, what, seconds=30):
-        end = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > end:
-                raise RuntimeError(f"gave up waiting for {what}")
-            time.sleep(0.1)
-
-    def status(self, job):
-        return self.redis(6, "HGET", f"TELEGEN_JOB_TABLE|{job}", "status").strip()
-
-    def pid(self):
-        """The daemon's own process: `telegen-lab run` may be its parent."""
-        pids = [self.daemon.pid]
-        while pids:
-            pid = pids.pop()
-            if Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip().startswith("telegen-sonic"):
-                return pid
-            pids += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split())
-        raise RuntimeError("no daemon")
-
-
 def on_a_lab(binaries, after, idle_count=IDLE):
     """The figures of the daemon in `binaries`."""
-    with tempfile.TemporaryDirectory() as folder, Lab(binaries, f"{folder}/lab") as lab:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Switch(binaries, folder, descriptors=DESCRIPTORS, settings=SETTINGS) as switch,
+    ):
         job = "flooded"
         row = ["port", "Ethernet0", "duration", "600", "sample_rate", "1", "expires_at", "2099-01-01T00:00:00Z"]
-        lab.redis(4, "HSET", f"TELEGEN_JOB|{job}", *row)
-        lab.until(lambda: lab.status(job) == "running", "the job")
-        traffic = ["--profile", "mixed", "--count", "20000", "--seed", "7"]
-        lab.lab("send", "--dir", lab.folder, "--port", "Ethernet0", *traffic)
+        switch.redis(4, "HSET", f"TELEGEN_JOB|{job}", *row)
+        until(lambda: switch.status(job) == "running", "the job")
+        switch.lab("send", "--port", "Ethernet0", "--profile", "mixed", "--count", "20000", "--seed", "7")
         time.sleep(3)
-        pid = lab.pid()
+        pid = switch.daemon.pid
         door = f"/proc/{pid}/root/run/telegen/rest.sock"
 
         def second():
             """A job is taken up in the middle of it, and the first runs on."""
             began = time.monotonic()
             row = ["port", "Ethernet4", "duration", "1", "expires_at", "2099-01-01T00:00:00Z"]
-            lab.redis(4, "HSET", "TELEGEN_JOB|second", *row)
-            lab.until(lambda: lab.status("second") in {"done", "failed", "rejected"}, "the second job")
-            said = lab.redis(6, "HMGET", "TELEGEN_JOB_TABLE|second", "status", "reason", "message").split("\n")
-            return {"first": lab.status(job), "second": said[:3], "second_sec": round(time.monotonic() - began, 1)}
+            switch.redis(4, "HSET", "TELEGEN_JOB|second", *row)
+            until(lambda: switch.status("second") in {"done", "failed", "rejected"}, "the second job")
+            said = switch.redis(6, "HMGET", "TELEGEN_JOB_TABLE|second", "status", "reason", "message").split("\n")
+            return {"first": switch.status(job), "second": said[:3], "second_sec": round(time.monotonic() - began, 1)}
 
         return figures(pid, door, job, after, second, idle_count)
+
+
+def until(condition, what, seconds=30):
+    if wait(condition, seconds, 0.1) is None:
+        raise RuntimeError(f"gave up waiting for {what}")
 
 
 def main():
