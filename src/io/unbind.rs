@@ -37,6 +37,8 @@ enum UnbindError {
     Survey(#[from] SurveyError),
     #[error("Redis took longer than a second to say what is bound, which may have changed since")]
     Stale,
+    #[error("mirror session {theirs} copies {port} now")]
+    Taken { theirs: String, port: String },
     #[error("{0} is still bound after it was unbound")]
     StillBound(Binding),
     #[error("orchagent did not {what} {UNBIND_SESSION} within {limit} s", limit = PATIENCE.as_secs())]
@@ -161,6 +163,10 @@ impl Worker {
         };
         // The judgement has looked for others on the port, and so does this; who comes in between is told by the next round.
         let set = self.mirrors.set(&plan).await;
+        if let Ok(Some((theirs, port))) = set {
+            // Nothing was written.
+            return Err(UnbindError::Taken { theirs, port });
+        }
         let active = self.wait(UNBIND_SESSION, |status| status == Some("active")).await;
         // Whatever came of it, it does not stay.
         self.mirrors.delete(UNBIND_SESSION).await?;

@@ -20,6 +20,8 @@ use crate::sonic::hold;
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// A session whose removal orchagent does not confirm is deleted again after this long: it may have started meanwhile.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// Between two looks at the least: each lists three tables, and the end of one job is a dozen notifications.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What draining did, and what it could not do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,6 +136,7 @@ impl JobTables {
                 return Ok(drained);
             }
             changes.next(deadline).await?;
+            tokio::time::sleep(PAUSE).await;
         }
     }
 

@@ -9,6 +9,7 @@ use super::JobTables;
 use super::error::TablesError;
 use super::rows::JobRow;
 use super::watch::Waited;
+use crate::model::job::Fields;
 use crate::model::schema::{Source, StatusField, appl_db, config_db};
 use crate::sonic::ProducerStateTable;
 
@@ -89,7 +90,7 @@ impl JobTables {
         let is_live = row.is_none_or(|row| !row.status.is_final());
         // A CONFIG_DB job's id never needs the queue of APPL_DB; asking first keeps it free of keys that nobody wrote.
         let may_be_there = is_live && (source == Some(Source::Appl) || !deleted);
-        if !may_be_there || !self.appl_jobs().await?.iter().any(|known| known == id) {
+        if !may_be_there || self.appl_rows(id).await?.iter().all(Fields::is_empty) {
             return Ok(deleted);
         }
         let connection = self.appl.connection().await?;
