@@ -313,12 +313,13 @@ class Job:
 
     def may_leave(self, disturbances):
         """Whether something of it may be there after its end."""
-        return any(
-            KINDS[one.kind].leaves is not None
-            and one.covers(self.over - CAUSE_SEC, self.over + GONE_SEC, KINDS[one.kind].leaves)
-            and (self.concerns(one) or one.kind == "kept")
-            for one in disturbances
-        )
+        for one in disturbances:
+            facts = KINDS[one.kind]
+            begin = self.written - 1 if facts.sticks else self.over - CAUSE_SEC
+            if facts.leaves is not None and one.covers(begin, self.over + GONE_SEC, facts.leaves):
+                if self.concerns(one) or one.kind == "kept":
+                    return True
+        return False
 
 
 def instant(text):

@@ -34,6 +34,8 @@ class Kind:
     excuses: float = None
     # Seconds after its end in which a job may leave something behind; None: it may not.
     leaves: float = None
+    # Whether a job that it met may do so whenever it ends.
+    sticks: bool = False
     # Whether no session becomes active while it lasts.
     refuses: bool = False
     # Whether only a job that makes a mirror session can notice.
@@ -51,7 +53,7 @@ def kind(*outcomes, **more):
 # The sweep asks again for the end of what orchagent missed, once a minute at the most.
 SWEEP_SEC = 75
 DEAD = kind(
-    *NOT_TAKEN, *NOT_ACTIVE, tail=2, occupies=SWEEP_SEC, waits=True, delays=2, excuses=SWEEP_SEC, leaves=SWEEP_SEC
+    *NOT_TAKEN, *NOT_ACTIVE, tail=2, occupies=SWEEP_SEC, waits=True, delays=2, excuses=SWEEP_SEC, leaves=5, sticks=True
 )
 # orchagent starts anew, and makes all sessions again.
 AFRESH = kind(*NOT_TAKEN, *NOT_ACTIVE, tail=5, occupies=8, waits=True, loses=5, delays=5, leaves=5)

@@ -27,8 +27,9 @@ CLOCK_TICKS_PER_SEC = os.sysconf("SC_CLK_TCK")
 # A command on the switch that takes longer than this is a finding: the CLI's own time-outs are shorter.
 COMMAND_SEC = 90
 
-# What the daemon takes at one moment; `commands` are Redis' of everybody, the lab and this test included.
-Reading = namedtuple("Reading", "at rss_kib fds threads cpu_sec commands")
+# What the daemon takes at one moment: `anon_kib` is what of its RSS is not of files; `commands` are Redis' of all,
+# the lab and this test included.
+Reading = namedtuple("Reading", "at rss_kib anon_kib fds threads cpu_sec commands")
 
 
 def to_redis(database):
@@ -193,6 +194,7 @@ class Switch:
         return Reading(
             at=time.monotonic(),
             rss_kib=int(status["VmRSS"].split()[0]),
+            anon_kib=int(status["RssAnon"].split()[0]),
             fds=len(os.listdir(f"/proc/{pid}/fd")),
             threads=int(status["Threads"]),
             cpu_sec=ticks / CLOCK_TICKS_PER_SEC,
