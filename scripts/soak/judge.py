@@ -312,14 +312,14 @@ class Job:
         return sent.packets or sent.most, 0 if why else sent.packets
 
     def may_leave(self, disturbances):
-        """Whether something of it may be there after its end."""
+        """The kinds of what may have left something of it after its end."""
+        found = set()
         for one in disturbances:
             facts = KINDS[one.kind]
             begin = self.written - 1 if facts.sticks else self.over - CAUSE_SEC
             if facts.leaves is not None and one.covers(begin, self.over + GONE_SEC, facts.leaves):
-                if self.concerns(one) or one.kind == "kept":
-                    return True
-        return False
+                found |= {one.kind} if self.concerns(one) or one.kind == "kept" else set()
+        return found
 
 
 def instant(text):

@@ -1,6 +1,7 @@
 """Looks at the jobs of a soak, at the rows and at ASIC_DB, and has what is over judged."""
 
 import time
+from collections import Counter
 
 from judge import GONE_SEC, instant
 from kinds import KINDS
@@ -16,7 +17,7 @@ class Looks:
 
     def __init__(self, run):
         self.run = run
-        self.suspects, self.audits, self.pending, self.rows_judged = {}, 0, [], 0
+        self.suspects, self.audits, self.pending, self.excused = {}, 0, [], Counter()
 
     def look_at_jobs(self):
         if not self.run.live:
@@ -79,12 +80,13 @@ class Looks:
                 if found is not None:
                     self.run.sharp[word, found] += 1
             self.run.blurred.update(job.blurred)
-            if not job.may_leave(self.run.disturbances):
+            excuses = job.may_leave(self.run.disturbances)
+            self.excused.update(excuses or ["nothing"])
+            if not excuses:
                 self.judge_rows(job)
 
     def judge_rows(self, job):
         """Nothing of a job is there 5 s after its end, if nothing kept it."""
-        self.rows_judged += 1
         config, state = self.run.switch.db[CONFIG], self.run.switch.db[STATE]
         if self.run.has_row(job):
             self.run.find(f"job {job.id}: its row is there 5 s after its end")

@@ -152,7 +152,10 @@ class Readings:
         for why, count in self.run.blurred.most_common():
             print(f"    {why:<30} {count:>6} times a send was not known to be counted")
         packets = sum(sent.packets for sent in self.run.sends)
-        print(f"{looks.audits} looks at rows and ASIC_DB; after {looks.rows_judged} jobs nothing was to be there")
+        print(f"{looks.audits} looks at rows and ASIC_DB; after {looks.excused['nothing']} jobs nothing may be there")
+        for kind, count in looks.excused.most_common():
+            if kind != "nothing":
+                print(f"    {kind:<30} {count:>6} times something may have been left")
         print(f"{len(self.run.sends)} sends, {packets} packets")
         if self.all:
             print(f"readings ({len(self.all)})            first        min        max       last")
