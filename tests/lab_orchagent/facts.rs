@@ -8,7 +8,7 @@ use telegen_sonic::lab::switch_db::{CAPABILITIES, fill};
 use telegen_sonic::sonic::Fields;
 
 use crate::redis_common::{Redis, fields, within};
-use crate::switch::{Switch, active_span, layout, next_events, run_command};
+use crate::switch::{Switch, active_span, layout, next_events, run_command, until_is};
 
 /// The session of the observations.
 const S1: &str = "type=SPAN src_port=Ethernet0 dst_port=Ethernet4 direction=RX";
@@ -302,12 +302,8 @@ async fn fact_7_a_deletion_followed_by_a_new_row_works_whatever_lies_between() {
 }
 
 async fn until_bound(switch: &Switch, bound: &str, what: &str) {
-    within(&format!("{what}: {bound}"), async {
-        while switch.bound() != [bound] || switch.status("s1").await.as_deref() != Some("active") {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await;
+    let expected = (vec![bound.to_owned()], Some("active".to_owned()));
+    until_is(what, expected, async || (switch.bound(), switch.status("s1").await)).await;
 }
 
 #[tokio::test]
@@ -344,12 +340,8 @@ async fn fact_8_an_expired_session_stays() {
     switch.session("s1", S1).await;
     switch.until_active("s1").await;
     switch.cli("PEXPIRE MIRROR_SESSION|s1 10").await;
-    within("the row to expire", async {
-        while !switch.config.hgetall("MIRROR_SESSION|s1").await.unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await;
+    let row = async || switch.config.hgetall("MIRROR_SESSION|s1").await.unwrap();
+    until_is("the row that expires", Fields::new(), row).await;
     switch.settle().await;
     assert_eq!(switch.row("s1").await, active_span());
     assert_eq!(switch.bound(), ["Ethernet0 rx s1>Ethernet4"]);
@@ -506,12 +498,7 @@ async fn fact_12_a_restarted_orchagent_takes_up_the_rows_that_are_there() {
     switch.session("s1", S1).await;
     switch.until_active("s1").await;
     let switch = switch.restart_orchagent().await;
-    within("the port to be bound anew", async {
-        while switch.bound() != ["Ethernet0 rx s1>Ethernet4"] {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await;
+    switch.until_bound(&["Ethernet0 rx s1>Ethernet4"]).await;
     switch.until_active("s1").await;
 }
 
