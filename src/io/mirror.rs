@@ -8,7 +8,7 @@ use super::asic::AsicDb;
 use super::survey::sessions_and_channels;
 use crate::model::admission::{MirrorPlan, MirrorTarget, over};
 use crate::model::asic::Question;
-use crate::model::overtaken::{Verdict, judge};
+use crate::model::overtaken::{Verdict, is_unbound, judge};
 use crate::model::schema::{SESSION_PREFIX, config_db, state_db};
 use crate::model::world::{Session, World};
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Fields, Reconnecting, RedisConnection};
@@ -102,10 +102,11 @@ impl MirrorSessions {
         let (config, state) = (self.config.connection().await?, self.state.connection().await?);
         let fields = config.hgetall(&config.database().key(config_db::MIRROR_SESSION, session)).await?;
         let said = state.hgetall(&state.database().key(state_db::MIRROR_SESSION, session)).await?;
-        // A session that is not active has no port, and its deletion unbinds none.
-        let active = said.get("status").is_some_and(|status| status == "active");
+        if is_unbound(&said) {
+            return Ok(Verdict::Delete);
+        }
         let row = Session::from_fields(&fields);
-        let Some(target) = MirrorTarget::of(&row).filter(|_| active) else { return Ok(Verdict::Delete) };
+        let Some(target) = MirrorTarget::of(&row) else { return Ok(Verdict::Delete) };
         let (sessions, port_channels) = sessions_and_channels(&config).await?;
         if !sessions.iter().any(|(name, row)| !name.starts_with(SESSION_PREFIX) && !row.src_ports.is_empty()) {
             return Ok(Verdict::Delete);

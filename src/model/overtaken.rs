@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::admission::{MirrorTarget, over};
 use super::asic::{Binding, View};
-use super::job::Direction;
+use super::job::{Direction, Fields};
 use super::schema::SESSION_PREFIX;
 use super::world::{Session, World};
 
@@ -31,6 +31,14 @@ pub enum Verdict {
         /// The port.
         port: String,
     },
+}
+
+/// Whether orchagent says that a session has no port, so that its deletion unbinds none; `said` is its row in STATE_DB.
+///
+/// No row is no word: orchagent keeps the sessions that it has when STATE_DB is flushed, and acts on their deletion.
+#[must_use]
+pub fn is_unbound(said: &Fields) -> bool {
+    !said.is_empty() && said.get("status").is_none_or(|status| status != "active")
 }
 
 /// Judges our session `name`, whose row is `row`, by the rows of all sessions and port channels (`world`) and by a `view` of its ports.
@@ -115,6 +123,14 @@ mod tests {
         let mut unknown = has("oid:0xe1");
         unknown.oids.clear();
         assert_eq!(judged(Some(over_ours()), &unknown), keep, "where ours sends is not known");
+    }
+
+    #[test]
+    fn only_a_word_of_orchagents_says_that_a_session_has_no_port() {
+        let said = |name: &str, value: &str| is_unbound(&[(name.to_owned(), value.to_owned())].into());
+        assert!(said("status", "inactive") && said("monitor_port", "Ethernet8"));
+        assert!(!said("status", "active"));
+        assert!(!is_unbound(&Fields::new()), "a row that is not there says nothing");
     }
 
     #[test]

@@ -147,3 +147,25 @@ fn a_users_filters_and_session_survive_a_killed_daemon_and_the_next_ones_sweep()
     wait_for("only theirs is left", DEADLINE, || (switch.leftovers() == leftovers).then_some(()));
     assert_eq!(Theirs::look(&switch, &program), before);
 }
+
+#[test]
+fn a_flushed_state_db_does_not_cost_a_session_over_ours_the_port_that_it_has() {
+    let Some(switch) = Switch::start() else { return };
+    switch.asic_db.excuse_kept("telegen_ours");
+    switch.run_job("ours", "Ethernet0", &[]);
+    let (mut config, mut state) = (switch.redis(Db::Config), switch.redis(Db::State));
+    let over_ours = THEIRS.map(|(name, value)| (name, if name == "src_port" { "Ethernet0" } else { value }));
+    config.set("MIRROR_SESSION|theirs", &over_ours);
+    switch.assert_ended("ours", "failed", "mirror_conflict", DEADLINE);
+    // orchagent keeps both sessions; nothing says so any more but ASIC_DB.
+    for session in ["telegen_ours", "theirs"] {
+        state.delete(&format!("MIRROR_SESSION_TABLE|{session}"));
+    }
+    wait_for("ours has been judged again", DEADLINE, || {
+        switch.daemon().log().contains("mirror session telegen_ours stays until theirs is removed").then_some(())
+    });
+    assert_eq!(switch.bindings(), ["Ethernet0 rx is copied to port 5", "Ethernet0 tx is copied to port 5"]);
+    assert!(config.exists("MIRROR_SESSION|telegen_ours"));
+    config.delete("MIRROR_SESSION|theirs");
+    switch.assert_clean();
+}

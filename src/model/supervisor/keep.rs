@@ -152,10 +152,11 @@ impl Supervisor {
         orphans.into_iter().filter(|name| !self.kept.contains_key(name)).collect()
     }
 
-    /// A kept session that is not active any more has no port: it may go before it takes one from theirs again.
-    pub(super) fn kept_word(&mut self, session: &str, state: SessionState) {
-        if state != SessionState::Active {
-            self.kept.remove(session);
+    /// A kept session of which orchagent does not say any more that it is active is judged anew at once: after a restart of swss it could
+    /// take the port from theirs.
+    pub(super) fn kept_word(&mut self, session: &str, state: SessionState, now: Now) {
+        if state != SessionState::Active && self.kept.remove(session).is_some() {
+            self.sweep.want_look(now.mono);
         }
     }
 }

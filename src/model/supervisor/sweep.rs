@@ -233,9 +233,7 @@ impl Supervisor {
     /// orchagent's word on a session of ours, for the book.
     pub(super) fn session_word(&mut self, session: &str, state: SessionState, now: Now) {
         if !self.taken_sessions().contains_key(session) {
-            if self.kept.contains_key(session) {
-                self.kept_word(session, state);
-            }
+            self.kept_word(session, state, now);
             self.sweep.noted(session, Place::State, state != SessionState::Absent, now.mono);
         }
     }

@@ -164,6 +164,21 @@ fn a_kept_session_that_goes_inactive_is_deleted_before_it_takes_the_port_again()
 }
 
 #[test]
+fn a_kept_session_whose_state_is_flushed_is_judged_at_once_and_stays_if_theirs_has_the_port_still() {
+    let mut bench = running();
+    overtake(&mut bench);
+    bench.delete("a");
+    bench.pass(secs(2));
+    bench.trace.clear();
+    bench.session_state("a", SessionState::Absent);
+    bench.pass(LOOK_INTERVAL);
+    assert_eq!(bench.asked(), "DeleteOrphan telegen_a, Log, Log", "what is asked for is judged by ASIC_DB first");
+    assert_eq!(bench.supervisor.kept().keys().collect::<Vec<_>>(), ["telegen_a"]);
+    bench.pass(secs(120));
+    assert_eq!(bench.asked(), "", "and is asked once");
+}
+
+#[test]
 fn an_earlier_daemons_session_under_a_foreign_one_is_kept_too_and_that_is_said_once() {
     let mut bench = Bench::new("");
     bench.world.sessions.insert("telegen_old".to_owned(), session("Ethernet0", "Ethernet120"));
