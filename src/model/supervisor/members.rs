@@ -61,7 +61,8 @@ impl Renewal {
 impl Supervisor {
     /// Compares every job's sessions with the switch.
     pub(super) fn follow_ports(&mut self, world: &World, now: Now, effects: &mut Vec<Effect>) {
-        let all: BTreeMap<String, Session> = world.sessions.clone().into_iter().chain(self.taken_sessions()).collect();
+        let sessions = world.sessions.clone().into_iter().chain(self.stuck_sessions(world));
+        let all: BTreeMap<String, Session> = sessions.chain(self.taken_sessions()).collect();
         let keys: Vec<String> =
             self.jobs.holders().filter(|(_, job)| job.live_mirror().is_some()).map(|(key, _)| key.clone()).collect();
         for key in keys {
@@ -113,6 +114,10 @@ impl Supervisor {
 
     /// Begins to make the sessions anew.
     fn renew(&mut self, key: &str, new: Plan, now: Now, effects: &mut Vec<Effect>) {
+        if self.stuck_look_runs(now) {
+            // The ports of a session that is being freed may be unbound at any moment. The look that follows it finds the change again.
+            return;
+        }
         let (Some(job), Ok(id)) = (self.jobs.get_mut(key), JobId::parse(key)) else { return };
         let Phase::Running { spec, plan: old, ends, missing } = &job.phase else { return };
         let Some(mirror) = old.mirror.clone() else { return };

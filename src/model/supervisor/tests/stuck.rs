@@ -1,7 +1,7 @@
 //! Sessions that orchagent does not remove.
 
 use super::bench::{Bench, Orchagent, secs, session};
-use crate::model::schema::UNBIND_SESSION;
+use crate::model::schema::{Reason, UNBIND_SESSION};
 use crate::model::supervisor::{Event, Freed};
 
 /// A daemon that finds an earlier one's session, on a switch whose orchagent removes nothing.
@@ -67,6 +67,46 @@ fn ports_of_a_stuck_session_are_not_given_to_a_job() {
     bench.orchagent = Orchagent::Works;
     bench.write("b", "port=Ethernet0 duration=60 expires_at=2024-10-05T00:00:00Z");
     assert_eq!(bench.status("b").and_then(|status| status.tap).as_deref(), Some("netEthernet124"));
+}
+
+/// Beside a job that runs on the members of a port channel, an earlier daemon's session on Ethernet4 that orchagent does not remove.
+fn stuck_beside_a_job() -> Bench {
+    let mut bench = Bench::new("");
+    bench.write("a", "port=PortChannel1 duration=600 expires_at=2024-10-05T00:00:00Z");
+    assert_eq!(bench.said("a"), "running");
+    bench.world.sessions.insert("telegen_old".to_owned(), session("Ethernet4", "Ethernet124"));
+    bench.world.known_states.insert("telegen_old".to_owned());
+    bench.orchagent = Orchagent::Dead;
+    bench.look_at_sessions();
+    bench
+}
+
+#[test]
+fn a_job_does_not_follow_its_port_channel_onto_a_port_of_a_stuck_session() {
+    let mut bench = stuck_beside_a_job();
+    bench.pass(secs(20));
+    bench.orchagent = Orchagent::Works;
+    bench.change_members();
+    assert_eq!(bench.status("a").and_then(|status| status.reason), Some(Reason::MirrorLost));
+    let why = "the members of the job's port channel changed, and Ethernet4 is already used by mirror session telegen_old";
+    assert_eq!(bench.message("a"), why);
+}
+
+#[test]
+fn no_session_is_made_anew_while_another_one_is_being_freed() {
+    let mut bench = stuck_beside_a_job();
+    bench.held.insert("Free");
+    bench.pass(secs(10));
+    bench.orchagent = Orchagent::Works;
+    bench.trace.clear();
+    bench.world.port_channels.insert("PortChannel1".to_owned(), ["Ethernet8".to_owned()].into());
+    bench.look_at_sessions();
+    bench.pass(secs(2));
+    assert!(!bench.asked().contains("DeleteMirror a"), "its new port might be unbound in the same moment");
+    let result = Ok(Freed::Left("nobody knows".to_owned()));
+    bench.feed(Event::Freed { session: "telegen_old".to_owned(), result });
+    bench.pass(secs(1));
+    assert!(bench.asked().contains("DeleteMirror a, SetMirror a"));
 }
 
 #[test]
