@@ -84,27 +84,35 @@ impl Supervisor {
     }
 
     /// ASIC_DB answered, or did not.
-    pub(super) fn asic(&mut self, id: &JobId, view: Result<View, String>, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn asic(&mut self, id: &JobId, mut view: Result<View, String>, now: Now, effects: &mut Vec<Effect>) {
         let key = id.as_str();
         let Some(job) = self.jobs.get_mut(key) else { return };
-        if let Ok(view) = &view {
-            job.oids.extend(view.oids.clone());
+        if let Ok(view) = &mut view {
+            // A port that was removed is in no table any more, and its object may be there still.
+            job.oids.append(&mut view.oids);
+            view.oids.clone_from(&job.oids);
         }
         let mirror = job.plan.as_ref().and_then(|plan| plan.mirror.clone());
         match &mut job.phase {
             Phase::Looking { look, .. } => match (view, mirror) {
-                (Ok(view), Some(mirror)) => {
-                    let left: Vec<Binding> =
-                        view.bound_to(&mirror.target).unwrap_or_default().into_iter().cloned().collect();
-                    if left.is_empty() {
-                        self.looked(key, &[], now, effects);
-                    } else if now.mono < look.until {
+                (Ok(view), Some(mirror)) => match view.bound_to(&mirror.target) {
+                    Some(left) if !left.is_empty() && now.mono < look.until => {
                         look.again = Some((now.mono + look.wait).min(look.until));
                         look.wait = LOOK_INTERVAL;
-                    } else {
+                    }
+                    Some(left) => {
+                        let left: Vec<Binding> = left.into_iter().cloned().collect();
                         self.looked(key, &left, now, effects);
                     }
-                }
+                    None => {
+                        let to = mirror.port().unwrap_or_default();
+                        let line = format!(
+                            "job {id}: it is not known what its end left in ASIC_DB: {to}, to which its copies went, has no object in COUNTERS_DB"
+                        );
+                        effects.push(Effect::Log { line });
+                        self.looked(key, &[], now, effects);
+                    }
+                },
                 (Err(error), _) => {
                     let line = format!("job {id}: ASIC_DB could not be asked what its end left there: {error}");
                     effects.push(Effect::Log { line });
@@ -234,7 +242,7 @@ impl Supervisor {
 
 /// What is said if a sampler that the session needs is somebody else's; `None` if ASIC_DB does not show that.
 fn sampler_taken(view: &View, mirror: &MirrorPlan) -> Option<String> {
-    let ours = view.bound_to(&mirror.target).unwrap_or_default();
+    let ours = view.bound_to(&mirror.target)?;
     let is_ours = |port: &str, direction| ours.iter().any(|bound| bound.port == port && bound.direction == direction);
     let wanted = mirror.sessions.iter().flat_map(|session| {
         let each = move |port| session.direction.each().iter().map(move |direction| (session, port, *direction));

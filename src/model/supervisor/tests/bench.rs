@@ -94,6 +94,12 @@ pub(super) fn world() -> World {
     }
 }
 
+/// ASIC_DB with nothing bound, on a switch whose COUNTERS_DB knows the pool's ports.
+pub(super) fn clear() -> View {
+    let oids = [("Ethernet120", "oid:0x12"), ("Ethernet124", "oid:0x13")];
+    View { oids: oids.map(|(port, oid)| (port.to_owned(), oid.to_owned())).into(), ..View::default() }
+}
+
 /// ASIC_DB with `port` bound to a mirror object that sends to `destination`.
 pub(super) fn bound(port: &str, destination: &str) -> View {
     let (object, monitor) = ("oid:0xe1".to_owned(), "oid:0x12".to_owned());
@@ -124,7 +130,7 @@ impl Bench {
             world: world(),
             orchagent: Orchagent::Works,
             overtaken: None,
-            asic: View::default(),
+            asic: clear(),
             freed: Freed::Left("nobody knows".to_owned()),
             held_ports: BTreeSet::new(),
             held: BTreeSet::new(),

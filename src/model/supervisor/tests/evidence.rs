@@ -1,6 +1,6 @@
 //! What ASIC_DB shows at the end of a job, and of a sampler that is somebody else's.
 
-use super::bench::{Bench, Orchagent, bound, id, secs};
+use super::bench::{Bench, Orchagent, bound, clear, id, secs};
 use crate::model::asic::View;
 use crate::model::job::Direction;
 use crate::model::schema::Reason;
@@ -35,7 +35,7 @@ fn a_binding_that_goes_while_it_is_looked_at_is_not_spoken_of() {
     bench.asic = bound("Ethernet0", "Ethernet120");
     bench.delete("a");
     bench.pass(LEFT_AFTER / 2);
-    bench.asic = View::default();
+    bench.asic = clear();
     bench.pass(LEFT_AFTER / 2);
     assert_eq!((bench.said("a").as_str(), bench.message("a").as_str()), ("stopped", ""));
 }
@@ -50,12 +50,25 @@ fn a_binding_to_somebody_elses_session_is_not_ours() {
 }
 
 #[test]
-fn a_destination_that_is_in_no_table_proves_nothing() {
+fn a_destination_that_was_never_in_a_table_proves_nothing_and_that_is_said_in_the_log() {
+    let mut bench = Bench::new("");
+    bench.asic.oids.clear();
+    bench.write("a", ROW);
+    bench.asic.bindings = bound("Ethernet0", "Ethernet120").bindings;
+    bench.trace.clear();
+    bench.delete("a");
+    assert_eq!(bench.said("a"), "stopped");
+    assert_eq!(bench.asked(), "DeleteMirror a, CloseTap a, Log");
+}
+
+#[test]
+fn a_destination_that_was_removed_meanwhile_is_known_by_the_object_that_it_had() {
     let mut bench = running();
     bench.asic = bound("Ethernet0", "Ethernet120");
     bench.asic.oids.clear();
     bench.delete("a");
-    assert_eq!(bench.said("a"), "stopped");
+    bench.pass(LEFT_AFTER);
+    assert_eq!(bench.said("a"), "stopped +left_bound");
 }
 
 #[test]

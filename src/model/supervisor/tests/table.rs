@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::bench::{Bench, Orchagent, bound, fields, id, plus, render, secs, session, world};
+use super::bench::{Bench, Orchagent, bound, clear, fields, id, plus, render, secs, session, world};
 use crate::model::asic::View;
 use crate::model::job::{Fields, JobId};
 use crate::model::schema::{Reason, Source, Warning};
@@ -18,7 +18,7 @@ mod rewritten;
 
 const TABLE: &str = include_str!("table.txt");
 
-const EVENTS: [&str; 49] = [
+const EVENTS: [&str; 50] = [
     "row same",
     "row duration",
     "row other",
@@ -50,6 +50,7 @@ const EVENTS: [&str; 49] = [
     "sessions port gone",
     "asic clear",
     "asic left",
+    "asic unknown",
     "asic err",
     "objects",
     "sessions unlisted",
@@ -277,7 +278,8 @@ fn event_of_the_switch(name: &str, id: JobId) -> Event {
             world.ports.retain(|port, _| port != "Ethernet0" && port != "Ethernet4" && port != "Ethernet12");
             Event::Sessions { world }
         }
-        "asic clear" => Event::Asic { id, view: Ok(View::default()) },
+        "asic clear" => Event::Asic { id, view: Ok(clear()) },
+        "asic unknown" => Event::Asic { id, view: Ok(View::default()) },
         "asic left" => Event::Asic { id, view: Ok(bound("Ethernet0", "Ethernet120")) },
         "asic err" => Event::Asic { id, view: Err(refused()) },
         "objects" => Event::Objects { key: "a".to_owned(), held: Ok(vec!["Ethernet0".to_owned()]) },
