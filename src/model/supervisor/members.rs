@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Deleted, Effect, Job, Now, Phase, Retry, SESSION_TIMEOUT, SessionState, Supervisor};
+use super::{Deleted, Effect, Job, Now, Phase, SESSION_TIMEOUT, SessionState, Supervisor};
 use crate::model::admission::{self, Followed, MirrorPlan, Plan};
 use crate::model::job::JobId;
 use crate::model::schema::{Reason, Warning};
@@ -125,6 +125,7 @@ impl Supervisor {
         let Renewals { count, done, .. } = job.renewals;
         job.renewals = Renewals { count: count + 1, done, last: Some(now.mono), look_at: None };
         effects.push(Effect::DeleteMirror { id, plan: mirror });
+        job.failures = 0;
         let step = Renewal::Deleting { deleted: Deleted::Asked, deadline: now.mono + SESSION_TIMEOUT };
         job.phase = Phase::Renewing {
             spec: Arc::clone(spec),
@@ -134,14 +135,6 @@ impl Supervisor {
             since,
             step,
         };
-    }
-
-    /// Redis answered to the deletion of the old sessions.
-    pub(super) fn renewal_deleted(&mut self, key: &str, ok: bool, now: Now, effects: &mut Vec<Effect>) {
-        let Some(job) = self.jobs.get_mut(key) else { return };
-        let Phase::Renewing { step: Renewal::Deleting { deleted, .. }, .. } = &mut job.phase else { return };
-        *deleted = if ok { Deleted::Done } else { Deleted::RetryAt(Retry::REDIS.at(&mut job.failures, now.mono)) };
-        self.renewal_moves(key, now, effects);
     }
 
     /// The states of the sessions changed, or the old ones' rows are gone.
@@ -170,9 +163,9 @@ impl Supervisor {
         let (Some(job), Ok(id)) = (self.jobs.get_mut(key), JobId::parse(key)) else { return };
         let Phase::Renewing { old, new, step, .. } = &mut job.phase else { return };
         let ending = match step {
-            Renewal::Deleting { deadline, .. } if *deadline <= now.mono => {
+            Renewal::Deleting { deleted, deadline } if *deadline <= now.mono => {
                 job.warnings.insert(Warning::SessionUnconfirmed);
-                not_renewed(old.mirror.as_ref(), "orchagent did not confirm the end of")
+                not_renewed(old.mirror.as_ref(), deleted.what_is_missing())
             }
             Renewal::Deleting { deleted, .. } => {
                 *deleted = Deleted::Asked;
@@ -188,7 +181,7 @@ impl Supervisor {
 fn not_renewed(mirror: Option<&MirrorPlan>, what: &str) -> Ending {
     let words = mirror.map(MirrorPlan::words).unwrap_or_default();
     let message = format!(
-        "the members of the job's port channel changed, and {what} {words} within {} s; see syslog of orchagent",
+        "the members of the job's port channel changed, and {what} {words} within {} s; see syslog",
         SESSION_TIMEOUT.as_secs()
     );
     Ending::failed(Reason::MirrorLost, message)

@@ -154,6 +154,16 @@ enum Deleted {
     Done,
 }
 
+impl Deleted {
+    /// Who has not done its part of what was asked for; in front of the session's name.
+    fn what_is_missing(self) -> &'static str {
+        match self {
+            Deleted::Asked | Deleted::RetryAt(_) => "Redis did not confirm the deletion of",
+            Deleted::Done => "orchagent did not confirm the end of",
+        }
+    }
+}
+
 /// One job.
 #[derive(Clone, Debug)]
 struct Job {

@@ -177,10 +177,14 @@ impl Supervisor {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
+        if let Err(error) = result {
+            effects.push(Effect::Log { line: format!("a mirror session could not be deleted yet: {error}") });
+        }
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         let deleted = match &mut job.phase {
-            Phase::Unmirroring { deleted, .. } => deleted,
-            Phase::Renewing { .. } => return self.renewal_deleted(id.as_str(), result.is_ok(), now, effects),
+            Phase::Unmirroring { deleted, .. } | Phase::Renewing { step: Renewal::Deleting { deleted, .. }, .. } => {
+                deleted
+            }
             Phase::Settling { .. }
             | Phase::Surveying { .. }
             | Phase::Queued { .. }
@@ -188,6 +192,7 @@ impl Supervisor {
             | Phase::Resolving { .. }
             | Phase::Attaching { .. }
             | Phase::Running { .. }
+            | Phase::Renewing { step: Renewal::Adding { .. }, .. }
             | Phase::Closing { .. }
             | Phase::Looking { .. }
             | Phase::Publishing { .. }
@@ -198,7 +203,9 @@ impl Supervisor {
             Err(_) => Deleted::RetryAt(Retry::REDIS.at(&mut job.failures, now.mono)),
         };
         if *deleted == Deleted::Done && job.states.all_gone() {
+            // Each of them acts in its own phase alone.
             self.unmirrored(id.as_str(), now, effects);
+            self.renewal_moves(id.as_str(), now, effects);
         }
     }
 

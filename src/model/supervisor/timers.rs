@@ -98,8 +98,12 @@ impl Supervisor {
             }
             Phase::Renewing { .. } => self.renewal_due(key, now, effects),
             Phase::Looking { .. } => self.look_due(key, now, effects),
-            Phase::Unmirroring { deadline, .. } if *deadline <= now.mono => {
+            Phase::Unmirroring { ending, mirror, deleted, deadline, .. } if *deadline <= now.mono => {
                 job.warnings.insert(Warning::SessionUnconfirmed);
+                if *deleted != Deleted::Done {
+                    // Otherwise the warning says it.
+                    ending.add(&format!("{} {}", deleted.what_is_missing(), mirror.words()));
+                }
                 self.trace_job(key);
                 self.unmirrored(key, now, effects);
             }

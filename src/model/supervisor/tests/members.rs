@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::bench::{Bench, MILLI, Orchagent, almost, secs};
-use crate::model::supervisor::{Effect, Event, LOST_GRACE, RENEWAL_INTERVAL, RENEWALS_MAX, SESSION_TIMEOUT};
+use crate::model::supervisor::{Effect, Event, LOST_GRACE, RENEWAL_INTERVAL, RENEWALS_MAX, RETRY, SESSION_TIMEOUT};
 
 fn running() -> Bench {
     let mut bench = Bench::new("");
@@ -129,6 +129,31 @@ fn a_session_that_does_not_go_or_does_not_come_ends_the_job() {
         bench.pass(Duration::from_secs(20));
         assert!(bench.said("a").starts_with("failed mirror_lost"), "{}", bench.said("a"));
         assert!(bench.message("a").contains(what), "{}", bench.message("a"));
+    }
+}
+
+#[test]
+fn a_deletion_that_redis_refuses_is_not_laid_at_orchagents_door() {
+    let mut bench = running();
+    bench.refused.insert("DeleteMirror");
+    members(&mut bench, &["Ethernet4"]);
+    assert_eq!(bench.asked(), "DeleteMirror a, Log");
+    bench.pass(SESSION_TIMEOUT);
+    let why = "the members of the job's port channel changed, and Redis did not confirm the deletion of mirror session telegen_a within 5 s; see syslog";
+    assert!(bench.message("a").starts_with(why), "{}", bench.message("a"));
+}
+
+#[test]
+fn each_renewal_begins_with_the_shortest_wait_for_redis() {
+    let mut bench = running();
+    for next in ["Ethernet4", "Ethernet8"] {
+        bench.refused.insert("DeleteMirror");
+        members(&mut bench, &[next]);
+        bench.pass(RETRY);
+        assert_eq!(bench.asked(), "DeleteMirror a, Log, DeleteMirror a, Log", "{next}");
+        bench.refused.clear();
+        bench.pass(RENEWAL_INTERVAL);
+        assert_eq!(bench.asked(), "DeleteMirror a, SetMirror a", "{next}");
     }
 }
 

@@ -88,7 +88,8 @@ fn a_job_does_not_follow_its_port_channel_onto_a_port_of_a_stuck_session() {
     bench.orchagent = Orchagent::Works;
     bench.change_members();
     assert_eq!(bench.status("a").and_then(|status| status.reason), Some(Reason::MirrorLost));
-    let why = "the members of the job's port channel changed, and Ethernet4 is already used by mirror session telegen_old";
+    let why =
+        "the members of the job's port channel changed, and Ethernet4 is already used by mirror session telegen_old";
     assert_eq!(bench.message("a"), why);
 }
 

@@ -69,6 +69,7 @@ fn with_redis_away_the_tap_still_ends_on_time_and_the_session_is_removed_when_it
     assert_eq!((bench.said("a").as_str(), times(&bench, "CloseTap a")), ("stopping", 0));
     bench.pass(SESSION_TIMEOUT);
     assert_eq!(bench.said("a"), "done +session_unconfirmed");
+    assert_eq!(bench.message("a"), "Redis did not confirm the deletion of mirror session telegen_a");
     assert_eq!((times(&bench, "DeleteMirror a"), times(&bench, "CloseTap a")), (5, 1));
     assert!(bench.world.sessions.contains_key("telegen_a"));
     bench.refused.clear();
@@ -86,6 +87,7 @@ fn a_deletion_that_redis_refuses_for_a_while_is_repeated_and_then_confirmed_as_u
     bench.delete("a");
     bench.pass(RETRY * 3);
     assert_eq!((times(&bench, "DeleteMirror a"), bench.said("a").as_str()), (3, "stopping"));
+    assert_eq!(times(&bench, "Log"), 3, "each refusal is said");
     bench.refused.clear();
     bench.pass(RETRY * 4);
     assert_eq!(bench.said("a"), "stopped");
