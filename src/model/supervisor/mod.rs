@@ -45,6 +45,7 @@ pub use sweep::Orphan;
 use sweep::Sweep;
 
 mod doors;
+mod ends;
 mod evidence;
 mod jobs;
 mod keep;

@@ -1,0 +1,120 @@
+//! The end of a job, wherever it is: the sessions, the tap, the look at ASIC_DB, the final status, the row, in this order.
+
+use std::time::Duration;
+
+use super::{Deleted, Effect, Job, Now, Phase, Retry, SESSION_TIMEOUT, SESSION_TIMEOUT_SHUTDOWN, Supervisor, TapOwned};
+use crate::model::admission::MirrorPlan;
+use crate::model::job::JobId;
+use crate::model::schema::{Source, Warning};
+use crate::model::status::Ending;
+
+impl Supervisor {
+    /// Ends a job wherever it is; one that is ending already keeps its first ending.
+    pub(super) fn end(&mut self, key: &str, ending: Ending, now: Now, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        match &mut job.phase {
+            Phase::Settling { .. }
+            | Phase::Unmirroring { .. }
+            | Phase::Closing { .. }
+            | Phase::Looking { .. }
+            | Phase::Publishing { .. }
+            | Phase::Removing { .. } => {}
+            Phase::Surveying { .. } | Phase::Queued { .. } => self.publish(key, ending, now),
+            Phase::Attaching { then, .. } => {
+                then.get_or_insert(ending);
+            }
+            Phase::Mirroring { .. } | Phase::Resolving { .. } => {
+                self.take_down(key, ending, TapOwned::No, now, effects);
+            }
+            Phase::Running { missing, .. } => {
+                job.gap += missing.map_or(Duration::ZERO, |missing| now.mono.saturating_sub(missing.since));
+                self.take_down(key, ending, TapOwned::Yes, now, effects);
+            }
+            Phase::Renewing { since, .. } => {
+                job.gap += now.mono.saturating_sub(*since);
+                self.take_down(key, ending, TapOwned::Yes, now, effects);
+            }
+        }
+    }
+
+    /// The sessions first, then the tap, so that the last copy is counted.
+    pub(super) fn take_down(&mut self, key: &str, ending: Ending, tap: TapOwned, now: Now, effects: &mut Vec<Effect>) {
+        let timeout = self.session_timeout();
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        match (job.mirror_to_delete(), tap, JobId::parse(key)) {
+            (Some(mirror), tap, Ok(id)) => {
+                effects.push(Effect::DeleteMirror { id, plan: mirror.clone() });
+                let deadline = now.mono + timeout;
+                job.failures = 0;
+                job.phase = Phase::Unmirroring { ending, mirror, tap, deleted: Deleted::Asked, deadline };
+            }
+            (_, TapOwned::Yes, _) => self.close_tap(key, ending, effects),
+            (_, TapOwned::No, _) => self.look(key, ending, now, effects),
+        }
+    }
+
+    pub(super) fn close_tap(&mut self, key: &str, ending: Ending, effects: &mut Vec<Effect>) {
+        if let (Some(job), Ok(id)) = (self.jobs.get_mut(key), JobId::parse(key)) {
+            job.phase = Phase::Closing { ending };
+            effects.push(Effect::CloseTap { id });
+        }
+    }
+
+    pub(super) fn publish(&mut self, key: &str, ending: Ending, now: Now) {
+        if let Some(job) = self.jobs.get_mut(key) {
+            job.ended.get_or_insert(now);
+            job.failures = 0;
+            if job.warnings.contains(&Warning::SessionUnconfirmed) {
+                // What it could not delete is nobody's now.
+                self.sweep.want_look(now.mono);
+            }
+            job.phase = Phase::Publishing { ending };
+        }
+    }
+
+    pub(super) fn published(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        let Phase::Publishing { ending } = &job.phase else { return };
+        if job.row.is_none() {
+            return self.finish(key, now);
+        }
+        job.phase = Phase::Removing { ending: ending.clone(), retry: None };
+        effects.push(Effect::DeleteRow { door: job.door, key: key.to_owned() });
+    }
+
+    pub(super) fn row_deleted(
+        &mut self,
+        door: Source,
+        key: &str,
+        result: &Result<(), String>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Err(error) = result {
+            let line = format!("the row of job {key} could not be deleted yet: {error}");
+            effects.push(Effect::Log { line });
+        }
+        let Some(job) = self.jobs.get_mut(key).filter(|job| job.door == door) else { return };
+        let Phase::Removing { retry, .. } = &mut job.phase else { return };
+        match result {
+            Ok(()) => self.finish(key, now),
+            Err(_) => *retry = Some(Retry::REDIS.at(&mut job.failures, now.mono)),
+        }
+    }
+
+    fn session_timeout(&self) -> Duration {
+        if self.draining { SESSION_TIMEOUT_SHUTDOWN } else { SESSION_TIMEOUT }
+    }
+}
+
+impl Job {
+    /// The sessions that the job's end takes away: while they are being made anew, the larger number of them; their names are the same.
+    pub(super) fn mirror_to_delete(&self) -> Option<MirrorPlan> {
+        let planned = match &self.phase {
+            Phase::Renewing { old, new, .. } => [Some(old), Some(new)],
+            _ => [self.plan.as_ref(), None],
+        };
+        let mirrors = planned.into_iter().flatten().filter_map(|plan| plan.mirror.as_ref());
+        mirrors.max_by_key(|mirror| mirror.sessions.len()).filter(|_| !self.kept).cloned()
+    }
+}
