@@ -318,7 +318,7 @@ class Job:
             facts = KINDS[one.kind]
             begin = self.written - 1 if facts.sticks else self.over - CAUSE_SEC
             if facts.leaves is not None and one.covers(begin, self.over + GONE_SEC, facts.leaves):
-                found |= {one.kind} if self.concerns(one) or one.kind == "kept" else set()
+                found |= {one.kind} if self.concerns(one) else set()
         return found
 
 

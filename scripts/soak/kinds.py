@@ -78,9 +78,9 @@ KINDS = {
         ("stopped", "daemon_stopped"), ("failed", "daemon_restarted"), tail=5, occupies=10, leaves=10, mirror_only=False
     ),
     "drain": kind(STOPPED, NONE, tail=2, leaves=5, mirror_only=False),
-    "foreign": kind(("failed", "mirror_conflict"), *OCCUPIED, tail=5, loses=5, delays=5, leaves=5),
+    "foreign": kind(("failed", "mirror_conflict"), *OCCUPIED, tail=5, loses=5, delays=5, leaves=10, sticks=True),
     # A session of ours that stays under somebody else's has its ports, its destination and its addresses.
-    "kept": kind(occupies=40, leaves=40),
+    "kept": kind(occupies=40),
     # A change is followed 10 s after the one before it.
     "members": kind(("failed", "mirror_lost"), ("rejected", "unknown_port"), tail=12, loses=12),
     "port": kind(("failed", "mirror_lost"), ("rejected", "unknown_port"), tail=2, occupies=35, delays=5, leaves=35),

@@ -9,7 +9,7 @@ from switch import APPL, ASIC, CONFIG, COUNTERS, STATE, to_redis
 
 READ_SEC, LINE_SEC, CALM_SEC = 10, 60, 60
 # What the allocator keeps in pieces of pages. The rest of RSS is the program's own file, as far as it has been run.
-ANON_MORE_KIB = 2 * 1024
+ANON_MORE_KIB = 4 * 1024
 CPU_IDLE = 0.01
 # The daemon's connections to Redis are made when their purpose first comes up, and kept. The warm-up does not have one
 # purpose: a session that is stuck is looked into (io::unbind), by a survey's three, two for evidence, two for sessions
