@@ -57,10 +57,18 @@ pub fn judge(name: &str, row: &Session, target: &MirrorTarget, sampled: bool, vi
         sources.contains(&binding.port) && binding.sampled == sampled && binding.direction.overlaps(direction)
     };
     // An object that cannot be told from ours counts as theirs: nothing of theirs is put at risk by a guess.
-    match view.bindings.iter().filter(in_our_place).find(|binding| !is_ours(binding)) {
-        Some(taken) => Verdict::Keep { theirs, port: taken.port.clone() },
+    let taken = view.bindings.iter().filter(in_our_place).filter(|binding| !is_ours(binding));
+    let whose = |binding: &Binding| foreign.iter().find(|(_, row)| copies(row, binding, world)).map(|(name, _)| name);
+    match taken.filter_map(|binding| Some((whose(binding)?, binding))).next() {
+        Some((theirs, binding)) => Verdict::Keep { theirs: theirs.clone(), port: binding.port.clone() },
         None => Verdict::Unsettled { theirs, port },
     }
+}
+
+/// Whether a session's row asks for exactly this binding.
+fn copies(row: &Session, binding: &Binding, world: &World) -> bool {
+    world.expand(row.src_ports.iter().map(String::as_str)).contains(&binding.port)
+        && binding.direction.overlaps(row.direction.unwrap_or(Direction::Both))
 }
 
 #[cfg(test)]
@@ -96,9 +104,14 @@ mod tests {
     /// Ours is on both directions of Ethernet0.
     fn judged(theirs: Option<Session>, view: &View) -> Verdict {
         let sessions = theirs.map(|theirs| ("debug".to_owned(), theirs)).into_iter().collect();
+        judged_of(&["Ethernet0"], sessions, view)
+    }
+
+    fn judged_of(ports: &[&str], sessions: BTreeMap<String, Session>, view: &View) -> Verdict {
         let world = World { sessions, ..World::default() };
         let target = MirrorTarget::Port("Ethernet120".to_owned());
-        let ours = session("Ethernet0", Direction::Both, "Ethernet120");
+        let src_ports = ports.iter().map(|port| (*port).to_owned()).collect();
+        let ours = Session { src_ports, ..session("Ethernet0", Direction::Both, "Ethernet120") };
         judge("telegen_a", &ours, &target, false, view, &world)
     }
 
@@ -138,6 +151,21 @@ mod tests {
         let taken = view(&[binding("Ethernet0", Direction::Ingress, "oid:0xe2")]);
         assert_eq!(judged(None, &taken), Verdict::Delete);
         assert_eq!(judged(Some(session("Ethernet4", Direction::Ingress, "Ethernet8")), &taken), Verdict::Delete);
+    }
+
+    #[test]
+    fn the_session_that_has_the_port_is_named_and_no_other_that_lies_over_ours() {
+        let other = session("Ethernet4", Direction::Both, "Ethernet8");
+        let egress = session("Ethernet0", Direction::Egress, "Ethernet8");
+        let sessions =
+            || [("a".to_owned(), other.clone()), ("b".to_owned(), egress.clone()), ("c".to_owned(), over_ours())];
+        let taken = view(&[binding("Ethernet0", Direction::Ingress, "oid:0xe2")]);
+        let (theirs, port) = ("c".to_owned(), "Ethernet0".to_owned());
+        let keep = Verdict::Keep { theirs, port };
+        assert_eq!(judged_of(&["Ethernet0", "Ethernet4"], sessions().into(), &taken), keep);
+        let without: BTreeMap<_, _> = sessions().into_iter().filter(|(name, _)| name != "c").collect();
+        let unsettled = Verdict::Unsettled { theirs: "a".to_owned(), port: "Ethernet4".to_owned() };
+        assert_eq!(judged_of(&["Ethernet0", "Ethernet4"], without, &taken), unsettled, "nobody asks for that binding");
     }
 
     #[test]

@@ -144,11 +144,13 @@ impl Supervisor {
     /// Goes through the sessions that no job owns: which are kept still, and which may go.
     pub(super) fn sort_orphans(&mut self, orphans: Vec<String>, world: &World) -> Vec<String> {
         let foreign = foreign(world);
-        let still_under = |name: &String| {
-            let ours = world.sessions.get(name).map(|row| BTreeMap::from([(name.clone(), row.clone())]));
-            ours.is_some_and(|ours| over(&ours, &foreign, world).is_some())
+        let lies_over = |theirs: &String, name: &String| {
+            let (ours, theirs) = (world.sessions.get_key_value(name)?, foreign.get_key_value(theirs)?);
+            let alone = |(name, row): (&String, &Session)| BTreeMap::from([(name.clone(), row.clone())]);
+            over(&alone(ours), &alone(theirs), world)
         };
-        self.kept.retain(|name, _| still_under(name));
+        // If only another one lies over it now, ASIC_DB is asked again which of them has the port.
+        self.kept.retain(|name, theirs| lies_over(theirs, name).is_some());
         orphans.into_iter().filter(|name| !self.kept.contains_key(name)).collect()
     }
 

@@ -179,6 +179,23 @@ fn a_kept_session_whose_state_is_flushed_is_judged_at_once_and_stays_if_theirs_h
 }
 
 #[test]
+fn a_kept_session_whose_foreign_one_goes_is_judged_again_if_another_one_lies_over_it() {
+    let mut bench = running();
+    overtake(&mut bench);
+    bench.delete("a");
+    bench.pass(secs(2));
+    bench.world.sessions.insert("everflow".to_owned(), session("Ethernet0", "Ethernet100"));
+    bench.look_at_sessions();
+    assert_eq!(bench.supervisor.kept()["telegen_a"], "debug");
+    bench.world.sessions.remove("debug");
+    bench.overtaken = Some(("everflow".to_owned(), "Ethernet0".to_owned()));
+    bench.trace.clear();
+    bench.look_at_sessions();
+    assert_eq!(bench.asked(), "DeleteOrphan telegen_a, Log, Log");
+    assert_eq!(bench.supervisor.kept()["telegen_a"], "everflow");
+}
+
+#[test]
 fn an_earlier_daemons_session_under_a_foreign_one_is_kept_too_and_that_is_said_once() {
     let mut bench = Bench::new("");
     bench.world.sessions.insert("telegen_old".to_owned(), session("Ethernet0", "Ethernet120"));
