@@ -71,13 +71,13 @@ impl Supervisor {
         let Some(job) = self.jobs.get_mut(key) else { return };
         // What it counts is counted; how long syncd takes for its part is not the job's time.
         job.ended = Some(now);
-        let question = job.question().filter(|_| !job.kept);
-        let (Some(question), Ok(id)) = (question, JobId::parse(key)) else { return self.publish(key, ending, now) };
+        let Ok(id) = JobId::parse(key) else { return self.publish(key, ending, now) };
+        let Some(ask) = job.ask(&id).filter(|_| !job.kept) else { return self.publish(key, ending, now) };
         if let Some(plan) = job.mirror_to_delete().filter(|_| !job.states.all_gone()) {
             // Redis or orchagent was not there when it was asked; it may be now.
-            effects.push(Effect::DeleteMirror { id: id.clone(), plan });
+            effects.push(Effect::DeleteMirror { id, plan });
         }
-        effects.push(Effect::AskAsic { id, question });
+        effects.push(ask);
         let until = now.mono + after;
         let look = Look { until, again: None, wait: LOOK_AGAIN, give_up: until + after.min(NO_ANSWER) };
         job.phase = Phase::Looking { ending, look };
@@ -144,10 +144,10 @@ impl Supervisor {
     /// Time to look again, or to stop waiting for an answer.
     pub(super) fn look_due(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get_mut(key) else { return };
-        let question = job.question();
+        let ask = JobId::parse(key).ok().and_then(|id| job.ask(&id));
         let Phase::Looking { look, .. } = &mut job.phase else { return };
-        if let (Some(_), Some(question), Ok(id)) = (look.again.take(), question, JobId::parse(key)) {
-            effects.push(Effect::AskAsic { id, question });
+        if let (Some(_), Some(ask)) = (look.again.take(), ask) {
+            effects.push(ask);
         } else {
             let line = format!("job {key}: ASIC_DB did not answer in time what its end left there");
             effects.push(Effect::Log { line });
@@ -258,8 +258,12 @@ fn sampler_taken(view: &View, mirror: &MirrorPlan) -> Option<String> {
 }
 
 impl Job {
-    /// What ASIC_DB is asked for of this job; `None` without sessions.
-    pub(super) fn question(&self) -> Option<Question> {
+    /// Asks ASIC_DB for the ports of this job, whose id is `id`; `None` without sessions.
+    pub(super) fn ask(&self, id: &JobId) -> Option<Effect> {
+        Some(Effect::AskAsic { id: id.clone(), question: self.question()? })
+    }
+
+    fn question(&self) -> Option<Question> {
         let plan = self.plan.as_ref()?;
         let mirror = plan.mirror.as_ref()?;
         // Those that it had before its port channels changed are looked at, too.

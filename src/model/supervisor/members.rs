@@ -153,6 +153,8 @@ impl Supervisor {
                 job.renewals.done += 1;
                 let (spec, plan, ends) = (Arc::clone(spec), Arc::clone(new), *ends);
                 job.phase = Phase::Running { spec, plan, ends, missing: None };
+                // Of new members, too, the objects are known only while they are in a table.
+                effects.extend(job.ask(&id));
             }
             Renewal::Deleting { .. } | Renewal::Adding { .. } => {}
         }

@@ -322,7 +322,7 @@ impl Job {
         });
         self.phase = Phase::Attaching { spec, plan, then: None };
         // Which objects its ports are is known only while they are in a table.
-        effects.extend(self.question().map(|question| Effect::AskAsic { id: id.clone(), question }));
+        effects.extend(self.ask(id));
     }
 
     /// The sessions of a job that still wants them.

@@ -67,10 +67,7 @@ impl Supervisor {
                 // A sampler that somebody else has looks the same in STATE_DB as a missing neighbour.
                 let asks = mirror.is_sampled();
                 job.phase = Phase::Resolving { spec, plan, mirror, missing };
-                let question = job.question().filter(|_| asks);
-                effects.extend(
-                    question.zip(JobId::parse(key).ok()).map(|(question, id)| Effect::AskAsic { id, question }),
-                );
+                effects.extend(JobId::parse(key).ok().filter(|_| asks).and_then(|id| job.ask(&id)));
             }
             Phase::Mirroring { mirror, .. } => {
                 let ending = missing::timed_out(mirror, &job.states);

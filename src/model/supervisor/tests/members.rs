@@ -198,6 +198,18 @@ fn a_port_that_is_removed_ends_the_job_at_once_and_is_looked_for_in_asic_db() {
 }
 
 #[test]
+fn a_member_that_joined_while_the_job_ran_is_looked_for_too_when_it_is_removed() {
+    let mut bench = running();
+    bench.asic.oids.insert("Ethernet4".to_owned(), "oid:0x14".to_owned());
+    members(&mut bench, &["Ethernet12", "Ethernet4"]);
+    bench.held_ports.insert("Ethernet4".to_owned());
+    bench.world.ports.remove("Ethernet4");
+    bench.look_at_sessions();
+    bench.pass(secs(31));
+    assert_eq!(bench.said("a"), "failed mirror_lost +left_bound");
+}
+
+#[test]
 fn a_removed_port_whose_object_goes_is_not_spoken_of() {
     let mut bench = running();
     let view = crate::model::asic::View {
