@@ -25,7 +25,7 @@ const OBJECT: [&str; 3] = [asic_db::MIRROR_MONITOR_PORT, asic_db::MIRROR_SRC_IP,
 
 enum Asked {
     Bindings { id: JobId, question: Question },
-    Objects { key: String, oids: BTreeMap<String, Oid> },
+    Objects { job: u64, oids: BTreeMap<String, Oid> },
 }
 
 /// Answers the supervisor's questions. Dropping it ends that.
@@ -51,8 +51,8 @@ impl AsicReader {
     }
 
     /// Asks whether objects are there; answered by [`Event::Objects`], or not at all.
-    pub fn ask_objects(&self, key: String, oids: BTreeMap<String, Oid>) {
-        self.send(Asked::Objects { key, oids });
+    pub fn ask_objects(&self, job: u64, oids: BTreeMap<String, Oid>) {
+        self.send(Asked::Objects { job, oids });
     }
 
     fn send(&self, asked: Asked) {
@@ -81,9 +81,9 @@ impl Worker {
                     let view = self.asic.view(&question).await.map_err(|error| error.to_string());
                     Event::Asic { id, view }
                 }
-                Asked::Objects { key, oids } => {
+                Asked::Objects { job, oids } => {
                     let held = self.asic.held(&oids).await.map_err(|error| error.to_string());
-                    Event::Objects { key, held }
+                    Event::Objects { job, held }
                 }
             };
             if self.answers.send(event).await.is_err() {

@@ -97,7 +97,7 @@ impl Executor {
             Effect::Log { line } => tracing::warn!("{line}"),
             Effect::ClearResults { key } => return Some(Back::Clear(key)),
             Effect::AskAsic { id, question } => self.asic.ask(id, question),
-            Effect::AskObjects { key, oids } => self.asic.ask_objects(key, oids),
+            Effect::AskObjects { job, oids } => self.asic.ask_objects(job, oids),
             Effect::Free { session, row, target } => self.unbinder.free(session, row, target),
             Effect::SetMirror { .. } | Effect::DeleteMirror { .. } | Effect::DeleteOrphan { .. } => {
                 return self.urgent.try_send(effect).err().and_then(refused);

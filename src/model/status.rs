@@ -21,10 +21,7 @@ pub struct Ending {
 impl Ending {
     /// Says one thing more.
     pub fn add(&mut self, more: &str) {
-        if !self.message.is_empty() {
-            self.message.push_str("; ");
-        }
-        self.message.push_str(more);
+        add(&mut self.message, more);
     }
 
     /// Something went wrong while the job was ending: one that would have been done has failed, any other keeps its first reason.
@@ -66,6 +63,13 @@ impl Ending {
     pub fn expired(message: impl Into<String>) -> Ending {
         Ending { status: Status::Expired, reason: None, message: message.into() }
     }
+}
+
+fn add(message: &mut String, more: &str) {
+    if !message.is_empty() {
+        message.push_str("; ");
+    }
+    message.push_str(more);
 }
 
 /// What was refused, and how much of it nothing is said of any more.
@@ -111,6 +115,11 @@ pub struct JobStatus {
 }
 
 impl JobStatus {
+    /// Says one thing more.
+    pub fn add(&mut self, more: &str) {
+        add(&mut self.message, more);
+    }
+
     /// The job's id, unless the key is none.
     #[must_use]
     pub fn id(&self) -> Option<JobId> {
@@ -200,6 +209,16 @@ mod tests {
 
     fn shown(status: &JobStatus) -> Vec<String> {
         status.to_fields().into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    #[test]
+    fn one_thing_more_stands_behind_what_was_said_and_alone_otherwise() {
+        let mut status = status(Fields::new(), None);
+        status.add("and stays away");
+        assert_eq!(status.message, "gone; and stays away");
+        status.message.clear();
+        status.add("it stays away");
+        assert_eq!(status.message, "it stays away");
     }
 
     #[test]

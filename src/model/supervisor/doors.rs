@@ -279,8 +279,14 @@ impl Supervisor {
         if job.ended.is_some() {
             let status = job.status_of(key);
             let ending = status.status;
-            let finished =
-                Finished { status: Some(status), row: job.row, ended: now.mono, age: Duration::ZERO, ending };
+            let finished = Finished {
+                status: Some(status),
+                sequence: Some(job.sequence),
+                row: job.row,
+                ended: now.mono,
+                age: Duration::ZERO,
+                ending,
+            };
             self.finished.insert(key.to_owned(), finished);
         }
         if let Some(fields) = job.successor {
@@ -343,7 +349,8 @@ impl Supervisor {
             Status::Done | Status::Stopped | Status::Failed | Status::Rejected | Status::Expired => {
                 let age = prior.ended_at.map_or(Duration::ZERO, |ended| elapsed(ended, now.wall));
                 let ending = prior.status;
-                let finished = Finished { status: None, row: row.clone(), ended: now.mono, age, ending };
+                let finished =
+                    Finished { status: None, sequence: None, row: row.clone(), ended: now.mono, age, ending };
                 self.finished.insert(key.to_owned(), finished);
                 if row.is_some() {
                     // It was over; only the deletion of its row was cut off.

@@ -52,6 +52,8 @@ impl Look {
 /// A port that was removed under a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Departed {
+    /// The job's row's key.
+    key: String,
     /// The ports' objects, as they were while the job ran.
     oids: BTreeMap<String, Oid>,
     until: Duration,
@@ -181,8 +183,8 @@ impl Supervisor {
         let oids = job.oids.iter().filter(|(port, _)| gone.contains(*port));
         let oids: BTreeMap<String, Oid> = oids.map(|(port, oid)| (port.clone(), oid.clone())).collect();
         if !oids.is_empty() && self.departed.len() < DEPARTED_MAX {
-            let departed = Departed { oids, until: now.mono + DEPARTED_AFTER, next: now.mono + DEPARTED_INTERVAL };
-            self.departed.insert(key.to_owned(), departed);
+            let (until, next) = (now.mono + DEPARTED_AFTER, now.mono + DEPARTED_INTERVAL);
+            self.departed.insert(job.sequence, Departed { key: key.to_owned(), oids, until, next });
         }
     }
 
@@ -196,10 +198,10 @@ impl Supervisor {
 
     /// Asks for the removed ports whose time has come.
     pub(super) fn departed_due(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        for (key, departed) in &mut self.departed {
+        for (job, departed) in &mut self.departed {
             if departed.next <= now.mono {
                 departed.next = now.mono + DEPARTED_INTERVAL;
-                effects.push(Effect::AskObjects { key: key.clone(), oids: departed.oids.clone() });
+                effects.push(Effect::AskObjects { job: *job, oids: departed.oids.clone() });
             }
         }
     }
@@ -207,31 +209,31 @@ impl Supervisor {
     /// Which of a job's ports still have an object that is in no table of ports.
     pub(super) fn departed_seen(
         &mut self,
-        key: &str,
+        sequence: u64,
         held: Result<Vec<String>, String>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(departed) = self.departed.get(key) else { return };
-        let over = now.mono + DEPARTED_INTERVAL > departed.until;
+        let Some(departed) = self.departed.get(&sequence) else { return };
+        let (over, key) = (now.mono + DEPARTED_INTERVAL > departed.until, departed.key.clone());
         match held {
-            Ok(held) if held.is_empty() => drop(self.departed.remove(key)),
+            Ok(held) if held.is_empty() => drop(self.departed.remove(&sequence)),
             Ok(held) if over => {
-                self.departed.remove(key);
+                self.departed.remove(&sequence);
                 let ports = held.join(", ");
                 let message = format!(
                     "{ports}: ASIC_DB still has its object {} s after it was removed from PORT; if syslog of orchagent says that it cannot be removed, a restart of the swss service frees it, which interrupts traffic",
                     DEPARTED_AFTER.as_secs()
                 );
                 effects.push(Effect::Log { line: format!("job {key}: {message}") });
-                if let Some(status) = self.finished.status_mut(key) {
+                if let Some(status) = self.finished.status_mut(&key, sequence) {
                     status.warnings.insert(Warning::LeftBound);
-                    status.message = format!("{}; {message}", status.message);
-                    self.jobs.note_change(key);
+                    status.add(&message);
+                    self.jobs.note_change(&key);
                 }
             }
             Err(error) if over => {
-                self.departed.remove(key);
+                self.departed.remove(&sequence);
                 let line = format!("job {key}: ASIC_DB could not be asked for the ports that were removed: {error}");
                 effects.push(Effect::Log { line });
             }

@@ -118,8 +118,8 @@ pub enum Event {
     },
     /// `AskObjects` was answered, or could not be.
     Objects {
-        /// The row's key of the job whose ports they were.
-        key: String,
+        /// The number of the job whose ports they were.
+        job: u64,
         /// The ports whose object is still there.
         held: Result<Vec<String>, String>,
     },
@@ -230,8 +230,8 @@ pub enum Effect {
     },
     /// Ask ASIC_DB whether these ports' objects are still there; answered by [`Event::Objects`].
     AskObjects {
-        /// The row's key of the job whose ports they were.
-        key: String,
+        /// The number of the job whose ports they were.
+        job: u64,
         /// The ports and their objects.
         oids: BTreeMap<String, Oid>,
     },

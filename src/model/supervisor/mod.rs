@@ -209,6 +209,8 @@ struct Job {
 struct Finished {
     /// `None` for a job of an earlier daemon: its rows are left as they are.
     status: Option<JobStatus>,
+    /// Its number among the jobs of this daemon.
+    sequence: Option<u64>,
     /// The row it had, to tell a late echo of it from a new one.
     row: Option<Fields>,
     /// When this daemon saw it end, or found it ended.
@@ -281,8 +283,8 @@ pub struct Supervisor {
     orphans_until: Duration,
     /// Sessions of ours that no job owns and that stay, by name, each with the session for whose sake.
     kept: BTreeMap<String, String>,
-    /// Ports that were removed under a job, by its key.
-    departed: BTreeMap<String, Departed>,
+    /// Ports that were removed under a job, by its number: another one may have its name by the time that something is found.
+    departed: BTreeMap<u64, Departed>,
     /// Sessions that orchagent does not remove.
     stuck: Stuck,
     /// The latest survey, and when it came.
@@ -333,7 +335,7 @@ impl Supervisor {
             }
             Event::Asic { id, view } => self.asic(&id, view, now, &mut effects),
             Event::Freed { session, result } => self.freed(&session, result, now, &mut effects),
-            Event::Objects { key, held } => self.departed_seen(&key, held, now, &mut effects),
+            Event::Objects { job, held } => self.departed_seen(job, held, now, &mut effects),
             Event::Sessions { world } => self.sessions(&world, now, &mut effects),
             Event::SessionsUnlisted { error } => self.sessions_unlisted(&error, now, &mut effects),
             Event::SessionRow { session, present } => self.session_row(&session, present, now),

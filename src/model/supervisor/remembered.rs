@@ -27,9 +27,9 @@ impl Remembered {
         self.map.get(key)
     }
 
-    /// What is said of a finished job, to be added to.
-    pub(super) fn status_mut(&mut self, key: &str) -> Option<&mut JobStatus> {
-        self.map.get_mut(key)?.status.as_mut()
+    /// What is said of the finished job of this number, to be added to; `None` if another one has had its name since.
+    pub(super) fn status_mut(&mut self, key: &str, sequence: u64) -> Option<&mut JobStatus> {
+        self.map.get_mut(key).filter(|finished| finished.sequence == Some(sequence))?.status.as_mut()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Finished)> {

@@ -224,7 +224,7 @@ impl Switch {
                 let result = Ok(Freed::Left("orchagent is slow".to_owned()));
                 self.outbox.push_back(Event::Freed { session, result });
             }
-            Effect::AskObjects { key, .. } => self.outbox.push_back(Event::Objects { key, held: Ok(Vec::new()) }),
+            Effect::AskObjects { job, .. } => self.outbox.push_back(Event::Objects { job, held: Ok(Vec::new()) }),
             Effect::DeleteRow { door, key } => self.delete_row_for_daemon(door, key),
             Effect::ClearResults { .. } | Effect::Log { .. } => {}
         }

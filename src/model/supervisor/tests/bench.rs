@@ -330,9 +330,9 @@ impl Bench {
             Effect::Free { session, .. } => {
                 vec![Event::Freed { session, result: result.map(|()| self.freed.clone()) }]
             }
-            Effect::AskObjects { key, oids } => {
+            Effect::AskObjects { job, oids } => {
                 let held = oids.keys().filter(|port| self.held_ports.contains(*port)).cloned().collect();
-                vec![Event::Objects { key, held: result.map(|()| held) }]
+                vec![Event::Objects { job, held: result.map(|()| held) }]
             }
             Effect::OpenTap { id, .. } => {
                 vec![Event::TapOpened { id, result: result.map_err(|error| (Reason::AttachFailed, error)) }]
@@ -426,10 +426,8 @@ pub(super) fn render(effect: &Effect) -> String {
         | Effect::OpenTap { id, .. }
         | Effect::CloseTap { id } => format!("{name} {id}"),
         Effect::DeleteOrphan { session } | Effect::Free { session, .. } => format!("{name} {session}"),
-        Effect::DeleteRow { door: Source::Config, key }
-        | Effect::ClearResults { key }
-        | Effect::AskObjects { key, .. } => format!("{name} {key}"),
+        Effect::DeleteRow { door: Source::Config, key } | Effect::ClearResults { key } => format!("{name} {key}"),
         Effect::DeleteRow { door: Source::Appl, key } => format!("{name} appl {key}"),
-        Effect::ListSessions | Effect::Log { .. } => name.to_owned(),
+        Effect::ListSessions | Effect::AskObjects { .. } | Effect::Log { .. } => name.to_owned(),
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::bench::{Bench, MILLI, Orchagent, almost, secs};
+use crate::model::asic::View;
 use crate::model::supervisor::{Effect, Event, LOST_GRACE, RENEWAL_INTERVAL, RENEWALS_MAX, RETRY, SESSION_TIMEOUT};
 
 fn running() -> Bench {
@@ -210,12 +211,27 @@ fn a_member_that_joined_while_the_job_ran_is_looked_for_too_when_it_is_removed()
 }
 
 #[test]
+fn what_a_removed_port_left_is_not_said_of_the_next_job_of_the_name() {
+    let mut bench = running();
+    let oids = [("Ethernet12".to_owned(), "oid:0x1c".to_owned())].into();
+    bench.feed(Event::Asic { id: super::bench::id("a"), view: Ok(View { oids, ..View::default() }) });
+    bench.held_ports.insert("Ethernet12".to_owned());
+    bench.world.ports.remove("Ethernet12");
+    bench.look_at_sessions();
+    assert_eq!(bench.said("a"), "failed mirror_lost");
+    bench.write("a", "port=Ethernet0 duration=1 expires_at=2024-10-05T00:00:00Z");
+    bench.pass(secs(20));
+    assert_eq!(bench.said("a"), "done");
+    bench.trace.clear();
+    bench.pass(secs(20));
+    assert_eq!((bench.said("a").as_str(), bench.message("a").as_str()), ("done", ""));
+    assert_eq!(bench.asked().matches("Log").count(), 1, "the log says it");
+}
+
+#[test]
 fn a_removed_port_whose_object_goes_is_not_spoken_of() {
     let mut bench = running();
-    let view = crate::model::asic::View {
-        oids: [("Ethernet12".to_owned(), "oid:0x1c".to_owned())].into(),
-        ..Default::default()
-    };
+    let view = View { oids: [("Ethernet12".to_owned(), "oid:0x1c".to_owned())].into(), ..View::default() };
     bench.supervisor.on(Event::Asic { id: super::bench::id("a"), view: Ok(view) }, bench.now());
     bench.world.ports.remove("Ethernet12");
     bench.look_at_sessions();
@@ -228,7 +244,7 @@ fn a_port_that_comes_back_or_never_went_is_not_spoken_of() {
     let mut bench = Bench::new("");
     bench.write("a", "port=Ethernet0,Ethernet4 duration=600 expires_at=2024-10-05T00:00:00Z");
     let oids = ["Ethernet0", "Ethernet4"].map(|port| (port.to_owned(), format!("oid:{port}"))).into();
-    let view = crate::model::asic::View { oids, ..Default::default() };
+    let view = View { oids, ..View::default() };
     bench.supervisor.on(Event::Asic { id: super::bench::id("a"), view: Ok(view) }, bench.now());
     bench.held_ports.extend(["Ethernet0", "Ethernet4"].map(str::to_owned));
     let port = bench.world.ports.remove("Ethernet4").expect("a port");

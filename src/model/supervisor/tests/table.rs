@@ -282,7 +282,7 @@ fn event_of_the_switch(name: &str, id: JobId) -> Event {
         "asic unknown" => Event::Asic { id, view: Ok(View::default()) },
         "asic left" => Event::Asic { id, view: Ok(bound("Ethernet0", "Ethernet120")) },
         "asic err" => Event::Asic { id, view: Err(refused()) },
-        "objects" => Event::Objects { key: "a".to_owned(), held: Ok(vec!["Ethernet0".to_owned()]) },
+        "objects" => Event::Objects { job: 0, held: Ok(vec!["Ethernet0".to_owned()]) },
         "sessions unlisted" => Event::SessionsUnlisted { error: refused() },
         "session row own" => session_row("telegen_a"),
         "session row orphan" => session_row("telegen_old"),
