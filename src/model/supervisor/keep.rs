@@ -104,12 +104,9 @@ impl Supervisor {
             self.kept.insert(session.to_owned(), theirs.to_owned());
             self.sweep.forget(session);
         }
-        let key = JobId::of_session(session).map(|id| id.as_str().to_owned()).unwrap_or_default();
-        let owned = self.jobs.get(&key).is_some_and(|job| job.taken_sessions().contains_key(session));
-        if owned {
-            self.job_overtaken(&key, &message, kept, now, effects);
-        } else {
-            effects.push(Effect::Log { line: format!("mirror session {message}") });
+        match self.owner(session) {
+            Some(key) => self.job_overtaken(&key, &message, kept, now, effects),
+            None => effects.push(Effect::Log { line: format!("mirror session {message}") }),
         }
     }
 
@@ -123,9 +120,7 @@ impl Supervisor {
                     self.unmirrored(key, now, effects);
                 }
             }
-            Phase::Closing { ending } | Phase::Looking { ending, .. } | Phase::Publishing { ending } => {
-                ending.add(message);
-            }
+            Phase::Closing { ending } | Phase::Looking { ending, .. } => ending.add(message),
             Phase::Renewing { .. } if kept => {
                 self.end(key, Ending::failed(Reason::MirrorConflict, message), now, effects);
             }
@@ -137,6 +132,7 @@ impl Supervisor {
             | Phase::Resolving { .. }
             | Phase::Attaching { .. }
             | Phase::Running { .. }
+            | Phase::Publishing { .. }
             | Phase::Removing { .. } => {}
         }
     }

@@ -4,7 +4,7 @@
 //! which goes with it. What we write here comes back as an event; an event about a session that is in the book, or that a job owns,
 //! therefore asks for nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::retry::Retry;
@@ -225,14 +225,14 @@ impl Supervisor {
             return self.sweep.want_look(now.mono);
         }
         // A job knows of its own session from STATE_DB, and what it writes itself is no news.
-        if !self.taken_sessions().contains_key(session) {
+        if self.owner(session).is_none() {
             self.sweep.noted(session, Place::Config, present, now.mono);
         }
     }
 
     /// orchagent's word on a session of ours, for the book.
     pub(super) fn session_word(&mut self, session: &str, state: SessionState, now: Now) {
-        if !self.taken_sessions().contains_key(session) {
+        if self.owner(session).is_none() {
             self.kept_word(session, state, now);
             self.sweep.noted(session, Place::State, state != SessionState::Absent, now.mono);
         }
@@ -250,10 +250,8 @@ impl Supervisor {
 
     /// Deletions that are due, and the look for more.
     pub(super) fn run_sweep(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let due = self.sweep.due(now.mono);
-        let owned = if due.is_empty() { BTreeSet::new() } else { self.taken_sessions().into_keys().collect() };
-        for session in due {
-            if owned.contains(&session) {
+        for session in self.sweep.due(now.mono) {
+            if self.owner(&session).is_some() {
                 // A job took the name since.
                 self.sweep.orphans.remove(&session);
                 continue;

@@ -82,6 +82,13 @@ impl Supervisor {
         self.jobs.is_empty()
     }
 
+    /// The row's key of the job whose session this is, also while it is being removed.
+    pub(super) fn owner(&self, session: &str) -> Option<String> {
+        let id = JobId::of_session(session)?;
+        let job = self.jobs.get(id.as_str()).filter(|job| job.holds_resources())?;
+        job.taken_sessions().contains_key(session).then(|| id.as_str().to_owned())
+    }
+
     /// The sessions of jobs that hold one, also while it is being removed.
     pub(super) fn taken_sessions(&self) -> BTreeMap<String, Session> {
         self.jobs.holders().flat_map(|(_, job)| job.taken_sessions()).collect()

@@ -164,6 +164,20 @@ fn a_kept_session_that_goes_inactive_is_deleted_before_it_takes_the_port_again()
 }
 
 #[test]
+fn a_session_that_is_kept_after_its_jobs_final_status_is_said_in_the_log() {
+    for held in ["Publish", "DeleteRow"] {
+        let mut bench = running();
+        bench.held.insert(held);
+        bench.pass(secs(600));
+        assert_eq!(bench.said("a"), "done");
+        bench.trace.clear();
+        let (session, theirs, port) = ("telegen_a".to_owned(), "debug".to_owned(), "Ethernet0".to_owned());
+        bench.feed(Event::Overtaken { session, theirs, port, kept: true });
+        assert_eq!((bench.asked().as_str(), bench.message("a").as_str()), ("Log", ""), "{held}");
+    }
+}
+
+#[test]
 fn a_kept_session_whose_state_is_flushed_is_judged_at_once_and_stays_if_theirs_has_the_port_still() {
     let mut bench = running();
     overtake(&mut bench);
