@@ -93,8 +93,10 @@ impl Supervisor {
                 );
                 self.end(key, Ending::failed(Reason::MirrorLost, message), now, effects);
             }
-            // A job that does not run yet looks again when it does.
-            Followed::Changed(_) | Followed::Refused { .. } if !running => {}
+            // A job that does not run yet looks again when it does, one whose sessions are made anew when it may follow again.
+            Followed::Changed(_) | Followed::Refused { .. } if !running => {
+                job.renewals.look_at = job.renewals.next();
+            }
             Followed::Refused { why } => {
                 let message = format!("the members of the job's port channel changed, and {why}");
                 self.end(key, Ending::failed(Reason::MirrorLost, message), now, effects);

@@ -261,7 +261,7 @@ impl Supervisor {
             plan.mirror.as_ref().and_then(|mirror| Missing::after(None, job.states.worst(mirror), mirror, now.mono));
         if plan.mirror.is_some() && spec.ports.names().any(|port| !plan.source_ports.contains(port)) {
             // Members of a port channel may have changed since the survey.
-            effects.push(Effect::ListSessions);
+            self.sweep.want_look(now.mono);
         }
         job.started = Some(now);
         job.phase = Phase::Running { spec, plan, ends, missing };

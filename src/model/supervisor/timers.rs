@@ -90,7 +90,7 @@ impl Supervisor {
                     self.end(key, ending, now, effects);
                 } else {
                     job.renewals.look_at = None;
-                    effects.push(Effect::ListSessions);
+                    self.sweep.want_look(now.mono);
                 }
             }
             Phase::Renewing { .. } => self.renewal_due(key, now, effects),

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::bench::{Bench, MILLI, Orchagent, almost, secs};
 use crate::model::asic::View;
-use crate::model::supervisor::{Effect, Event, LOST_GRACE, RENEWAL_INTERVAL, RENEWALS_MAX, RETRY, SESSION_TIMEOUT};
+use crate::model::supervisor::{
+    Effect, Event, LOST_GRACE, RENEWAL_INTERVAL, RENEWALS_MAX, RETRY, SESSION_TIMEOUT, SWEEP_INTERVAL, SessionState,
+};
 
 fn running() -> Bench {
     let mut bench = Bench::new("");
@@ -76,6 +78,35 @@ fn changes_are_followed_at_most_every_ten_seconds_and_the_last_one_counts() {
     assert_eq!(bench.asked(), "");
     bench.pass(MILLI);
     assert_eq!((bench.asked().as_str(), sources(&bench).as_str()), ("DeleteMirror a, SetMirror a", "Ethernet0"));
+}
+
+#[test]
+fn a_change_that_is_seen_while_the_session_is_made_anew_is_followed_at_its_turn() {
+    let mut bench = running();
+    bench.held.insert("SetMirror");
+    members(&mut bench, &["Ethernet4"]);
+    members(&mut bench, &["Ethernet8"]);
+    bench.held.clear();
+    let plan = bench.supervisor.jobs.get("a").and_then(|job| job.plan.as_ref()?.mirror.clone()).expect("a session");
+    bench.world.sessions.extend(plan.as_sessions());
+    bench.world.known_states.insert("telegen_a".to_owned());
+    bench.session_state("a", SessionState::Active);
+    bench.trace.clear();
+    bench.pass(almost(RENEWAL_INTERVAL));
+    assert_eq!(bench.asked(), "");
+    bench.pass(MILLI);
+    assert_eq!((bench.asked().as_str(), sources(&bench).as_str()), ("DeleteMirror a, SetMirror a", "Ethernet8"));
+}
+
+#[test]
+fn a_look_that_a_job_wants_is_in_the_book_of_looks() {
+    let mut bench = Bench::new("");
+    bench.held.insert("ListSessions");
+    bench.pass(SWEEP_INTERVAL);
+    bench.write("a", "port=PortChannel1 duration=600 expires_at=2024-10-05T00:00:00Z");
+    let id = super::bench::id("a");
+    let effects = bench.supervisor.on(Event::TapOpened { id, result: Ok(()) }, bench.now());
+    assert_eq!(effects, [], "one is under way");
 }
 
 #[test]
