@@ -12,6 +12,9 @@ use super::asic::{Binding, View};
 use super::job::Direction;
 use super::world::{Session, World};
 
+/// How the name of every port channel begins (sonic-portchannel.yang).
+const PORTCHANNEL_PREFIX: &str = "PortChannel";
+
 /// What is to be done with a stuck session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -67,8 +70,11 @@ pub fn judge(session: &str, row: &Session, target: &MirrorTarget, view: &View, w
 fn unbound(row: &Session, world: &World) -> String {
     let known = |port: &&String| world.ports.contains_key(*port) || world.port_channels.contains_key(*port);
     match row.src_ports.iter().find(|port| !known(port)) {
-        Some(gone) => format!(
+        Some(gone) if gone.starts_with(PORTCHANNEL_PREFIX) => format!(
             "no port is bound to it, but it names {gone}, which is gone: orchagent removes it when a port channel {gone} exists again (config portchannel add {gone}; it may be removed right after)"
+        ),
+        Some(gone) => format!(
+            "no port is bound to it in ASIC_DB, and it names {gone}, which is gone; orchagent does not act on its deletion: does the swss service run?"
         ),
         None => "no port is bound to it in ASIC_DB; orchagent does not act on its deletion: does the swss service run?"
             .to_owned(),
@@ -182,6 +188,16 @@ mod tests {
         let why = left(judged(&view(&[]), &world));
         assert!(why.contains("config portchannel add PortChannel10"), "{why}");
         assert!(left(judged(&view(&[]), &self::world())).contains("does the swss service run?"));
+    }
+
+    #[test]
+    fn a_port_that_is_gone_is_not_called_a_port_channel() {
+        let mut world = world();
+        world.ports.remove("Ethernet0");
+        let target = MirrorTarget::Port("Ethernet120".to_owned());
+        let why = left(judge("telegen_a", &session("Ethernet0", "Ethernet120"), &target, &view(&[]), &world));
+        assert!(why.contains("it names Ethernet0, which is gone; orchagent does not act on its deletion"), "{why}");
+        assert!(!why.contains("portchannel"), "{why}");
     }
 
     #[test]

@@ -118,7 +118,7 @@ fn a_job_waits_for_its_neighbour_and_says_so_and_outlives_its_going() {
     switch.lab.fault(FaultName::Unresolved, None).unwrap();
     switch.start_job("patient", "Ethernet0", &EVERY_PACKET);
     let message = || switch.status("patient").remove("message").unwrap_or_default();
-    let waiting = "orchagent holds mirror session telegen_patient inactive until the switch knows a route and a neighbour for erspan_dst_ip 198.51.100.1; it has 60 s";
+    let waiting = "orchagent holds mirror session telegen_patient inactive: the switch knows no route or no neighbour for erspan_dst_ip 198.51.100.1, or the hardware refused it; it has 60 s";
     wait_for("its user is told", DEADLINE, || (message() == waiting).then_some(()));
     assert_eq!(switch.status("patient")["status"], "starting");
     switch.lab.fault(FaultName::Clear, None).unwrap();

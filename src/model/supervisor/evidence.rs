@@ -164,10 +164,12 @@ impl Supervisor {
         if !left.is_empty() {
             job.warnings.insert(Warning::LeftBound);
             let words = left.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let rest = if job.states.all_gone() {
-                "a restart of the swss service frees it, which interrupts traffic"
-            } else {
-                "orchagent has not confirmed that the session is gone, and the daemon goes on deleting it"
+            let rest = match (job.states.all_gone(), self.draining) {
+                (true, _) => "a restart of the swss service frees it, which interrupts traffic",
+                (false, false) => {
+                    "orchagent has not confirmed that the session is gone, and the daemon goes on deleting it"
+                }
+                (false, true) => "orchagent has not confirmed that the session is gone; the next daemon deletes it",
             };
             let message =
                 format!("ASIC_DB still shows {words} bound to this job's mirror session after its end; {rest}");

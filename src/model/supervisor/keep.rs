@@ -41,13 +41,13 @@ impl Supervisor {
         for (key, intruder) in intruded {
             let message = match intruder {
                 Intruder::OverOurs { session, port } => format!(
-                    "mirror session {session} was added, which copies {port} in the direction of this job's session; orchagent gives a port to one session in each direction"
+                    "mirror session {session} copies {port} now, in the direction of this job's session; orchagent gives a port to one session in each direction"
                 ),
                 Intruder::OnOurPort { session, port } => format!(
-                    "mirror session {session} was added, which uses {port} of this job's session; give {session} another port, or observe another one"
+                    "mirror session {session} uses {port} now, of this job's session; give {session} another port, or observe another one"
                 ),
                 Intruder::InOurTunnel { session } => format!(
-                    "mirror session {session} was added with the src_ip and dst_ip of this job's session, so that nobody can tell their copies apart; take src_ip out of erspan_src_ip, or give {session} another one"
+                    "mirror session {session} has the src_ip and dst_ip of this job's session, so that nobody can tell their copies apart; take src_ip out of erspan_src_ip, or give {session} another one"
                 ),
             };
             self.end(&key, Ending::failed(Reason::MirrorConflict, message), now, effects);
@@ -58,7 +58,7 @@ impl Supervisor {
     pub(super) fn port_taken(&mut self, id: &JobId, theirs: &str, port: &str, now: Now, effects: &mut Vec<Effect>) {
         let key = id.as_str();
         let Some(job) = self.jobs.get(key) else { return };
-        let message = format!("mirror session {theirs} was added meanwhile, which copies {port} in the same direction");
+        let message = format!("mirror session {theirs} copies {port} now, in the same direction");
         match &job.phase {
             Phase::Mirroring { .. } => {
                 self.publish(key, Ending::rejected(Reason::MirrorConflict, message), now);

@@ -1,5 +1,6 @@
 //! How long a session may be not active before the job gives it up: a question of what kind of session it is.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{LOST_GRACE, NEIGHBOUR_TIMEOUT, SessionState, SessionStates};
@@ -48,10 +49,17 @@ pub(super) fn waiting(mirror: &MirrorPlan, states: &SessionStates) -> Option<Str
     let resolved = states.first(mirror, SessionState::Active).is_some();
     (!inactive.is_empty() && !resolved).then(|| {
         format!(
-            "orchagent holds mirror session{plural} {inactive} inactive until the switch knows a route and a neighbour for erspan_dst_ip {dst}; it has {} s",
+            "orchagent holds mirror session{plural} {inactive} inactive: {}; it has {} s",
+            unresolved(mirror, dst),
             NEIGHBOUR_TIMEOUT.as_secs()
         )
     })
+}
+
+/// What orchagent may mean by an inactive ERSPAN session: it says no more than that.
+fn unresolved(mirror: &MirrorPlan, dst: IpAddr) -> String {
+    let refused = if mirror.is_sampled() { "the hardware or a port's sampler" } else { "the hardware" };
+    format!("the switch knows no route or no neighbour for erspan_dst_ip {dst}, or {refused} refused it")
 }
 
 /// orchagent did not make the session active in its time.
@@ -83,7 +91,8 @@ pub(super) fn timed_out(mirror: &MirrorPlan, states: &SessionStates) -> Ending {
             Ending::failed(
                 Reason::MirrorInactive,
                 format!(
-                    "orchagent left mirror session {session} inactive: the switch knows no route or no neighbour for erspan_dst_ip {dst}, or the hardware refused it; ping {dst} from the switch, and see syslog of orchagent"
+                    "orchagent left mirror session {session} inactive: {}; ping {dst} from the switch, and see syslog of orchagent",
+                    unresolved(mirror, dst)
                 ),
             )
         }
@@ -112,9 +121,9 @@ pub(super) fn lost(mirror: &MirrorPlan, states: &SessionStates) -> Ending {
             format!("mirror session {session} went inactive while the job ran; the counts stop there")
         }
         (SessionState::Inactive, MirrorTarget::Tunnel(tunnel)) => format!(
-            "mirror session {session} went inactive while the job ran and stayed so for {} s: the switch lost the route or the neighbour for erspan_dst_ip {}; the counts stop there",
+            "mirror session {session} went inactive while the job ran and stayed so for {} s: {}; the counts stop there",
             NEIGHBOUR_TIMEOUT.as_secs(),
-            tunnel.outer.dst
+            unresolved(mirror, tunnel.outer.dst)
         ),
         (SessionState::Absent | SessionState::Active, _) => {
             format!("mirror session {session} disappeared from STATE_DB while the job ran; the counts stop there")

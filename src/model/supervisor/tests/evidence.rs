@@ -87,6 +87,21 @@ fn asic_db_that_cannot_be_asked_or_does_not_answer_is_no_evidence_and_holds_no_j
     }
 }
 
+#[test]
+fn a_daemon_that_is_being_stopped_does_not_promise_to_go_on() {
+    let mut bench = running();
+    bench.orchagent = Orchagent::Dead;
+    bench.asic = bound("Ethernet0", "Ethernet120");
+    bench.feed(Event::Shutdown);
+    bench.pass(secs(10));
+    assert!(bench.said("a").contains("left_bound"), "{}", bench.said("a"));
+    let message = bench.message("a");
+    assert!(
+        message.ends_with("orchagent has not confirmed that the session is gone; the next daemon deletes it"),
+        "{message}"
+    );
+}
+
 const SAMPLED: &str =
     "port=Ethernet0 duration=60 span_method=erspan mirror_sample_rate=64 expires_at=2024-10-05T00:00:00Z";
 

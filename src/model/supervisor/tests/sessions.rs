@@ -87,7 +87,7 @@ fn a_foreign_session_on_a_port_of_ours_ends_the_job_and_ours_is_deleted() {
         assert_eq!(
             bench.message("a"),
             format!(
-                "mirror session debug was added, which uses {port} of this job's session; give debug another port, or observe another one"
+                "mirror session debug uses {port} now, of this job's session; give debug another port, or observe another one"
             )
         );
         assert_eq!(bench.asked(), "DeleteMirror a, CloseTap a, DeleteRow a");
@@ -109,7 +109,7 @@ fn ours_stays_under_a_foreign_session_that_has_its_port_until_that_one_is_gone()
     assert_eq!(bench.said("a"), "failed mirror_conflict");
     assert_eq!(
         bench.message("a"),
-        "mirror session debug was added, which copies Ethernet0 in the direction of this job's session; orchagent gives a port to one session in each direction; telegen_a stays until debug is removed: ASIC_DB shows Ethernet0 bound to debug, and deleting telegen_a would unbind it. The owner of debug need do nothing. telegen-sonic drain deletes telegen_a at once; then debug must be removed and added again"
+        "mirror session debug copies Ethernet0 now, in the direction of this job's session; orchagent gives a port to one session in each direction; telegen_a stays until debug is removed: ASIC_DB shows Ethernet0 bound to debug, and deleting telegen_a would unbind it. The owner of debug need do nothing. telegen-sonic drain deletes telegen_a at once; then debug must be removed and added again"
     );
     assert_eq!(bench.asked(), "DeleteMirror a, CloseTap a, DeleteRow a", "the job is over, its session is not");
     bench.pass(secs(120));

@@ -22,7 +22,7 @@ fn running() -> Bench {
     bench
 }
 
-const WAITING: &str = "orchagent holds mirror session telegen_a inactive until the switch knows a route and a neighbour for erspan_dst_ip 10.0.0.9; it has 60 s";
+const WAITING: &str = "orchagent holds mirror session telegen_a inactive: the switch knows no route or no neighbour for erspan_dst_ip 10.0.0.9, or the hardware refused it; it has 60 s";
 
 #[test]
 fn the_tap_is_told_between_which_addresses_the_copies_come_and_on_which_netdev() {
@@ -147,7 +147,7 @@ fn a_neighbour_that_stays_away_for_a_minute_is_mirror_lost() {
     assert_eq!(bench.said("a"), "failed mirror_lost");
     assert_eq!(
         bench.message("a"),
-        "mirror session telegen_a went inactive while the job ran and stayed so for 60 s: the switch lost the route or the neighbour for erspan_dst_ip 10.0.0.9; the counts stop there"
+        "mirror session telegen_a went inactive while the job ran and stayed so for 60 s: the switch knows no route or no neighbour for erspan_dst_ip 10.0.0.9, or the hardware refused it; the counts stop there"
     );
     assert_eq!(bench.asked(), "DeleteMirror a, CloseTap a, DeleteRow a");
 }
@@ -173,6 +173,6 @@ fn a_foreign_session_in_the_tunnel_ends_the_job_and_is_named() {
     assert_eq!(bench.said("a"), "failed mirror_conflict");
     assert_eq!(
         bench.message("a"),
-        "mirror session everflow was added with the src_ip and dst_ip of this job's session, so that nobody can tell their copies apart; take src_ip out of erspan_src_ip, or give everflow another one"
+        "mirror session everflow has the src_ip and dst_ip of this job's session, so that nobody can tell their copies apart; take src_ip out of erspan_src_ip, or give everflow another one"
     );
 }
