@@ -163,11 +163,8 @@ impl SessionWorker {
     async fn carry_out(&mut self, effect: Effect) -> Vec<Event> {
         match effect {
             Effect::SetMirror { id, plan } => {
-                vec![match self.mirrors.set(&plan).await {
-                    Ok(None) => Event::MirrorSet { id, result: Ok(()) },
-                    Ok(Some((theirs, port))) => Event::PortTaken { id, theirs, port },
-                    Err(error) => Event::MirrorSet { id, result: Err(error.to_string()) },
-                }]
+                let result = self.mirrors.set(&plan).await.map_err(text);
+                vec![Event::MirrorSet { id, result }]
             }
             Effect::DeleteMirror { id, plan } => {
                 let (mut result, mut outcomes) = (Ok(()), Vec::new());

@@ -8,7 +8,7 @@ use super::asic::AsicDb;
 use super::survey::sessions_and_channels;
 use crate::model::admission::{MirrorPlan, MirrorTarget, over};
 use crate::model::asic::Question;
-use crate::model::overtaken::{Verdict, is_unbound, judge};
+use crate::model::overtaken::{Taken, Verdict, is_unbound, judge};
 use crate::model::schema::{SESSION_PREFIX, config_db, state_db};
 use crate::model::world::{Session, World};
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Fields, Reconnecting, RedisConnection};
@@ -63,13 +63,12 @@ impl MirrorSessions {
     ///
     /// # Errors
     /// Redis is away or did not answer: rows may have been written all the same.
-    pub async fn set(&mut self, plan: &MirrorPlan) -> Result<Option<(String, String)>, Error> {
+    pub async fn set(&mut self, plan: &MirrorPlan) -> Result<Option<Taken>, Error> {
         let connection = self.config.connection().await?;
-        let (mut others, port_channels) = sessions_and_channels(&connection).await?;
-        others.retain(|name, _| !name.starts_with(SESSION_PREFIX));
-        let world = World { port_channels, ..World::default() };
-        if let Some(taken) = over(&plan.as_sessions(), &others, &world) {
-            return Ok(Some(taken));
+        let (sessions, port_channels) = sessions_and_channels(&connection).await?;
+        let world = World { sessions, port_channels, ..World::default() };
+        if let Some((theirs, port)) = over(&plan.as_sessions(), &world.foreign(), &world) {
+            return Ok(Some(Taken { theirs, port }));
         }
         for session in &plan.sessions {
             let row = plan.row(session);
@@ -108,10 +107,10 @@ impl MirrorSessions {
         let row = Session::from_fields(&fields);
         let Some(target) = MirrorTarget::of(&row) else { return Ok(Verdict::Delete) };
         let (sessions, port_channels) = sessions_and_channels(&config).await?;
-        if !sessions.iter().any(|(name, row)| !name.starts_with(SESSION_PREFIX) && !row.src_ports.is_empty()) {
+        let world = World { port_channels, sessions, ..World::default() };
+        if world.foreign().values().all(|row| row.src_ports.is_empty()) {
             return Ok(Verdict::Delete);
         }
-        let world = World { port_channels, sessions, ..World::default() };
         let sampled = fields.contains_key("sample_rate") || fields.contains_key("truncate_size");
         let ports = world.expand(row.src_ports.iter().map(String::as_str));
         let ports = ports.into_iter().map(|port| (port, None)).collect();

@@ -14,6 +14,7 @@ use super::mirror::MirrorSessions;
 use super::survey::{SurveyError, Surveyor};
 use crate::model::admission::{MirrorPlan, MirrorTarget, SessionPlan};
 use crate::model::asic::{Binding, Question};
+use crate::model::overtaken::Taken;
 use crate::model::schema::{UNBIND_SESSION, state_db};
 use crate::model::stuck::{Verdict, judge};
 use crate::model::supervisor::{Event, Freed};
@@ -163,7 +164,7 @@ impl Worker {
         };
         // The judgement has looked for others on the port, and so does this; who comes in between is told by the next round.
         let set = self.mirrors.set(&plan).await;
-        if let Ok(Some((theirs, port))) = set {
+        if let Ok(Some(Taken { theirs, port })) = set {
             // Nothing was written.
             return Err(UnbindError::Taken { theirs, port });
         }

@@ -9,8 +9,16 @@ use std::collections::BTreeMap;
 use super::admission::{MirrorTarget, over};
 use super::asic::{Binding, View};
 use super::job::{Direction, Fields};
-use super::schema::SESSION_PREFIX;
 use super::world::{Session, World};
+
+/// A port that ours would copy, and that somebody else's session copies in the same direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Their session.
+    pub theirs: String,
+    /// The port.
+    pub port: String,
+}
 
 /// What the deletion of our session would do to somebody else's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +52,7 @@ pub fn is_unbound(said: &Fields) -> bool {
 /// Judges our session `name`, whose row is `row`, by the rows of all sessions and port channels (`world`) and by a `view` of its ports.
 #[must_use]
 pub fn judge(name: &str, row: &Session, target: &MirrorTarget, sampled: bool, view: &View, world: &World) -> Verdict {
-    let foreign = world.sessions.iter().filter(|(name, _)| !name.starts_with(SESSION_PREFIX));
-    let foreign: BTreeMap<String, Session> = foreign.map(|(name, row)| (name.clone(), row.clone())).collect();
+    let foreign = world.foreign();
     let Some((theirs, port)) = over(&[(name.to_owned(), row.clone())].into(), &foreign, world) else {
         return Verdict::Delete;
     };

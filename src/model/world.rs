@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::erspan::Outer;
 use super::job::{Direction, Fields};
+use super::schema::SESSION_PREFIX;
 
 /// Facts about one front-panel port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,6 +101,13 @@ pub struct World {
 }
 
 impl World {
+    /// The mirror sessions of others.
+    #[must_use]
+    pub fn foreign(&self) -> BTreeMap<String, Session> {
+        let others = self.sessions.iter().filter(|(name, _)| !name.starts_with(SESSION_PREFIX));
+        others.map(|(name, session)| (name.clone(), session.clone())).collect()
+    }
+
     /// The ports, and the members of port channels in their place: what a session on them really binds.
     #[must_use]
     pub fn expand<'a>(&self, ports: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {

@@ -191,9 +191,7 @@ impl JobTables {
         let config = self.config.connection().await?;
         let (sessions, port_channels) = survey::sessions_and_channels(&config).await?;
         let world = World { port_channels, sessions, ..World::default() };
-        let (mine, mut others) =
-            (ours.iter().filter_map(|name| world.sessions.get_key_value(name)), world.sessions.clone());
-        others.retain(|name, _| !name.starts_with(SESSION_PREFIX));
+        let (mine, mut others) = (ours.iter().filter_map(|name| world.sessions.get_key_value(name)), world.foreign());
         let mine = mine.map(|(name, row)| (name.clone(), row.clone())).collect();
         let mut found = BTreeMap::new();
         while let Some((theirs, port)) = over(&mine, &others, &world) {

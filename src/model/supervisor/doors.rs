@@ -271,10 +271,6 @@ impl Supervisor {
     /// A job is over and its row is gone: remember it, or begin its successor.
     pub(super) fn finish(&mut self, key: &str, now: Now) {
         let Some(job) = self.jobs.remove(key) else { return };
-        if !job.states.all_gone() {
-            // Its session is nobody's now.
-            self.sweep_soon(now);
-        }
         // A row that an earlier daemon's job had left over says nothing new of that job.
         if job.ended.is_some() {
             let status = job.status_of(key);

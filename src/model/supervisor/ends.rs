@@ -64,7 +64,7 @@ impl Supervisor {
         if let Some(job) = self.jobs.get_mut(key) {
             job.ended.get_or_insert(now);
             job.failures = 0;
-            if job.warnings.contains(&Warning::SessionUnconfirmed) {
+            if job.warnings.contains(&Warning::SessionUnconfirmed) || !job.states.all_gone() {
                 // What it could not delete is nobody's now.
                 self.sweep.want_look(now.mono);
             }

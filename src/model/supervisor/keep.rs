@@ -5,10 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Effect, Now, Phase, Renewal, SessionState, Supervisor};
+use super::{Effect, Now, Phase, SessionState, Supervisor};
 use crate::model::admission::{self, Intruder, over};
-use crate::model::job::JobId;
-use crate::model::schema::{Reason, SESSION_PREFIX};
+use crate::model::schema::Reason;
 use crate::model::status::Ending;
 use crate::model::world::{Session, World};
 
@@ -32,7 +31,7 @@ impl Supervisor {
 
     /// Ends the jobs that a session of somebody else came over.
     pub(super) fn intruders(&mut self, world: &World, now: Now, effects: &mut Vec<Effect>) {
-        let foreign = foreign(world);
+        let foreign = world.foreign();
         let intruded: Vec<(String, Intruder)> = self
             .jobs
             .holders()
@@ -51,33 +50,6 @@ impl Supervisor {
                 ),
             };
             self.end(&key, Ending::failed(Reason::MirrorConflict, message), now, effects);
-        }
-    }
-
-    /// Nothing was written for the job: a session of somebody else's has its port.
-    pub(super) fn port_taken(&mut self, id: &JobId, theirs: &str, port: &str, now: Now, effects: &mut Vec<Effect>) {
-        let key = id.as_str();
-        let Some(job) = self.jobs.get(key) else { return };
-        let message = format!("mirror session {theirs} copies {port} now, in the same direction");
-        match &job.phase {
-            Phase::Mirroring { .. } => {
-                self.publish(key, Ending::rejected(Reason::MirrorConflict, message), now);
-            }
-            Phase::Renewing { step: Renewal::Adding { .. }, .. } => {
-                self.end(key, Ending::failed(Reason::MirrorConflict, message), now, effects);
-            }
-            Phase::Settling { .. }
-            | Phase::Surveying { .. }
-            | Phase::Queued { .. }
-            | Phase::Resolving { .. }
-            | Phase::Attaching { .. }
-            | Phase::Running { .. }
-            | Phase::Renewing { step: Renewal::Deleting { .. }, .. }
-            | Phase::Unmirroring { .. }
-            | Phase::Closing { .. }
-            | Phase::Looking { .. }
-            | Phase::Publishing { .. }
-            | Phase::Removing { .. } => {}
         }
     }
 
@@ -139,7 +111,7 @@ impl Supervisor {
 
     /// Goes through the sessions that no job owns: which are kept still, and which may go.
     pub(super) fn sort_orphans(&mut self, orphans: Vec<String>, world: &World) -> Vec<String> {
-        let foreign = foreign(world);
+        let foreign = world.foreign();
         let lies_over = |theirs: &String, name: &String| {
             let (ours, theirs) = (world.sessions.get_key_value(name)?, foreign.get_key_value(theirs)?);
             let alone = |(name, row): (&String, &Session)| BTreeMap::from([(name.clone(), row.clone())]);
@@ -157,10 +129,4 @@ impl Supervisor {
             self.sweep.want_look(now.mono);
         }
     }
-}
-
-/// The sessions of others.
-fn foreign(world: &World) -> BTreeMap<String, Session> {
-    let others = world.sessions.iter().filter(|(name, _)| !name.starts_with(SESSION_PREFIX));
-    others.map(|(name, session)| (name.clone(), session.clone())).collect()
 }

@@ -8,6 +8,7 @@ use crate::model::admission::{MirrorPlan, MirrorTarget};
 use crate::model::asic::{Oid, Question, View};
 use crate::model::erspan::Outer;
 use crate::model::job::{Direction, Fields, JobId, JobSpec};
+use crate::model::overtaken::Taken;
 use crate::model::schema::{Reason, Source, Warning};
 use crate::model::settings::Settings;
 use crate::model::world::{Session, World};
@@ -65,8 +66,8 @@ pub enum Event {
     MirrorSet {
         /// For which job.
         id: JobId,
-        /// Why not.
-        result: Result<(), String>,
+        /// What was in the way, so that nothing was written: somebody else's session, which came after the survey. Or why it failed.
+        result: Result<Option<Taken>, String>,
     },
     /// `DeleteMirror` was carried out, or not.
     MirrorDeleted {
@@ -74,15 +75,6 @@ pub enum Event {
         id: JobId,
         /// Why not.
         result: Result<(), String>,
-    },
-    /// `SetMirror` was not carried out: somebody else's session, which came after the survey, has one of the ports.
-    PortTaken {
-        /// For which job.
-        id: JobId,
-        /// Theirs.
-        theirs: String,
-        /// The port.
-        port: String,
     },
     /// A session of ours that was to be deleted lies under one of somebody else's.
     Overtaken {

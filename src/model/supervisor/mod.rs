@@ -324,7 +324,6 @@ impl Supervisor {
             Event::Shutdown => self.shutdown(now, &mut effects),
             Event::Surveyed { id, world } => self.surveyed(&id, world, now, &mut effects),
             Event::MirrorSet { id, result } => self.mirror_set(&id, result, now, &mut effects),
-            Event::PortTaken { id, theirs, port } => self.port_taken(&id, &theirs, &port, now, &mut effects),
             Event::Overtaken { session, theirs, port, kept } => {
                 self.overtaken(&session, &theirs, &port, kept, now, &mut effects);
             }

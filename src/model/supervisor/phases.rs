@@ -12,6 +12,7 @@ use super::{
 };
 use crate::model::admission::{self, MirrorPlan, Plan};
 use crate::model::job::{JobId, JobSpec};
+use crate::model::overtaken::Taken;
 use crate::model::schema::{Reason, SESSION_PREFIX, Warning};
 use crate::model::status::Ending;
 use crate::model::world::World;
@@ -93,13 +94,26 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn mirror_set(&mut self, id: &JobId, result: Result<(), String>, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn mirror_set(
+        &mut self,
+        id: &JobId,
+        result: Result<Option<Taken>, String>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         match (&mut job.phase, result) {
             (
                 Phase::Mirroring { deadline, .. } | Phase::Renewing { step: Renewal::Adding { deadline }, .. },
-                Ok(()),
+                Ok(None),
             ) => *deadline = now.mono + SESSION_TIMEOUT,
+            // Nothing was written, so nothing is to be deleted.
+            (Phase::Mirroring { .. }, Ok(Some(taken))) => {
+                self.publish(id.as_str(), Ending::rejected(Reason::MirrorConflict, in_the_way(&taken)), now);
+            }
+            (Phase::Renewing { step: Renewal::Adding { .. }, .. }, Ok(Some(taken))) => {
+                self.end(id.as_str(), Ending::failed(Reason::MirrorConflict, in_the_way(&taken)), now, effects);
+            }
             (Phase::Mirroring { .. } | Phase::Renewing { step: Renewal::Adding { .. }, .. }, Err(error)) => {
                 let message = format!("the mirror session could not be written to CONFIG_DB: {error}");
                 self.end(id.as_str(), Ending::failed(Reason::Internal, message), now, effects);
@@ -309,6 +323,11 @@ impl Supervisor {
             job.warnings.insert(warning);
         }
     }
+}
+
+fn in_the_way(taken: &Taken) -> String {
+    let Taken { theirs, port } = taken;
+    format!("mirror session {theirs} copies {port} now, in the same direction")
 }
 
 impl Job {

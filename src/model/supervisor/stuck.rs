@@ -173,6 +173,7 @@ impl Supervisor {
             trace.said.clone_from(&line);
             effects.push(Effect::Log { line });
         }
-        self.sweep_soon(now);
+        // What was done to it may have freed it.
+        self.sweep.want_look(now.mono);
     }
 }

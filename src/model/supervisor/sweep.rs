@@ -243,11 +243,6 @@ impl Supervisor {
         effects.push(Effect::Log { line: format!("mirror sessions cannot be listed now, trying again: {error}") });
     }
 
-    /// What was done to a session may have freed it: its deletion and a look are due.
-    pub(super) fn sweep_soon(&mut self, now: Now) {
-        self.sweep.want_look(now.mono);
-    }
-
     /// Deletions that are due, and the look for more.
     pub(super) fn run_sweep(&mut self, now: Now, effects: &mut Vec<Effect>) {
         for session in self.sweep.due(now.mono) {

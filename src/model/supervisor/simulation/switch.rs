@@ -8,6 +8,7 @@ use super::random::Random;
 use crate::model::admission::{MirrorPlan, over};
 use crate::model::erspan::Outer;
 use crate::model::job::{Fields, JobId};
+use crate::model::overtaken::Taken;
 use crate::model::schema::{Reason, SESSION_PREFIX, Source};
 use crate::model::status::JobStatus;
 use crate::model::supervisor::{Effect, Event, Freed, Now, Prior, SessionState};
@@ -243,7 +244,7 @@ impl Switch {
     }
 
     /// A write whose answer is lost may have been carried out all the same.
-    fn set_mirror(&mut self, plan: &MirrorPlan, random: &mut Random) -> Result<(), String> {
+    fn set_mirror(&mut self, plan: &MirrorPlan, random: &mut Random) -> Result<Option<Taken>, String> {
         let answer_lost = random.chance(3);
         if !self.redis_up {
             return Err("redis is away".to_owned());
@@ -253,7 +254,7 @@ impl Switch {
             self.outbox.push_back(Event::SessionRow { session: name.to_owned(), present: true });
             self.poke_orchagent(name, random);
         }
-        if answer_lost { Err("timed out".to_owned()) } else { Ok(()) }
+        if answer_lost { Err("timed out".to_owned()) } else { Ok(None) }
     }
 
     /// Whether a session of somebody else's has a port of this one, which then stays.

@@ -295,7 +295,7 @@ impl Bench {
             }],
             Effect::SetMirror { id, plan } => {
                 let set = result.is_ok();
-                let mut events = vec![Event::MirrorSet { id, result }];
+                let mut events = vec![Event::MirrorSet { id, result: result.map(|()| None) }];
                 if set {
                     self.world.sessions.extend(plan.as_sessions());
                     let echo = |name: &str| Event::SessionRow { session: name.to_owned(), present: true };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::bench::{Bench, Orchagent, bound, clear, fields, id, plus, render, secs, session, world};
 use crate::model::asic::View;
 use crate::model::job::{Fields, JobId};
+use crate::model::overtaken::Taken;
 use crate::model::schema::{Reason, Source, Warning};
 use crate::model::settings::{AdminState, Settings};
 use crate::model::status::Ending;
@@ -37,7 +38,7 @@ const EVENTS: [&str; 50] = [
     "mirror set err",
     "mirror deleted ok",
     "mirror deleted err",
-    "port taken",
+    "mirror set taken",
     "overtaken kept",
     "overtaken alone",
     "session absent",
@@ -235,7 +236,7 @@ fn event(name: &str, bench: &Bench) -> Event {
             world.ports.remove("Ethernet0");
             Event::Surveyed { id, world: Ok(Arc::from(world)) }
         }
-        "mirror set ok" => Event::MirrorSet { id, result: Ok(()) },
+        "mirror set ok" => Event::MirrorSet { id, result: Ok(None) },
         "mirror set err" => Event::MirrorSet { id, result: Err(refused()) },
         "mirror deleted ok" => Event::MirrorDeleted { id, result: Ok(()) },
         "mirror deleted err" => Event::MirrorDeleted { id, result: Err(refused()) },
@@ -263,7 +264,10 @@ fn event(name: &str, bench: &Bench) -> Event {
 /// What the switch's tables and ASIC_DB say.
 fn event_of_the_switch(name: &str, id: JobId) -> Event {
     match name {
-        "port taken" => Event::PortTaken { id, theirs: "debug".to_owned(), port: "Ethernet0".to_owned() },
+        "mirror set taken" => {
+            let taken = Taken { theirs: "debug".to_owned(), port: "Ethernet0".to_owned() };
+            Event::MirrorSet { id, result: Ok(Some(taken)) }
+        }
         "overtaken kept" | "overtaken alone" => {
             let (session, kept) = (id.session_name(1), name == "overtaken kept");
             Event::Overtaken { session, theirs: "debug".to_owned(), port: "Ethernet0".to_owned(), kept }

@@ -51,7 +51,7 @@ fn orchagents_time_begins_when_the_session_is_written() {
     bench.held.insert("SetMirror");
     bench.write("a", ROW);
     bench.pass(secs(4));
-    bench.feed(Event::MirrorSet { id: super::bench::id("a"), result: Ok(()) });
+    bench.feed(Event::MirrorSet { id: super::bench::id("a"), result: Ok(None) });
     bench.pass(almost(SESSION_TIMEOUT));
     assert_eq!(bench.said("a"), "starting");
     bench.pass(MILLI);
