@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::rows::JobRows;
 pub use super::rows::Lanes;
 use super::window::Window;
-use crate::model::job::{Fields, JobId};
+use crate::model::job::Fields;
 use crate::model::schema::{SESSION_PREFIX, Source, appl_db, config_db, state_db};
 use crate::model::seed_variables::Variables;
 use crate::model::settings::Settings;
@@ -184,16 +184,33 @@ fn all_states(known: &mut BTreeSet<String>, rows: &BTreeMap<String, Fields>) -> 
 }
 
 fn session_state(name: &str, fields: Option<&Fields>) -> Option<Event> {
-    let id = JobId::of_session(name)?;
+    name.starts_with(SESSION_PREFIX).then_some(())?;
     let state = match fields.map(|fields| fields.get("status").map(String::as_str)) {
         None => SessionState::Absent,
         Some(Some("active")) => SessionState::Active,
         Some(_) => SessionState::Inactive,
     };
-    Some(Event::SessionState { id, session: name.to_owned(), state })
+    Some(Event::SessionState { session: name.to_owned(), state })
 }
 
 fn settings(variables: &Variables, fields: &Fields) -> Input {
     let (settings, errors) = variables.settings(fields);
     Input::Settings(Box::new(settings), errors.iter().map(ToString::to_string).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orchagents_word_is_taken_on_every_session_of_ours_also_on_those_that_no_job_can_have() {
+        for name in ["telegen_a", "telegen__2_a", "telegen__unbind", "telegen_a-name-of-23-characters"] {
+            let event = session_state(name, None);
+            let Some(Event::SessionState { session, state: SessionState::Absent }) = event else {
+                panic!("{name}: {event:?}")
+            };
+            assert_eq!(session, name);
+        }
+        assert!(session_state("everflow", None).is_none());
+    }
 }

@@ -87,11 +87,9 @@ pub enum Event {
         /// ASIC_DB shows the port bound to theirs, so ours was not deleted; no other answer follows. Otherwise it is not, and ours was.
         kept: bool,
     },
-    /// orchagent's word on a session of ours.
+    /// orchagent's word on a session of ours, also on one that no job can have.
     SessionState {
-        /// Whose session.
-        id: JobId,
-        /// Which of the job's.
+        /// Its name.
         session: String,
         /// The word.
         state: SessionState,

@@ -328,9 +328,9 @@ impl Supervisor {
                 self.overtaken(&session, &theirs, &port, kept, now, &mut effects);
             }
             Event::MirrorDeleted { id, result } => self.mirror_deleted(&id, &result, now, &mut effects),
-            Event::SessionState { id, session, state } => {
+            Event::SessionState { session, state } => {
                 self.session_word(&session, state, now);
-                self.session_state(&id, &session, state, now, &mut effects);
+                self.session_state(&session, state, now, &mut effects);
             }
             Event::Asic { id, view } => self.asic(&id, view, now, &mut effects),
             Event::Freed { session, result } => self.freed(&session, result, now, &mut effects),

@@ -136,14 +136,8 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn session_state(
-        &mut self,
-        id: &JobId,
-        session: &str,
-        state: SessionState,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn session_state(&mut self, session: &str, state: SessionState, now: Now, effects: &mut Vec<Effect>) {
+        let Some(id) = JobId::of_session(session) else { return };
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         job.states.set(session, state);
         let mirror = job.plan.as_ref().and_then(|plan| plan.mirror.as_ref());
@@ -151,7 +145,7 @@ impl Supervisor {
         match (&mut job.phase, state) {
             (Phase::Mirroring { spec, plan, .. } | Phase::Resolving { spec, plan, .. }, SessionState::Active) => {
                 let (spec, plan) = (Arc::clone(spec), Arc::clone(plan));
-                job.attach(id, spec, plan, effects);
+                job.attach(&id, spec, plan, effects);
             }
             (Phase::Resolving { mirror, missing, .. }, SessionState::Absent | SessionState::Inactive) => {
                 *missing = Missing::after(Some(*missing), state, mirror, now.mono).unwrap_or(*missing);

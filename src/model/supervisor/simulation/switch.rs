@@ -308,8 +308,8 @@ impl Switch {
             (SessionState::Active, None) => {}
             (SessionState::Absent | SessionState::Inactive, _) => drop(self.bound.remove(name)),
         }
-        if let Some(id) = JobId::of_session(name) {
-            self.outbox.push_back(Event::SessionState { id, session: name.to_owned(), state });
+        if name.starts_with(SESSION_PREFIX) {
+            self.outbox.push_back(Event::SessionState { session: name.to_owned(), state });
         }
     }
 

@@ -188,7 +188,7 @@ impl Bench {
     }
 
     pub(super) fn session_state(&mut self, key: &str, state: SessionState) {
-        self.feed(Event::SessionState { id: id(key), session: id(key).session_name(1), state });
+        self.feed(Event::SessionState { session: id(key).session_name(1), state });
     }
 
     pub(super) fn look_at_sessions(&mut self) {
@@ -355,7 +355,6 @@ impl Bench {
     }
 
     fn orchagent_sees(&mut self, name: &str) -> Option<Event> {
-        let id = JobId::of_session(name)?;
         let wanted = self.world.sessions.contains_key(name);
         let state = match (wanted, self.orchagent) {
             (_, Orchagent::Dead) | (true, Orchagent::Rejects) => return None,
@@ -365,7 +364,7 @@ impl Bench {
         };
         let known =
             if wanted { self.world.known_states.insert(name.to_owned()) } else { self.world.known_states.remove(name) };
-        known.then(|| Event::SessionState { id, session: name.to_owned(), state })
+        known.then(|| Event::SessionState { session: name.to_owned(), state })
     }
 
     pub(super) fn status(&self, key: &str) -> Option<JobStatus> {

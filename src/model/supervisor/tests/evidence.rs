@@ -154,7 +154,7 @@ fn a_job_of_several_sessions_runs_when_all_are_active_and_gives_all_up_with_one(
     let mut bench = sampled();
     bench.orchagent = Orchagent::Dead;
     bench.write("a", &two);
-    let state = |session: &str, state| Event::SessionState { id: id("a"), session: session.to_owned(), state };
+    let state = |session: &str, state| Event::SessionState { session: session.to_owned(), state };
     bench.feed(state("telegen_a", SessionState::Active));
     bench.pass(SESSION_TIMEOUT);
     assert_eq!(bench.status("a").and_then(|status| status.reason).map(Reason::as_str), Some("mirror_rejected"));
@@ -173,7 +173,7 @@ fn one_of_two_sessions_that_stays_inactive_is_not_waited_for_as_if_its_neighbour
     bench.orchagent = Orchagent::Dead;
     bench.write("a", &SAMPLED.replace("port=Ethernet0", "port=Ethernet0,Ethernet4"));
     for (session, state) in [("telegen_a", SessionState::Active), ("telegen__2_a", SessionState::Inactive)] {
-        bench.feed(Event::SessionState { id: id("a"), session: session.to_owned(), state });
+        bench.feed(Event::SessionState { session: session.to_owned(), state });
     }
     bench.pass(SESSION_TIMEOUT);
     assert_eq!(

@@ -63,7 +63,7 @@ fn the_new_session_is_written_after_the_old_one_is_confirmed_gone_and_the_time_b
 
 fn gone(session: &str) -> Event {
     let state = SessionState::Absent;
-    Event::SessionState { id: super::bench::id("a"), session: session.to_owned(), state }
+    Event::SessionState { session: session.to_owned(), state }
 }
 
 #[test]

@@ -329,18 +329,10 @@ fn a_row_that_goes_takes_its_back_off_with_it() {
     bench.pass(secs(100));
     assert!(bench.asked().starts_with("DeleteOrphan telegen_x, Log, DeleteOrphan telegen_x"));
     bench.world.known_states.clear();
-    bench.feed(Event::SessionState {
-        id: super::bench::id("x"),
-        session: "telegen_x".to_owned(),
-        state: SessionState::Absent,
-    });
+    bench.feed(Event::SessionState { session: "telegen_x".to_owned(), state: SessionState::Absent });
     assert_eq!(bench.supervisor.orphan("telegen_x"), None);
     bench.world.known_states.insert("telegen_x".to_owned());
-    bench.feed(Event::SessionState {
-        id: super::bench::id("x"),
-        session: "telegen_x".to_owned(),
-        state: SessionState::Active,
-    });
+    bench.feed(Event::SessionState { session: "telegen_x".to_owned(), state: SessionState::Active });
     bench.pass(secs(1));
     assert_eq!(bench.asked(), "DeleteOrphan telegen_x, Log, DeleteOrphan telegen_x");
 }

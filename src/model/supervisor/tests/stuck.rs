@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, Orchagent, secs, session};
 use crate::model::schema::{Reason, UNBIND_SESSION};
-use crate::model::supervisor::{Event, Freed};
+use crate::model::supervisor::{Event, Freed, SessionState};
 
 /// A daemon that finds an earlier one's session, on a switch whose orchagent removes nothing.
 fn stuck() -> Bench {
@@ -108,6 +108,18 @@ fn no_session_is_made_anew_while_another_one_is_being_freed() {
     bench.feed(Event::Freed { session: "telegen_old".to_owned(), result });
     bench.pass(secs(1));
     assert!(bench.asked().contains("DeleteMirror a, SetMirror a"));
+}
+
+#[test]
+fn a_session_that_no_job_can_have_is_believed_when_it_goes() {
+    // An earlier version's: ids were as long as 24 characters then.
+    let (name, mut bench) = ("telegen_a-name-of-23-characters", Bench::new(""));
+    bench.world.known_states.insert(name.to_owned());
+    bench.orchagent = Orchagent::Dead;
+    bench.look_at_sessions();
+    assert_eq!(bench.supervisor.orphan(name).map(|orphan| orphan.in_state), Some(true));
+    bench.feed(Event::SessionState { session: name.to_owned(), state: SessionState::Absent });
+    assert_eq!(bench.supervisor.orphan(name), None);
 }
 
 #[test]

@@ -206,7 +206,7 @@ fn event(name: &str, bench: &Bench) -> Event {
         fields.insert(field.to_owned(), value.to_owned());
         Some(fields)
     };
-    let state = |state| Event::SessionState { id: id.clone(), session: id.session_name(1), state };
+    let state = |state| Event::SessionState { session: id.session_name(1), state };
     let row_deleted = |door, result| Event::RowDeleted { door, key: "a".to_owned(), result };
     match name {
         "row same" => row(Source::Config, Some(written)),

@@ -30,11 +30,8 @@ fn the_tap_is_told_between_which_addresses_the_copies_come_and_on_which_netdev()
     bench.held.insert("SetMirror");
     for (key, port, src) in [("a", "Ethernet0", "10.0.0.1"), ("b", "Ethernet4", "10.0.0.2")] {
         bench.write(key, &ROW.replace("Ethernet0", port));
-        let active = Event::SessionState {
-            id: super::bench::id(key),
-            session: super::bench::id(key).session_name(1),
-            state: SessionState::Active,
-        };
+        let active =
+            Event::SessionState { session: super::bench::id(key).session_name(1), state: SessionState::Active };
         let effects = bench.supervisor.on(active, bench.now());
         let [Effect::OpenTap { netdev, outer, .. }, Effect::AskAsic { .. }] = effects.as_slice() else {
             panic!("{effects:?}")
