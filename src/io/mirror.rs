@@ -66,7 +66,7 @@ impl MirrorSessions {
     pub async fn set(&mut self, plan: &MirrorPlan) -> Result<Option<Taken>, Error> {
         let connection = self.config.connection().await?;
         let (sessions, port_channels) = sessions_and_channels(&connection).await?;
-        let world = World { sessions, port_channels, ..World::default() };
+        let world = World { port_channels, sessions, ..World::default() };
         if let Some((theirs, port)) = over(&plan.as_sessions(), &world.foreign(), &world) {
             return Ok(Some(Taken { theirs, port }));
         }

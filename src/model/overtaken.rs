@@ -4,8 +4,6 @@
 //! to call the other one active (observed fact 5). The rows do not say which of the two has the port: a restart of swss activates all of
 //! them anew, and an ERSPAN session comes and goes with its neighbour. ASIC_DB does. Pure; `io::mirror` reads and acts.
 
-use std::collections::BTreeMap;
-
 use super::admission::{MirrorTarget, over};
 use super::asic::{Binding, View};
 use super::job::{Direction, Fields};
@@ -64,9 +62,9 @@ pub fn judge(name: &str, row: &Session, target: &MirrorTarget, sampled: bool, vi
         sources.contains(&binding.port) && binding.sampled == sampled && binding.direction.overlaps(direction)
     };
     // An object that cannot be told from ours counts as theirs: nothing of theirs is put at risk by a guess.
-    let taken = view.bindings.iter().filter(in_our_place).filter(|binding| !is_ours(binding));
+    let mut taken = view.bindings.iter().filter(in_our_place).filter(|binding| !is_ours(binding));
     let whose = |binding: &Binding| foreign.iter().find(|(_, row)| copies(row, binding, world)).map(|(name, _)| name);
-    match taken.filter_map(|binding| Some((whose(binding)?, binding))).next() {
+    match taken.find_map(|binding| Some((whose(binding)?, binding))) {
         Some((theirs, binding)) => Verdict::Keep { theirs: theirs.clone(), port: binding.port.clone() },
         None => Verdict::Unsettled { theirs, port },
     }
@@ -80,6 +78,8 @@ fn copies(row: &Session, binding: &Binding, world: &World) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::model::asic::MirrorObject;
 
