@@ -25,11 +25,6 @@ pub fn line(status: &JobStatus, results: Option<&Results>) -> Option<String> {
     }
 }
 
-/// Whether it is more than the course of things.
-pub fn is_trouble(status: Status) -> bool {
-    matches!(status, Status::Failed | Status::Rejected)
-}
-
 fn started(status: &JobStatus) -> String {
     let mut line = format!("job {} started:", key(status));
     if let Some(spec) = &status.spec {
@@ -180,7 +175,6 @@ mod tests {
             said(&job, None),
             "job a\u{fffd}b refused: reason=invalid_field source=config message=\"port: '' is not accepted\""
         );
-        assert!(is_trouble(job.status) && !is_trouble(Status::Stopped));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::model::aggregate::{Aggregator, PortPoll};
 use crate::model::job::{JobId, JobSpec};
 use crate::model::report::{DaemonInfo, Detail, Report, Results, Snapshot};
 use crate::model::sample::Sample;
+use crate::model::schema::Status;
 use crate::model::settings::Settings;
 use crate::model::status::{JobStatus, Refused};
 use crate::model::supervisor::{Event, Supervisor};
@@ -210,9 +211,22 @@ impl Numbers {
         if known.is_none_or(|known| known.status.status != status.status)
             && let Some(line) = journal::line(&status, results.as_deref())
         {
-            if journal::is_trouble(status.status) { tracing::warn!("{line}") } else { tracing::info!("{line}") }
+            say(status.status, &line);
         }
         Arc::new(Report { status, results, detail })
+    }
+}
+
+/// Says a job's line. Rows that never ran have places of their own in the log, which counts lines by the place that they come from: a flood
+/// of them hides no line of a job that did.
+fn say(status: Status, line: &str) {
+    match status {
+        Status::Rejected => tracing::warn!("{line}"),
+        Status::Expired => tracing::info!("{line}"),
+        Status::Failed => tracing::warn!("{line}"),
+        Status::Queued | Status::Starting | Status::Running | Status::Stopping | Status::Done | Status::Stopped => {
+            tracing::info!("{line}");
+        }
     }
 }
 
@@ -238,5 +252,52 @@ async fn poll(
             }
             Err(error) => tracing::debug!(%id, %error, "the port's counters could not be polled"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::{Arc, Mutex};
+
+    use tracing::{Event, Subscriber};
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+    use super::say;
+    use crate::io::executor;
+    use crate::model::schema::Status;
+    use crate::model::supervisor::About;
+
+    /// The places that lines come from, as the log tells them apart.
+    #[derive(Clone, Default)]
+    struct Places(Arc<Mutex<BTreeSet<usize>>>);
+
+    impl<S: Subscriber> Layer<S> for Places {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            self.0.lock().expect("nobody panicked").insert(std::ptr::from_ref(event.metadata()).addr());
+        }
+    }
+
+    fn places_of(lines: impl FnOnce()) -> BTreeSet<usize> {
+        let places = Places::default();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(places.clone()), lines);
+        places.0.lock().expect("nobody panicked").clone()
+    }
+
+    #[test]
+    fn a_flood_of_rows_has_places_of_its_own_in_the_log() {
+        let of_rows = places_of(|| {
+            say(Status::Rejected, "job x refused: reason=no_mirror_port");
+            say(Status::Expired, "job x ended: status=expired");
+            executor::say(About::Rows, "rows of jobs could not be deleted yet: Redis is away");
+        });
+        let of_others = places_of(|| {
+            say(Status::Failed, "job a ended: status=failed reason=mirror_lost");
+            say(Status::Done, "job a ended: status=done");
+            say(Status::Running, "job a started:");
+            executor::say(About::Switch, "mirror session telegen_x belongs to no job: deleting it");
+        });
+        assert_eq!((of_rows.len(), of_others.len()), (3, 3));
+        assert!(of_rows.is_disjoint(&of_others));
     }
 }

@@ -19,7 +19,7 @@ use super::unbind::Unbinder;
 use super::window::ROWS;
 use crate::model::job::JobId;
 use crate::model::schema::{Source, appl_db, config_db};
-use crate::model::supervisor::{Effect, Event};
+use crate::model::supervisor::{About, Effect, Event};
 use crate::model::world::World;
 use crate::sonic::connection::CHUNK;
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Reconnecting};
@@ -94,7 +94,7 @@ impl Executor {
         match effect {
             Effect::OpenTap { id, spec, netdev, hooks, outer } => taps.open(&id, &spec, netdev, hooks, outer),
             Effect::CloseTap { id } => taps.close(&id),
-            Effect::Log { line } => tracing::warn!("{line}"),
+            Effect::Log { about, line } => say(about, &line),
             Effect::ClearResults { key } => return Some(Back::Clear(key)),
             Effect::AskAsic { id, question } => self.asic.ask(id, question),
             Effect::AskObjects { job, oids } => self.asic.ask_objects(job, oids),
@@ -116,6 +116,14 @@ impl Drop for Executor {
         for task in &self.tasks {
             task.abort();
         }
+    }
+}
+
+/// Says a line, each kind at a place of its own: the log counts lines by the place that they come from.
+pub(crate) fn say(about: About, line: &str) {
+    match about {
+        About::Rows => tracing::warn!("{line}"),
+        About::Switch => tracing::warn!("{line}"),
     }
 }
 

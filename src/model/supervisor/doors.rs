@@ -33,7 +33,7 @@ impl Supervisor {
             (None, Some(fields)) => self.arrive(door, key, fields, now),
             (Some(owner), Some(_)) if owner != door => {
                 let line = format!("job {key} came through {door} while {owner} owns it: the {door} row is removed");
-                effects.push(Effect::Log { line });
+                effects.push(Effect::log_of_rows(line));
                 effects.push(Effect::DeleteRow { door, key: key.to_owned() });
             }
             (Some(owner), None) if owner != door => {}

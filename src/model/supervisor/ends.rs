@@ -91,8 +91,8 @@ impl Supervisor {
         effects: &mut Vec<Effect>,
     ) {
         if let Err(error) = result {
-            let line = format!("the row of job {key} could not be deleted yet: {error}");
-            effects.push(Effect::Log { line });
+            let line = format!("rows of jobs could not be deleted yet: {error}");
+            effects.push(Effect::log_of_rows(line));
         }
         let Some(job) = self.jobs.get_mut(key).filter(|job| job.door == door) else { return };
         let Phase::Removing { retry, .. } = &mut job.phase else { return };

@@ -111,13 +111,13 @@ impl Supervisor {
                         let line = format!(
                             "job {id}: it is not known what its end left in ASIC_DB: {to}, to which its copies went, has no object in COUNTERS_DB"
                         );
-                        effects.push(Effect::Log { line });
+                        effects.push(Effect::log(line));
                         self.looked(key, &[], now, effects);
                     }
                 },
                 (Err(error), _) => {
                     let line = format!("job {id}: ASIC_DB could not be asked what its end left there: {error}");
-                    effects.push(Effect::Log { line });
+                    effects.push(Effect::log(line));
                     self.looked(key, &[], now, effects);
                 }
                 (Ok(_), None) => self.looked(key, &[], now, effects),
@@ -152,7 +152,7 @@ impl Supervisor {
             effects.push(ask);
         } else {
             let line = format!("job {key}: ASIC_DB did not answer in time what its end left there");
-            effects.push(Effect::Log { line });
+            effects.push(Effect::log(line));
             self.looked(key, &[], now, effects);
         }
     }
@@ -173,7 +173,7 @@ impl Supervisor {
             };
             let message =
                 format!("ASIC_DB still shows {words} bound to this job's mirror session after its end; {rest}");
-            effects.push(Effect::Log { line: format!("job {key}: {message}") });
+            effects.push(Effect::log(format!("job {key}: {message}")));
             ending.add(&message);
         }
         self.publish(key, ending, now);
@@ -227,7 +227,7 @@ impl Supervisor {
                     "{ports}: ASIC_DB still has its object {} s after it was removed from PORT; if syslog of orchagent says that it cannot be removed, a restart of the swss service frees it, which interrupts traffic",
                     DEPARTED_AFTER.as_secs()
                 );
-                effects.push(Effect::Log { line: format!("job {key}: {message}") });
+                effects.push(Effect::log(format!("job {key}: {message}")));
                 if let Some(status) = self.finished.status_mut(&key, sequence) {
                     status.warnings.insert(Warning::LeftBound);
                     status.add(&message);
@@ -237,7 +237,7 @@ impl Supervisor {
             Err(error) if over => {
                 self.departed.remove(&sequence);
                 let line = format!("job {key}: ASIC_DB could not be asked for the ports that were removed: {error}");
-                effects.push(Effect::Log { line });
+                effects.push(Effect::log(line));
             }
             Ok(_) | Err(_) => {}
         }

@@ -78,7 +78,7 @@ impl Supervisor {
         }
         match self.owner(session) {
             Some(key) => self.job_overtaken(&key, &message, kept, now, effects),
-            None => effects.push(Effect::Log { line: format!("mirror session {message}") }),
+            None => effects.push(Effect::log(format!("mirror session {message}"))),
         }
     }
 

@@ -264,7 +264,30 @@ pub enum Effect {
     },
     /// One line for the log.
     Log {
+        /// What it is about.
+        about: About,
         /// The line.
         line: String,
     },
+}
+
+impl Effect {
+    /// A line about the switch: sessions, ports, what stands in its tables.
+    pub(super) fn log(line: String) -> Effect {
+        Effect::Log { about: About::Switch, line }
+    }
+
+    /// A line about rows of jobs. It does not name one, so that thousands of rows are one line and a number.
+    pub(super) fn log_of_rows(line: String) -> Effect {
+        Effect::Log { about: About::Rows, line }
+    }
+}
+
+/// What a line in the log is about. Of each a number of lines is said in a minute, so that a flood of rows hides nothing about the switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// Rows of jobs, of which there may be thousands.
+    Rows,
+    /// Anything else.
+    Switch,
 }

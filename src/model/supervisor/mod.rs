@@ -63,7 +63,7 @@ mod view;
 
 pub use evidence::{DEPARTED_AFTER, LEFT_AFTER};
 pub use members::{RENEWAL_INTERVAL, RENEWALS_MAX};
-pub use messages::{Effect, Event, SessionState};
+pub use messages::{About, Effect, Event, SessionState};
 pub use remembered::FINISHED_MAX;
 pub use stuck::Freed;
 

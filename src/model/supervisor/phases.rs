@@ -33,8 +33,8 @@ impl Supervisor {
                 Ok(_) => (Arc::clone(spec), *waiting),
                 Err(error) => {
                     *retry = Retry::REDIS.at(&mut job.failures, now.mono);
-                    let line = format!("job {id}: the switch's tables could not be read, trying again: {error}");
-                    return effects.push(Effect::Log { line });
+                    let line = format!("the switch's tables could not be read, trying again: {error}");
+                    return effects.push(Effect::log_of_rows(line));
                 }
             },
             Phase::Settling { .. }
@@ -186,7 +186,7 @@ impl Supervisor {
         effects: &mut Vec<Effect>,
     ) {
         if let Err(error) = result {
-            effects.push(Effect::Log { line: format!("a mirror session could not be deleted yet: {error}") });
+            effects.push(Effect::log(format!("a mirror session could not be deleted yet: {error}")));
         }
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         let deleted = match &mut job.phase {

@@ -171,7 +171,7 @@ impl Supervisor {
         };
         if let Some(trace) = self.stuck.traces.get_mut(session).filter(|trace| trace.said != line) {
             trace.said.clone_from(&line);
-            effects.push(Effect::Log { line });
+            effects.push(Effect::log(line));
         }
         // What was done to it may have freed it.
         self.sweep.want_look(now.mono);

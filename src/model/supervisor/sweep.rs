@@ -240,7 +240,7 @@ impl Supervisor {
 
     pub(super) fn sessions_unlisted(&mut self, error: &str, now: Now, effects: &mut Vec<Effect>) {
         self.sweep.look_failed(now.mono);
-        effects.push(Effect::Log { line: format!("mirror sessions cannot be listed now, trying again: {error}") });
+        effects.push(Effect::log(format!("mirror sessions cannot be listed now, trying again: {error}")));
     }
 
     /// Deletions that are due, and the look for more.
@@ -253,7 +253,7 @@ impl Supervisor {
             }
             let line = self.sweep.asked_for(&session, now.mono);
             effects.push(Effect::DeleteOrphan { session });
-            effects.extend(line.map(|line| Effect::Log { line }));
+            effects.extend(line.map(Effect::log));
         }
         self.look_at_stuck(now, effects);
         if self.sweep.begin_look(now.mono) {

@@ -1,7 +1,8 @@
 //! Redis away at each step of a job: nothing is forgotten, nothing runs too long.
 
 use super::bench::{Bench, MILLI, almost, secs};
-use crate::model::supervisor::{Event, RETRY, SESSION_TIMEOUT, SURVEY_TIMEOUT, SWEEP_INTERVAL};
+use crate::model::schema::Source;
+use crate::model::supervisor::{About, Effect, Event, RETRY, SESSION_TIMEOUT, SURVEY_TIMEOUT, SWEEP_INTERVAL};
 
 const ROW: &str = "port=Ethernet0 duration=60 expires_at=2024-10-04T10:00:00Z";
 
@@ -106,6 +107,27 @@ fn a_row_that_cannot_be_deleted_is_asked_for_until_it_goes_and_the_outcome_stand
 }
 
 #[test]
+fn what_happens_to_thousands_of_rows_at_once_is_one_line_of_the_log() {
+    let mut bench = Bench::new("");
+    bench.held.insert("Survey");
+    let mut lines = std::collections::BTreeSet::new();
+    for key in ["a", "b"] {
+        bench.write(key, ROW);
+        let error = || "Redis is away".to_owned();
+        let (door, key) = (Source::Config, key.to_owned());
+        let unread = Event::Surveyed { id: super::bench::id(&key), world: Err(error()) };
+        let undeleted = Event::RowDeleted { door, key, result: Err(error()) };
+        for event in [unread, undeleted] {
+            for effect in bench.supervisor.on(event, bench.now()) {
+                let Effect::Log { about: About::Rows, line } = effect else { panic!("{effect:?}") };
+                lines.insert(line);
+            }
+        }
+    }
+    assert_eq!(lines.len(), 2, "{lines:?}");
+}
+
+#[test]
 fn a_rows_deletion_is_never_asked_for_twice_at_once() {
     let mut bench = Bench::new("");
     bench.held.insert("DeleteRow");
@@ -129,7 +151,7 @@ fn a_second_doors_row_that_cannot_be_removed_is_removed_at_the_next_listing() {
     let mut bench = Bench::new("");
     bench.write("a", ROW);
     bench.refused.insert("DeleteRow");
-    bench.write_through(crate::model::schema::Source::Appl, "a", "port=Ethernet4");
+    bench.write_through(Source::Appl, "a", "port=Ethernet4");
     assert_eq!((times(&bench, "DeleteRow appl a"), bench.rows.len()), (1, 2));
     bench.refused.clear();
     bench.list();
