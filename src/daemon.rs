@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::io::counters::Counters;
 use crate::io::executor::{Back, Executor, Outcomes};
+use crate::io::known::Known;
 use crate::io::probe;
 use crate::io::source::{Input, Lanes, Sources, Windows};
 use crate::io::survey::Surveyor;
@@ -200,8 +201,13 @@ impl Daemon {
         sinks.start_doors(databases, rest, snapshot)?;
 
         sinks.tasks.push(tokio::spawn(Feature::new(databases)?.run(sinks.closing.subscribe())));
-        let executor =
-            Executor::start(databases, surveyor, Outcomes { urgent: outcome_sender, bulk: bulk_sender.clone() })?;
+        let known = Known::default();
+        let executor = Executor::start(
+            databases,
+            surveyor,
+            &known,
+            Outcomes { urgent: outcome_sender, bulk: bulk_sender.clone() },
+        )?;
         let taps = Taps::new(host, tap_sender, intervals(&settings));
         let now = Now { mono: started.elapsed(), wall: Timestamp::now() };
         let windows = Windows::with(&prior);
@@ -212,7 +218,7 @@ impl Daemon {
             numbers,
             taps,
             executor,
-            _sources: Sources::start(databases, &variables, &windows, &lanes)?,
+            _sources: Sources::start(databases, &variables, &windows, known, &lanes)?,
             windows,
             inputs,
             outcomes,

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 
 use super::asic::AsicReader;
+use super::known::Known;
 use super::mirror::{Ended, MirrorSessions};
 use super::survey::Surveyor;
 use super::taps::Taps;
@@ -67,14 +68,18 @@ impl Executor {
     pub fn start(
         databases: &DatabaseConfig,
         surveyor: Surveyor,
+        known: &Known,
         outcomes: Outcomes,
     ) -> Result<Executor, DatabaseConfigError> {
         let (urgent, urgent_queue) = mpsc::channel(URGENT);
         let (looks, looks_queue) = mpsc::channel(BULK);
         let (rows, rows_queue) = mpsc::channel(BULK);
-        let sessions = SessionWorker { mirrors: MirrorSessions::new(databases)?, outcomes: outcomes.urgent.clone() };
+        let sessions = SessionWorker {
+            mirrors: MirrorSessions::new(databases, known.clone())?,
+            outcomes: outcomes.urgent.clone(),
+        };
         let asic = AsicReader::start(databases, outcomes.urgent.clone())?;
-        let unbinder = Unbinder::start(databases, outcomes.urgent.clone())?;
+        let unbinder = Unbinder::start(databases, known.clone(), outcomes.urgent.clone())?;
         let looker = LookWorker { surveyor, outcomes: outcomes.clone() };
         let deleter = RowWorker {
             config: Reconnecting::new(databases, "CONFIG_DB")?,

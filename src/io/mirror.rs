@@ -5,12 +5,13 @@
 use std::time::{Duration, Instant};
 
 use super::asic::AsicDb;
+use super::known::Known;
 use super::survey::sessions_and_channels;
 use crate::model::admission::{MirrorPlan, MirrorTarget, over};
 use crate::model::asic::Question;
 use crate::model::overtaken::{Taken, Verdict, is_unbound, judge};
 use crate::model::schema::{SESSION_PREFIX, config_db, state_db};
-use crate::model::world::{Session, World};
+use crate::model::world::Session;
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Fields, Reconnecting, RedisConnection};
 
 /// How long a session of somebody else's that was just written may take to get its port: hundreds of times what was observed (fact 1).
@@ -43,6 +44,7 @@ pub struct MirrorSessions {
     config: Reconnecting,
     state: Reconnecting,
     asic: AsicDb,
+    known: Known,
 }
 
 impl MirrorSessions {
@@ -50,11 +52,12 @@ impl MirrorSessions {
     ///
     /// # Errors
     /// The configuration lacks a database.
-    pub fn new(databases: &DatabaseConfig) -> Result<MirrorSessions, DatabaseConfigError> {
+    pub fn new(databases: &DatabaseConfig, known: Known) -> Result<MirrorSessions, DatabaseConfigError> {
         Ok(MirrorSessions {
             config: Reconnecting::new(databases, "CONFIG_DB")?,
             state: Reconnecting::new(databases, "STATE_DB")?,
             asic: AsicDb::new(databases)?,
+            known,
         })
     }
 
@@ -65,8 +68,7 @@ impl MirrorSessions {
     /// Redis is away or did not answer: rows may have been written all the same.
     pub async fn set(&mut self, plan: &MirrorPlan) -> Result<Option<Taken>, Error> {
         let connection = self.config.connection().await?;
-        let (sessions, port_channels) = sessions_and_channels(&connection).await?;
-        let world = World { port_channels, sessions, ..World::default() };
+        let world = sessions_and_channels(&connection, self.known.names()).await?;
         if let Some((theirs, port)) = over(&plan.as_sessions(), &world.foreign(), &world) {
             return Ok(Some(Taken { theirs, port }));
         }
@@ -106,9 +108,9 @@ impl MirrorSessions {
         }
         let row = Session::from_fields(&fields);
         let Some(target) = MirrorTarget::of(&row) else { return Ok(Verdict::Delete) };
-        let (sessions, port_channels) = sessions_and_channels(&config).await?;
-        let world = World { port_channels, sessions, ..World::default() };
-        if world.foreign().values().all(|row| row.src_ports.is_empty()) {
+        let world = sessions_and_channels(&config, self.known.names()).await?;
+        // ASIC_DB is asked only if there is somebody who could lose a port.
+        if over(&[(session.to_owned(), row.clone())].into(), &world.foreign(), &world).is_none() {
             return Ok(Verdict::Delete);
         }
         let sampled = fields.contains_key("sample_rate") || fields.contains_key("truncate_size");

@@ -4,6 +4,7 @@ pub mod asic;
 pub mod counters;
 mod dirty;
 pub mod executor;
+pub mod known;
 pub mod mirror;
 pub mod probe;
 mod rows;

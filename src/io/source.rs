@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::known::{self, Known};
 use super::rows::JobRows;
 pub use super::rows::Lanes;
 use super::window::Window;
@@ -76,15 +77,14 @@ impl Sources {
         databases: &DatabaseConfig,
         variables: &Variables,
         windows: &Windows,
+        known: Known,
         lanes: &Lanes,
     ) -> Result<Sources, DatabaseConfigError> {
         let watched = [
             Watched::Row { table: config_db::SETTINGS, key: config_db::SETTINGS_KEY },
-            Watched::Changes(config_db::MIRROR_SESSION),
             Watched::Changes(config_db::PORT),
-            Watched::Changes(config_db::PORTCHANNEL),
-            Watched::Changes(config_db::PORTCHANNEL_MEMBER),
         ];
+        let watched = [&watched[..], &known::TABLES.map(Watched::Keys)].concat();
         let config = TableWatch::new(databases, "CONFIG_DB", &watched, RESYNC)?;
         let state = TableWatch::new(databases, "STATE_DB", &[Watched::Rows(state_db::MIRROR_SESSION)], RESYNC)?;
         let rows = |door, name, table: &str, window| -> Result<JobRows, DatabaseConfigError> {
@@ -96,7 +96,7 @@ impl Sources {
         Ok(Sources(vec![
             tokio::spawn(configured.run()),
             tokio::spawn(queued.run()),
-            tokio::spawn(watch_config(config, variables.clone(), lanes.urgent.clone())),
+            tokio::spawn(watch_config(config, variables.clone(), known, lanes.urgent.clone())),
             tokio::spawn(watch_states(state, lanes.urgent.clone())),
         ]))
     }
@@ -110,27 +110,32 @@ impl Drop for Sources {
     }
 }
 
-/// CONFIG_DB: settings, and the fact that something else changed that jobs depend on. Whatever happened there while it was away is looked at
-/// once; a listing at its time says nothing new of the switch, because the sweep looks by itself.
-async fn watch_config(mut watch: TableWatch, variables: Variables, inputs: mpsc::Sender<Input>) {
+/// CONFIG_DB: settings, names, and the fact that something else changed that jobs depend on. Whatever happened there while it was away is
+/// looked at once; a listing at its time says nothing new of the switch, because the sweep looks by itself.
+async fn watch_config(mut watch: TableWatch, variables: Variables, known: Known, inputs: mpsc::Sender<Input>) {
     let mut was_away = false;
     loop {
         let (table, key, fields) = match watch.next().await {
-            // Only the settings are listed.
-            WatchEvent::Resynchronised { table, mut rows } => {
+            WatchEvent::Resynchronised { table, mut rows } if table == config_db::SETTINGS => {
                 if std::mem::take(&mut was_away) && inputs.send(Input::Event(Event::SwitchChanged)).await.is_err() {
                     return;
                 }
                 (table, config_db::SETTINGS_KEY.to_owned(), rows.remove(config_db::SETTINGS_KEY))
             }
+            WatchEvent::Resynchronised { table, rows } => {
+                known.listed(&table, rows.into_keys().collect());
+                continue;
+            }
             WatchEvent::Set { table, key, fields } => (table, key, Some(fields)),
             WatchEvent::Del { table, key } => (table, key, None),
             WatchEvent::Disconnected { error } => {
                 tracing::warn!(%error, "the connection to CONFIG_DB is lost");
+                known.lost();
                 was_away = true;
                 continue;
             }
         };
+        known.changed(&table, &key, fields.is_some());
         let input = match table.as_str() {
             config_db::SETTINGS => settings(&variables, &fields.unwrap_or_default()),
             config_db::MIRROR_SESSION => Input::Event(Event::SessionRow { session: key, present: fields.is_some() }),

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::known::{self, Names};
 use super::tap::netdev;
 use crate::model::job::{Direction, Fields};
 use crate::model::schema::{SESSION_PREFIX, appl_db, config_db, state_db};
@@ -167,14 +168,14 @@ fn sampled_by_sflow(row: &Fields) -> Option<Direction> {
     }
 }
 
-/// MIRROR_SESSION, and PORTCHANNEL with the members of each.
-pub(super) async fn sessions_and_channels(
-    config: &RedisConnection,
-) -> Result<(BTreeMap<String, Session>, BTreeMap<String, BTreeSet<String>>), Error> {
-    let tables = [config_db::MIRROR_SESSION, config_db::PORTCHANNEL, config_db::PORTCHANNEL_MEMBER];
-    let [names, channels, members] = config.keys_of(tables).await?;
-    let channels = port_channels(channels, &members, &config.database().separator);
-    Ok((sessions(config, names).await?, channels))
+/// MIRROR_SESSION, and PORTCHANNEL with the members of each, as far as a [`World`] has them. What is known of the names is not listed.
+pub(super) async fn sessions_and_channels(config: &RedisConnection, known: Option<Names>) -> Result<World, Error> {
+    let [names, channels, members] = match known {
+        Some(names) => names.map(|keys| keys.into_iter().collect::<Vec<_>>()),
+        None => config.keys_of(known::TABLES).await?,
+    };
+    let port_channels = port_channels(channels, &members, &config.database().separator);
+    Ok(World { sessions: sessions(config, names).await?, port_channels, ..World::default() })
 }
 
 fn port_channels(names: Vec<String>, members: &[String], separator: &str) -> BTreeMap<String, BTreeSet<String>> {

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::asic::AsicDb;
+use super::known::Known;
 use super::mirror::MirrorSessions;
 use super::survey::{SurveyError, Surveyor};
 use crate::model::admission::{MirrorPlan, MirrorTarget, SessionPlan};
@@ -63,13 +64,17 @@ impl Unbinder {
     ///
     /// # Errors
     /// The configuration lacks a database.
-    pub fn start(databases: &DatabaseConfig, outcomes: mpsc::Sender<Event>) -> Result<Unbinder, DatabaseConfigError> {
+    pub fn start(
+        databases: &DatabaseConfig,
+        known: Known,
+        outcomes: mpsc::Sender<Event>,
+    ) -> Result<Unbinder, DatabaseConfigError> {
         let (requests, asked) = mpsc::channel(WAITING);
         let worker = Worker {
             // What a tap takes is of no account here.
             surveyor: Surveyor::new(databases, TapCost::default(), None)?,
             asic: AsicDb::new(databases)?,
-            mirrors: MirrorSessions::new(databases)?,
+            mirrors: MirrorSessions::new(databases, known)?,
             state: Reconnecting::new(databases, "STATE_DB")?,
             outcomes,
         };

@@ -27,6 +27,8 @@ pub const RESYNC: Duration = Duration::from_secs(30);
 pub enum Watched<'a> {
     /// Every row, listed again at the interval.
     Rows(&'a str),
+    /// Every row's changes, and the row keys, listed again at the interval: a [`WatchEvent::Resynchronised`] with rows that are empty.
+    Keys(&'a str),
     /// Every row, by notifications alone: for a reader that a lost change does not hurt, because a listing reads every row each time.
     Changes(&'a str),
     /// One row.
@@ -144,15 +146,24 @@ struct Table {
     name: String,
     /// The one row that counts; `None`: all.
     row: Option<String>,
-    listed: bool,
+    listed: Listed,
+}
+
+/// What of a table is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listed {
+    Rows,
+    Keys,
+    Nothing,
 }
 
 impl Table {
     fn of(watched: Watched<'_>) -> Table {
         let (name, row, listed) = match watched {
-            Watched::Rows(table) => (table, None, true),
-            Watched::Changes(table) => (table, None, false),
-            Watched::Row { table, key } => (table, Some(key.to_owned()), true),
+            Watched::Rows(table) => (table, None, Listed::Rows),
+            Watched::Keys(table) => (table, None, Listed::Keys),
+            Watched::Changes(table) => (table, None, Listed::Nothing),
+            Watched::Row { table, key } => (table, Some(key.to_owned()), Listed::Rows),
         };
         Table { name: name.to_owned(), row, listed }
     }
@@ -244,12 +255,15 @@ impl Watcher {
     }
 
     async fn list(&self, connection: &RedisConnection) -> Result<(), End> {
-        for table in self.tables.iter().filter(|table| table.listed) {
+        for table in self.tables.iter().filter(|table| table.listed != Listed::Nothing) {
             let keys = match &table.row {
                 None => connection.keys(&table.name).await?,
                 Some(key) => vec![key.clone()],
             };
-            let rows = connection.rows_at(&table.name, keys).await?;
+            let rows = match table.listed {
+                Listed::Keys => keys.into_iter().map(|key| (key, Fields::new())).collect(),
+                Listed::Rows | Listed::Nothing => connection.rows_at(&table.name, keys).await?,
+            };
             self.send(WatchEvent::Resynchronised { table: table.name.clone(), rows }).await?;
         }
         Ok(())

@@ -260,6 +260,17 @@ async fn of_a_table_one_row_may_be_followed_and_of_another_the_changes_alone() {
 }
 
 #[tokio::test]
+async fn of_a_table_the_keys_may_be_listed_alone() {
+    let redis = Redis::start();
+    let connection = redis.connect("CONFIG_DB").await;
+    run(&connection, &["HSET", "T|a", "x", "1"]).await;
+    let mut watch = TableWatch::new(&redis.config, "CONFIG_DB", &[Watched::Keys("T")], SELDOM).unwrap();
+    assert_eq!(next(&mut watch).await, listing("T", [("a", Fields::new())]));
+    run(&connection, &["HSET", "T|b", "x", "2"]).await;
+    assert_eq!(next(&mut watch).await, set("b", [("x", "2")]));
+}
+
+#[tokio::test]
 async fn a_redis_that_hangs_is_a_lost_one() {
     let redis = Redis::start();
     let database = redis.config.database("CONFIG_DB").unwrap().clone();

@@ -13,7 +13,6 @@ use crate::io::{mirror, survey};
 use crate::model::admission::over;
 use crate::model::job::{Fields, JobId};
 use crate::model::schema::{DAEMON_HOLD, JobField, SESSION_PREFIX, Status, config_db, state_db};
-use crate::model::world::World;
 use crate::sonic::hold;
 
 /// How long everything may take to end.
@@ -189,8 +188,7 @@ impl JobTables {
     /// The sessions of somebody else's that lie over these of ours.
     async fn others_over(&self, ours: &[String]) -> Result<BTreeMap<String, String>, TablesError> {
         let config = self.config.connection().await?;
-        let (sessions, port_channels) = survey::sessions_and_channels(&config).await?;
-        let world = World { port_channels, sessions, ..World::default() };
+        let world = survey::sessions_and_channels(&config, None).await?;
         let (mine, mut others) = (ours.iter().filter_map(|name| world.sessions.get_key_value(name)), world.foreign());
         let mine = mine.map(|(name, row)| (name.clone(), row.clone())).collect();
         let mut found = BTreeMap::new();
