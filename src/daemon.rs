@@ -15,6 +15,7 @@ mod journal;
 pub mod log;
 mod numbers;
 mod repeats;
+mod sinks;
 mod stop;
 mod unsaid;
 
@@ -32,31 +33,29 @@ use crate::io::known::Known;
 use crate::io::probe;
 use crate::io::source::{Input, Lanes, Sources, Windows};
 use crate::io::survey::Surveyor;
-use crate::io::tables::JobTables;
 use crate::io::tap::{Attach, TapHost};
 use crate::io::taps::{self, Intervals, TapEvent, Taps};
 use crate::model::ability::Trials;
 use crate::model::job::JobId;
-use crate::model::report::{ExportState, Snapshot};
+use crate::model::report::Snapshot;
 use crate::model::schema::config_db;
 use crate::model::seed_variables::Variables;
 use crate::model::settings::Settings;
 use crate::model::supervisor::{Effect, Event, Now, Supervisor};
 use crate::sink::Closing;
+use crate::sink::rest;
 use crate::sink::state_db::{self, Clears, StateDb};
-use crate::sink::{otlp, rest};
 use crate::sonic::{DatabaseConfig, Fields, connect, wait_for_config_db};
 use feature::Feature;
 pub use host::AnotherDaemon;
 use log::Log;
 use numbers::{Numbers, PollAnswer};
+use sinks::Sinks;
 use stop::Stop;
 use unsaid::Unsaid;
 
 /// SIGTERM allows five seconds for everything; what is not over then is left to the next daemon's sweep.
 const SHUTDOWN: Duration = Duration::from_millis(4_200);
-/// How long the sinks may take for their last words.
-const SINKS_END: Duration = Duration::from_millis(2_500);
 /// Messages that wait for the loop at the most; a source that is faster waits.
 const QUEUE: usize = 256;
 /// Batches of what can wait that wait for the loop at the most.
@@ -149,12 +148,6 @@ struct Daemon {
     lasting_errors: Vec<String>,
 }
 
-/// The sinks' tasks, and how they are told to finish.
-struct Sinks {
-    closing: watch::Sender<Option<Closing>>,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
-}
-
 impl Daemon {
     async fn start(databases: &DatabaseConfig, host: TapHost) -> anyhow::Result<Daemon> {
         let started = Instant::now();
@@ -195,12 +188,11 @@ impl Daemon {
         let clears = Clears::default();
         let numbers = Numbers::new(info, settings.clone(), Counters::new(databases)?, poll_sender)?;
         let (snapshots, snapshot) = watch::channel(numbers.first_snapshot());
-        let closing = watch::channel(None).0;
-        let sink = StateDb::new(databases, snapshot.clone(), closing.subscribe(), clears.clone(), published_sender)?;
-        let mut sinks = Sinks { closing, tasks: vec![tokio::spawn(sink.run())] };
+        let mut sinks = Sinks::default();
+        let sink = StateDb::new(databases, snapshot.clone(), sinks.closing(), clears.clone(), published_sender)?;
+        sinks.add(sink.run());
         sinks.start_doors(databases, rest, snapshot)?;
-
-        sinks.tasks.push(tokio::spawn(Feature::new(databases)?.run(sinks.closing.subscribe())));
+        sinks.add(Feature::new(databases)?.run(sinks.closing()));
         let known = Known::default();
         let executor = Executor::start(
             databases,
@@ -400,46 +392,9 @@ impl Daemon {
     /// The sinks see the last snapshot, then why it was the last.
     async fn end(mut self, why: Closing) {
         self.say();
-        let Daemon { snapshots, sinks: Sinks { closing, tasks }, .. } = self;
-        closing.send_replace(Some(why));
-        drop(snapshots);
-        let all = async {
-            for task in tasks {
-                if let Err(error) = task.await {
-                    tracing::error!(%error, "a sink ended badly");
-                }
-            }
-        };
-        if tokio::time::timeout(SINKS_END, all).await.is_err() {
-            tracing::warn!("the sinks did not finish in time");
-        }
+        let Daemon { snapshots, sinks, .. } = self;
+        sinks.end(snapshots, why).await;
     }
-}
-
-impl Sinks {
-    /// OTLP, and REST if it could be bound.
-    fn start_doors(
-        &mut self,
-        databases: &DatabaseConfig,
-        rest: Option<rest::Bound>,
-        snapshot: watch::Receiver<Arc<Snapshot>>,
-    ) -> anyhow::Result<()> {
-        let (export_sender, export) = watch::channel(ExportState::default());
-        let environment = otlp::Environment::of_process();
-        let exporting = otlp::ship::run(snapshot.clone(), export_sender, environment, closed(self.closing.subscribe()));
-        self.tasks.push(tokio::spawn(exporting));
-        if let Some(bound) = rest {
-            let tables = Arc::new(JobTables::new(databases)?);
-            let closing = closed(self.closing.subscribe());
-            self.tasks.push(tokio::spawn(rest::serve_on(bound, tables, snapshot, export, closing)));
-        }
-        Ok(())
-    }
-}
-
-async fn closed(mut closing: watch::Receiver<Option<Closing>>) {
-    // An error means that the daemon is gone, which is an end too.
-    let _ = closing.wait_for(Option::is_some).await;
 }
 
 fn intervals(settings: &Settings) -> Intervals {
