@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // test code all through; clippy.toml's exception covers only what is inside a #[test]
 
+#[path = "rest/bodies.rs"]
+mod bodies;
 mod doors_common;
 #[path = "rest/http.rs"]
 mod http;

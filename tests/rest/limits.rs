@@ -21,24 +21,24 @@ use super::redis_common::{Redis, fields, within};
 /// A time-out that none of these tests waits for.
 const LONG: Duration = Duration::from_secs(600);
 /// One that is waited for.
-const SHORT: Duration = Duration::from_millis(300);
+pub const SHORT: Duration = Duration::from_millis(300);
 /// "At once": what the issue allows.
-const AT_ONCE: Duration = Duration::from_secs(1);
+pub const AT_ONCE: Duration = Duration::from_secs(1);
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: telegen\r\n\r\n";
 /// Whoever asks this is being served from then on, and never idle.
 const FOLLOW: &str = "GET /v1/monitor/jobs/j1/events HTTP/1.1\r\nHost: telegen\r\n\r\n";
 
 /// Limits without any time-out, for the test to set one.
-fn patient(connections: usize) -> Limits {
+pub fn patient(connections: usize) -> Limits {
     Limits { connections, head: LONG, body: LONG, answer: LONG, write: LONG, patience: LONG }
 }
 
-enum Door {
+pub enum Door {
     Unix(PathBuf),
     Tcp(SocketAddr),
 }
 
-struct Shim {
+pub struct Shim {
     door: Door,
     redis: Redis,
     _close: oneshot::Sender<()>,
@@ -53,14 +53,14 @@ impl Drop for Shim {
 }
 
 /// A client by hand.
-struct Client(Box<dyn Stream>);
+pub struct Client(pub Box<dyn Stream>);
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 impl Shim {
     /// With one job `j1`, which runs, and whose results are `flows` flows.
-    async fn start(listen: &str, limits: Limits, flows: u16) -> Shim {
+    pub async fn start(listen: &str, limits: Limits, flows: u16) -> Shim {
         let redis = Redis::start();
         let state = redis.connect("STATE_DB").await;
         state
@@ -88,11 +88,11 @@ impl Shim {
     }
 
     /// One on each kind of socket.
-    async fn both(limits: Limits, flows: u16) -> [Shim; 2] {
+    pub async fn both(limits: Limits, flows: u16) -> [Shim; 2] {
         [Shim::start("", limits.clone(), flows).await, Shim::start("127.0.0.1:0", limits, flows).await]
     }
 
-    async fn connect(&self) -> Client {
+    pub async fn connect(&self) -> Client {
         Client(match &self.door {
             Door::Unix(path) => Box::new(within("a connection", UnixStream::connect(path)).await.unwrap()),
             Door::Tcp(address) => Box::new(within("a connection", TcpStream::connect(address)).await.unwrap()),
@@ -123,7 +123,7 @@ impl Shim {
 }
 
 impl Client {
-    async fn send(&mut self, text: &str) {
+    pub async fn send(&mut self, text: &str) {
         self.0.write_all(text.as_bytes()).await.unwrap();
     }
 
@@ -139,19 +139,19 @@ impl Client {
     }
 
     /// All that comes until the connection ends.
-    async fn read_to_end(&mut self) -> String {
+    pub async fn read_to_end(&mut self) -> String {
         let mut read = Vec::new();
         // A reset is an end, too.
         let _ = within("the end of a connection", self.0.read_to_end(&mut read)).await;
         String::from_utf8(read).unwrap()
     }
 
-    async fn is_open(&mut self) -> bool {
+    pub async fn is_open(&mut self) -> bool {
         tokio::time::timeout(SHORT, self.0.read(&mut [0])).await.is_err()
     }
 }
 
-fn body(answer: &str) -> Value {
+pub fn body(answer: &str) -> Value {
     serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Method, Request, Uri};
@@ -19,6 +19,7 @@ use super::failure::{Failure, root};
 use super::{Config, Signal};
 use crate::model::settings::OtlpProtocol;
 use crate::model::value::printable;
+use crate::sink::gather::gather;
 
 const AGENT: &str = concat!("telegen-sonic/", env!("CARGO_PKG_VERSION"));
 /// Finds a peer that vanished while nothing was sent. HTTP/2 pings are no substitute: gRPC servers close a connection that pings
@@ -189,11 +190,11 @@ async fn post<S: Service>(
     let answer = client.request(request).await.map_err(|error| Failure::unreachable(root(&error).to_string()))?;
     let status = answer.status();
     let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let body = Limited::new(answer.into_body(), ANSWER_MAX_BYTES).collect().await;
+    let body = gather(answer.into_body(), ANSWER_MAX_BYTES).await;
     if !status.is_success() {
-        let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        let body = body.unwrap_or_default();
         return Err(Failure::of_http(status.as_u16(), retry_after.as_deref(), &body));
     }
     // A success stays one even if its body cannot be read: sending again would count everything twice in a stateless receiver.
-    Ok(body.ok().and_then(|body| S::Response::decode(body.to_bytes()).ok()).unwrap_or_default())
+    Ok(body.ok().and_then(|body| S::Response::decode(body.as_slice()).ok()).unwrap_or_default())
 }

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
 
 use super::error::ApiError;
 use super::server::Seat;
 use super::{BODY_LIMIT, Shim};
+use crate::sink::gather::{Ungathered, gather};
 
 /// All of a request's body.
-pub(super) struct JobBody(pub(super) Bytes);
+pub(super) struct JobBody(pub(super) Vec<u8>);
 
 impl FromRequest<Shim> for JobBody {
     type Rejection = ApiError;
@@ -19,12 +18,11 @@ impl FromRequest<Shim> for JobBody {
     async fn from_request(request: Request, shim: &Shim) -> Result<JobBody, ApiError> {
         let seat = request.extensions().get::<Arc<Seat>>().cloned();
         let _receiving = seat.as_ref().map(Seat::receive);
-        let read = tokio::time::timeout(shim.limits.body, Bytes::from_request(request, shim)).await;
-        let body = read.map_err(|_| ApiError::too_slow(shim.limits.body))?;
-        let body = body.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(BODY_LIMIT),
-            _ => ApiError::unreadable(format!("body: {rejection}")),
-        })?;
-        Ok(JobBody(body))
+        let read = tokio::time::timeout(shim.limits.body, gather(request.into_body(), BODY_LIMIT)).await;
+        match read.map_err(|_| ApiError::too_slow(shim.limits.body))? {
+            Ok(body) => Ok(JobBody(body)),
+            Err(Ungathered::TooLarge) => Err(ApiError::too_large(BODY_LIMIT)),
+            Err(Ungathered::Broken(error)) => Err(ApiError::unreadable(format!("body: {error}"))),
+        }
     }
 }

@@ -23,11 +23,13 @@ pub(super) struct ApiError {
     field: Option<String>,
     /// Seconds.
     retry_after: Option<u64>,
+    /// The rest of the request is not waited for.
+    closes: bool,
 }
 
 impl ApiError {
     fn new(status: StatusCode, error: &'static str, message: impl Into<String>) -> ApiError {
-        ApiError { status, error, message: message.into(), field: None, retry_after: None }
+        ApiError { status, error, message: message.into(), field: None, retry_after: None, closes: false }
     }
 
     pub(super) fn unknown_job(id: &str) -> ApiError {
@@ -51,7 +53,7 @@ impl ApiError {
 
     pub(super) fn too_large(limit: usize) -> ApiError {
         let message = format!("the body is larger than {limit} bytes; a job takes a few hundred");
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+        ApiError { closes: true, ..ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message) }
     }
 
     pub(super) fn unreadable(message: String) -> ApiError {
@@ -73,7 +75,7 @@ impl ApiError {
 
     pub(super) fn too_slow(limit: Duration) -> ApiError {
         let message = format!("the body was not there within {limit:?}; a job takes a few hundred bytes");
-        ApiError::new(StatusCode::REQUEST_TIMEOUT, "too_slow", message)
+        ApiError { closes: true, ..ApiError::new(StatusCode::REQUEST_TIMEOUT, "too_slow", message) }
     }
 
     pub(super) fn no_answer(limit: Duration) -> ApiError {
@@ -125,7 +127,7 @@ impl ApiError {
         };
         let status = row.reason.map_or(StatusCode::SERVICE_UNAVAILABLE, status_of);
         let retry_after = (status == StatusCode::TOO_MANY_REQUESTS).then_some(retry_after);
-        ApiError { status, error, message, field, retry_after }
+        ApiError { status, error, message, field, retry_after, closes: false }
     }
 }
 
@@ -206,6 +208,9 @@ impl IntoResponse for ApiError {
         let mut response = (self.status, Json(self.body())).into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.closes {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

@@ -14,13 +14,11 @@ use super::documents::{JSON, response};
 use super::error::{ApiError, retry_after, unanswered};
 use super::{Shim, request};
 use crate::io::tables::json::{job, job_brief};
-use crate::io::tables::{JobRow, StartOutcome, StopOutcome};
+use crate::io::tables::{JobRow, StartOutcome, StartRequest, StopOutcome};
 use crate::model::schema::Status;
 
 pub(super) async fn start(State(shim): State<Shim>, JobBody(body): JobBody) -> Result<Response, ApiError> {
-    let body: Value =
-        serde_json::from_slice(&body).map_err(|error| ApiError::unreadable(format!("body: not JSON: {error}")))?;
-    let request = request::parse(&body).map_err(|error| ApiError::from(&error))?;
+    let request = read(body)?;
     match shim.tables.start(&request).await? {
         StartOutcome::Invalid(error) => Err(ApiError::from(&error)),
         StartOutcome::IdInUse(id) => Err(ApiError::id_in_use(&id)),
@@ -28,6 +26,14 @@ pub(super) async fn start(State(shim): State<Shim>, JobBody(body): JobBody) -> R
         StartOutcome::Unanswered(id) => Ok(located(StatusCode::ACCEPTED, id.as_str(), unanswered(&id))),
         StartOutcome::Answered(row) => answered(&shim, row).await,
     }
+}
+
+/// Nothing of the body is kept while the job is started: as a JSON tree it takes many times its length.
+fn read(body: Vec<u8>) -> Result<StartRequest, ApiError> {
+    let tree: Value =
+        serde_json::from_slice(&body).map_err(|error| ApiError::unreadable(format!("body: not JSON: {error}")))?;
+    drop(body);
+    request::parse(&tree).map_err(|error| ApiError::from(&error))
 }
 
 async fn answered(shim: &Shim, row: JobRow) -> Result<Response, ApiError> {
