@@ -38,7 +38,7 @@ fn run_daemon(cli: &Cli, args: &DaemonArgs) -> ExitCode {
 
 /// The log that CONFIG_DB `LOGGER` sets; with `RUST_LOG`, a developer's on stderr, which it leaves alone.
 fn log(syslog: &Path) -> anyhow::Result<Option<Arc<Log>>> {
-    if std::env::var_os("RUST_LOG").is_some() {
+    if cli::rust_log().is_some() {
         cli::log_to_stderr("info");
         return Ok(None);
     }

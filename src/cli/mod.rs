@@ -22,9 +22,20 @@ pub use output::{Failure, Out};
 use crate::io::tables::{JobTables, TablesError};
 use crate::sonic::DatabaseConfig;
 
+/// What a developer wants to see; empty is as unset, as it is for other variables that a unit or a shell may set to nothing.
+#[must_use]
+pub fn rust_log() -> Option<String> {
+    std::env::var("RUST_LOG").ok().filter(|directives| asks_for_something(directives))
+}
+
+fn asks_for_something(directives: &str) -> bool {
+    directives.contains(|c: char| !c.is_whitespace() && c != ',')
+}
+
 /// Log lines go to stderr; `RUST_LOG` says which, `level` where it says nothing.
 pub fn log_to_stderr(level: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let filter = rust_log().and_then(|directives| EnvFilter::try_new(directives).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(level));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
 }
 
@@ -55,5 +66,16 @@ async fn execute(databases: &Path, command: &TableCommand, out: &mut Out) -> Res
         TableCommand::Watch(args) => watch::watch(&tables, args, out).await,
         TableCommand::Drain(args) => shutdown::drain(&tables, args, out).await,
         TableCommand::Dump(_) => inspect::dump(&tables, databases, out).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_rust_log_is_as_unset() {
+        assert_eq!(["", " ", ",", " , "].map(asks_for_something), [false; 4]);
+        assert_eq!(["off", "debug", "telegen_sonic=trace,", "0"].map(asks_for_something), [true; 4]);
     }
 }
