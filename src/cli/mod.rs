@@ -11,6 +11,7 @@ pub mod render;
 mod shutdown;
 mod watch;
 
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -21,6 +22,7 @@ pub use output::{Failure, Out};
 
 use crate::io::tables::{JobTables, TablesError};
 use crate::sonic::DatabaseConfig;
+use crate::sonic::syslog::one_line;
 
 /// What a developer wants to see; empty is as unset, as it is for other variables that a unit or a shell may set to nothing.
 #[must_use]
@@ -36,7 +38,22 @@ fn asks_for_something(directives: &str) -> bool {
 pub fn log_to_stderr(level: &str) {
     let filter = rust_log().and_then(|directives| EnvFilter::try_new(directives).ok());
     let filter = filter.unwrap_or_else(|| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| OneLine(io::stderr())).with_ansi(false).init();
+}
+
+/// Each write is a line with its line break; no other gets out.
+struct OneLine<W>(W);
+
+impl<W: Write> Write for OneLine<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        self.0.write_all(format!("{}\n", one_line(text.trim_end_matches('\n'))).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Carries `command` out on the databases of the file `databases`, and says on stderr why it could not: 0 done; 1 the job failed, was
@@ -77,5 +94,12 @@ mod tests {
     fn an_empty_rust_log_is_as_unset() {
         assert_eq!(["", " ", ",", " , "].map(asks_for_something), [false; 4]);
         assert_eq!(["off", "debug", "telegen_sonic=trace,", "0"].map(asks_for_something), [true; 4]);
+    }
+
+    #[test]
+    fn what_a_value_has_of_line_breaks_makes_no_line() {
+        let mut out = Vec::new();
+        OneLine(&mut out).write_all(b"WARN a\nINFO forged\x1b[0m\n").expect("written");
+        assert_eq!(out, b"WARN a\\nINFO forged\\u{1b}[0m\n");
     }
 }

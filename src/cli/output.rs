@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::render::{Glyphs, harmless};
 use crate::io::tables::TablesError;
 use crate::model::value::FieldError;
+use crate::sonic::syslog::one_line;
 
 /// Standard output, and what it can show.
 pub struct Out {
@@ -104,7 +105,8 @@ impl Failure {
     pub fn report(&self) -> ExitCode {
         let separator = if self.message.is_empty() { "" } else { ": " };
         // If stderr is closed there is nobody left to tell.
-        let _ = writeln!(io::stderr(), "telegen-sonic: {}{separator}{}", self.reason, harmless(&self.message));
+        let text = one_line(&format!("{}{separator}{}", self.reason, self.message));
+        let _ = writeln!(io::stderr(), "telegen-sonic: {text}");
         ExitCode::from(if self.is_usage { 2 } else { 1 })
     }
 }

@@ -121,6 +121,7 @@ impl Log {
 
     fn write(&self, severity: Severity, text: &str) {
         let pid = std::process::id();
+        let text = &syslog::one_line(text);
         let output = self.output.load(Ordering::Relaxed);
         let sent = output == Output::Syslog as u8
             && self.syslog.as_ref().is_some_and(|log| log.send(&syslog::line(severity, COMPONENT, pid, text)).is_ok());
@@ -311,6 +312,13 @@ mod tests {
         let left_out = log.repeats().over(Duration::from_secs(3600));
         let text = "the same (and 999 more in the last minute)".to_owned();
         assert_eq!(left_out, [Line { kind: Severity::Warning, text }]);
+    }
+
+    #[test]
+    fn a_line_break_in_a_value_begins_no_line() {
+        let complaint =
+            r#"<27>LOGGER|telegen-sonic: LOGLEVEL "x\n<27>forged\u{1b}[0m" is no level; NOTICE is in force"#;
+        assert_eq!(said(&row("x\n<27>forged\u{1b}[0m", "SYSLOG"))[0], complaint);
     }
 
     #[test]

@@ -60,12 +60,25 @@ impl Severity {
     }
 }
 
-/// `<29>telegen-sonic[411]: ` and the text: priority and tag (RFC 3164 §4.1). Without a time, as is usual on `/dev/log`: rsyslog puts its own.
+/// `<29>telegen-sonic[411]: ` and the text, which is [`one_line`]: priority and tag (RFC 3164 §4.1). Without a time, as is usual on `/dev/log`: rsyslog puts its own.
 #[must_use]
 pub fn line(severity: Severity, tag: &str, pid: u32, text: &str) -> String {
-    // One record is one line: a line break in a value must not begin another one.
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     format!("<{}>{tag}[{pid}]: {text}", FACILITY * 8 + severity as u8)
+}
+
+/// `text` with its control characters escaped as Rust writes them (`\n`, `\u{1b}`): one record is one line, wherever it goes. A line break
+/// in a name or a value, which anybody may have chosen, begins no other one.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line
 }
 
 /// The socket of the system log.
@@ -102,12 +115,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_has_priority_tag_and_process_and_is_one_line() {
+    fn a_line_has_priority_tag_and_process() {
         assert_eq!(
             line(Severity::Notice, "telegen-sonic", 411, "job a started"),
             "<29>telegen-sonic[411]: job a started"
         );
-        assert_eq!(line(Severity::Error, "x", 1, "a\nb\u{1b}[0m"), "<27>x[1]: a b [0m");
+    }
+
+    #[test]
+    fn control_characters_and_line_breaks_are_escaped_and_nothing_else() {
+        assert_eq!(one_line("a\nb\u{1b}[0m\r\u{85}é\u{2028}"), r"a\nb\u{1b}[0m\r\u{85}é\u{2028}");
     }
 
     #[test]
