@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{MirrorPlan, MirrorTarget, Plan, check_ports, conflict, hardware, session};
+use super::{MirrorPlan, MirrorTarget, Plan, check_ports, conflict, hardware, session, warnings};
 use crate::model::job::{JobId, JobSpec};
 use crate::model::settings::Settings;
 use crate::model::world::{Session, World};
@@ -54,7 +54,9 @@ pub fn follow(
     }
     match replan(id, spec, mirror, world, settings, others) {
         Ok(mirror) => {
-            Followed::Changed(Box::new(Plan { source_ports: mirror.sources(), mirror: Some(mirror), ..plan.clone() }))
+            let source_ports = mirror.sources();
+            let warnings = warnings(world, Some(&mirror), &source_ports);
+            Followed::Changed(Box::new(Plan { source_ports, warnings, mirror: Some(mirror), ..plan.clone() }))
         }
         Err(why) => Followed::Refused { why },
     }

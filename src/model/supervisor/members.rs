@@ -153,6 +153,7 @@ impl Supervisor {
             Renewal::Adding { .. } if job.states.worst(&mirror) == SessionState::Active => {
                 job.gap += now.mono.saturating_sub(*since);
                 job.renewals.done += 1;
+                job.warnings.extend(new.warnings.iter().copied());
                 let (spec, plan, ends) = (Arc::clone(spec), Arc::clone(new), *ends);
                 job.phase = Phase::Running { spec, plan, ends, missing: None };
                 // Of new members, too, the objects are known only while they are in a table.

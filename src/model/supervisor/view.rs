@@ -1,6 +1,7 @@
 //! What the jobs add up to: slots, queue, memory, sessions, and what is said of each.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -245,7 +246,12 @@ impl Job {
     pub(super) fn status_of(&self, key: &str) -> JobStatus {
         let (status, ending) = self.word();
         let message = match ending {
-            Some(ending) if !ending.message.is_empty() => ending.message.clone(),
+            Some(ending) if !ending.message.is_empty() => {
+                // Of how much of its traffic the job's numbers are, is not told by how it ended.
+                let renewed = self.followed().map(|followed| [Some(followed), self.missed()]);
+                let all = iter::once(ending.message.clone()).chain(renewed.into_iter().flatten().flatten());
+                all.collect::<Vec<_>>().join("; ")
+            }
             Some(_) | None => self.remark(),
         };
         JobStatus {
@@ -266,14 +272,18 @@ impl Job {
         }
     }
 
-    /// What there is to say beside the status.
-    fn remark(&self) -> String {
-        let gap = (!self.gap.is_zero()).then(|| {
+    /// How long there may have been no copies.
+    fn missed(&self) -> Option<String> {
+        (!self.gap.is_zero()).then(|| {
             format!(
                 "the mirror session was not active for {:.1} s; copies of that time may be missing",
                 self.gap.as_secs_f64()
             )
-        });
+        })
+    }
+
+    /// What there is to say beside the status.
+    fn remark(&self) -> String {
         let waiting = match &self.phase {
             Phase::Resolving { mirror, .. } => missing::waiting(mirror, &self.states),
             Phase::Running { plan, missing: Some(_), .. } => {
@@ -293,7 +303,7 @@ impl Job {
             | Phase::Removing { .. } => None,
         };
         let note = (!self.note.is_empty()).then(|| self.note.clone());
-        waiting.into_iter().chain(note).chain(self.followed()).chain(gap).collect::<Vec<_>>().join("; ")
+        waiting.into_iter().chain(note).chain(self.followed()).chain(self.missed()).collect::<Vec<_>>().join("; ")
     }
 
     fn word(&self) -> (Status, Option<&Ending>) {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, MILLI, Orchagent, almost, secs};
+use super::bench::{Bench, MILLI, Orchagent, almost, bound, secs};
 use crate::model::asic::View;
 use crate::model::supervisor::{
-    Effect, Event, LOST_GRACE, RENEWAL_INTERVAL, RENEWALS_MAX, RETRY, SESSION_TIMEOUT, SWEEP_INTERVAL, SessionState,
+    Effect, Event, LEFT_AFTER, LOST_GRACE, RENEWAL_INTERVAL, RENEWALS_MAX, RETRY, SESSION_TIMEOUT, SWEEP_INTERVAL,
+    SessionState,
 };
 
 fn running() -> Bench {
@@ -32,7 +33,8 @@ fn a_session_names_members_and_is_made_anew_when_they_change() {
     assert_eq!(sources(&bench), "Ethernet12");
     members(&mut bench, &["Ethernet12", "Ethernet4"]);
     assert_eq!(bench.asked(), "DeleteMirror a, SetMirror a");
-    assert_eq!((sources(&bench).as_str(), bench.said("a").as_str()), ("Ethernet4,Ethernet12", "running"));
+    assert_eq!(sources(&bench), "Ethernet4,Ethernet12");
+    assert_eq!(bench.said("a"), "running +oversubscribed");
     assert_eq!(
         bench.message("a"),
         "the members of the job's port channel changed, and its mirror session was made anew once"
@@ -40,7 +42,7 @@ fn a_session_names_members_and_is_made_anew_when_they_change() {
     let ports = bench.supervisor.source_ports(&super::bench::id("a"));
     assert_eq!(ports.into_iter().collect::<Vec<_>>(), ["Ethernet12", "Ethernet4"], "coverage counts both from now on");
     bench.pass(secs(600));
-    assert_eq!(bench.said("a"), "done", "it ends when it would have ended");
+    assert_eq!(bench.said("a"), "done +oversubscribed", "it ends when it would have ended");
 }
 
 #[test]
@@ -118,6 +120,32 @@ fn a_change_that_is_taken_back_before_its_turn_costs_nothing() {
     bench.trace.clear();
     bench.pass(secs(60));
     assert_eq!(bench.asked(), "");
+}
+
+#[test]
+fn a_job_that_was_renewed_says_so_however_it_ends() {
+    let mut bench = running();
+    bench.orchagent = Orchagent::Dead;
+    members(&mut bench, &["Ethernet4"]);
+    bench.pass(secs(2));
+    bench.orchagent = Orchagent::Works;
+    bench.world.known_states.clear();
+    bench.feed(gone("telegen_a"));
+    bench.asic = bound("Ethernet4", "Ethernet120");
+    bench.delete("a");
+    bench.pass(LEFT_AFTER);
+    assert_eq!(bench.said("a"), "stopped +left_bound");
+    let message = bench.message("a");
+    assert!(message.starts_with("ASIC_DB still shows Ethernet4"), "{message}");
+    let renewed = "; the members of the job's port channel changed, and its mirror session was made anew once; the mirror session was not active for 2.0 s; copies of that time may be missing";
+    assert!(message.ends_with(renewed), "{message}");
+}
+
+#[test]
+fn a_second_member_that_is_too_much_for_the_destination_is_warned_of() {
+    let mut bench = running();
+    members(&mut bench, &["Ethernet12", "Ethernet4"]);
+    assert_eq!(bench.said("a"), "running +oversubscribed");
 }
 
 #[test]
@@ -238,7 +266,7 @@ fn a_member_that_joined_while_the_job_ran_is_looked_for_too_when_it_is_removed()
     bench.world.ports.remove("Ethernet4");
     bench.look_at_sessions();
     bench.pass(secs(31));
-    assert_eq!(bench.said("a"), "failed mirror_lost +left_bound");
+    assert_eq!(bench.said("a"), "failed mirror_lost +oversubscribed +left_bound");
 }
 
 #[test]
