@@ -138,6 +138,9 @@ impl Simulation {
             fields.insert("span_method".to_owned(), self.random.pick(&["none", "psample"]).to_owned());
         } else if self.random.chance(40) {
             fields.insert("span_method".to_owned(), "erspan".to_owned());
+            if self.random.chance(15) {
+                fields.insert("mirror_sample_rate".to_owned(), "64".to_owned());
+            }
         }
         if self.random.chance(60) {
             let seconds = i64::try_from(self.random.below(90)).expect("small");
@@ -267,6 +270,7 @@ impl Simulation {
         assert!(self.supervisor.active_jobs() <= JOBS_MAX, "seed {seed}: too many jobs hold resources");
         assert!(self.switch.taps.len() <= JOBS_MAX, "seed {seed}: too many taps: {:?}", self.switch.taps);
         assert_eq!(self.switch.foreign_seen(), self.switch.foreign, "seed {seed}: a session of others was touched");
+        assert_eq!(self.switch.bereft(), Vec::<String>::new(), "seed {seed}");
         let tunnels: Vec<Outer> = self.switch.taps.values().copied().flatten().collect();
         let distinct = tunnels.iter().collect::<BTreeSet<_>>().len();
         assert_eq!(distinct, tunnels.len(), "seed {seed}: two taps count the same copies: {tunnels:?}");
@@ -339,20 +343,29 @@ fn settings(more: &[(&str, String)]) -> Settings {
 fn ten_thousand_random_histories_keep_every_invariant() {
     let only = std::env::var("TELEGEN_SIM_SEED").ok().and_then(|seed| seed.parse().ok());
     let seeds = only.map_or(0..HISTORIES, |seed: u64| seed..seed + 1);
-    let mut outcomes = BTreeMap::new();
+    let (mut outcomes, mut rare) = (BTreeMap::new(), BTreeMap::new());
     for seed in seeds {
         let mut simulation = Simulation::new(seed);
         simulation.run();
         for status in simulation.switch.state.values() {
             *outcomes.entry((status.status, status.reason)).or_insert(0_u64) += 1;
         }
+        for (what, times) in simulation.switch.tally {
+            *rare.entry(what).or_insert(0_u64) += times;
+        }
     }
-    println!("{outcomes:?}");
+    println!("{outcomes:?} {rare:?}");
     if only.is_none() {
         // A simulation that never gets anywhere would keep every invariant too.
         for needed in [Status::Done, Status::Stopped, Status::Failed, Status::Rejected, Status::Expired] {
             let count: u64 = outcomes.iter().filter(|((status, _), _)| *status == needed).map(|(_, n)| n).sum();
             assert!(count > HISTORIES / 20, "only {count} jobs ended {needed}");
+        }
+        for (needed, in_histories) in
+            [("kept", 100), ("renewed", 100), ("of two sessions", 100), ("alone", 200), ("taken", 200)]
+        {
+            let count = rare.get(needed).copied().unwrap_or_default();
+            assert!(count > HISTORIES / in_histories, "only {count} times {needed}");
         }
         let unresolved = outcomes.get(&(Status::Failed, Some(Reason::MirrorInactive))).copied().unwrap_or_default();
         assert!(unresolved > HISTORIES / 100, "only {unresolved} jobs waited in vain for a neighbour");

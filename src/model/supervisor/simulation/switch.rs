@@ -5,15 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::random::Random;
-use crate::model::admission::{MirrorPlan, over};
+use crate::model::admission::MirrorPlan;
 use crate::model::erspan::Outer;
 use crate::model::job::{Fields, JobId};
 use crate::model::overtaken::Taken;
 use crate::model::schema::{Reason, SESSION_PREFIX, Source};
 use crate::model::status::JobStatus;
-use crate::model::supervisor::{Effect, Event, Freed, Now, Prior, SessionState};
+use crate::model::supervisor::{Effect, Event, Now, Prior, SessionState};
 use crate::model::world::Session;
 
+use bindings::Bindings;
+use orchagent::Orchagent;
+
+mod bindings;
+mod orchagent;
 mod world;
 
 /// The source addresses of ERSPAN sessions.
@@ -33,15 +38,6 @@ pub(super) enum Pending {
     Publish,
 }
 
-/// What orchagent does with new sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Orchagent {
-    Works,
-    Rejects,
-    LeavesInactive,
-    Dead,
-}
-
 pub(super) struct Switch {
     pub(super) mono: Duration,
     pub(super) redis_up: bool,
@@ -56,8 +52,9 @@ pub(super) struct Switch {
     pub(super) clears: BTreeSet<String>,
     configured: BTreeMap<String, Session>,
     states: BTreeMap<String, SessionState>,
-    /// What the ASIC copies, by session.
-    bound: BTreeMap<String, Session>,
+    asic: Bindings,
+    /// How often something rare came, by what it is.
+    pub(super) tally: BTreeMap<&'static str, u64>,
     /// Of PortChannel1.
     members: BTreeSet<String>,
     /// Ports that are not in PORT now.
@@ -86,7 +83,8 @@ impl Switch {
             clears: BTreeSet::new(),
             configured: BTreeMap::new(),
             states: BTreeMap::new(),
-            bound: BTreeMap::new(),
+            asic: Bindings::default(),
+            tally: BTreeMap::new(),
             members: BTreeSet::from(["Ethernet12".to_owned()]),
             removed: BTreeSet::new(),
             orchagent: Orchagent::Works,
@@ -174,17 +172,20 @@ impl Switch {
                 });
             }
             Effect::SetMirror { id, plan } => {
-                let result = self.set_mirror(&plan, random);
+                if random.chance(2) {
+                    // Somebody was quicker.
+                    self.toggle_foreign_session(random);
+                }
+                let result = self.set_mirror(&id, &plan, random);
                 self.outbox.push_back(Event::MirrorSet { id, result });
             }
             Effect::DeleteMirror { id, plan } => {
                 let (mut result, mut kept) = (Ok(()), false);
                 for name in plan.names() {
                     assert_eq!(JobId::of_session(name).as_ref(), Some(&id));
-                    if self.overtaken(name) {
-                        kept = true;
-                    } else {
-                        result = result.and(self.delete_session(name, random));
+                    match self.end_session(name, random) {
+                        Ok(stays) => kept |= stays,
+                        Err(error) => result = Err(error),
                     }
                 }
                 if !kept {
@@ -193,10 +194,8 @@ impl Switch {
             }
             Effect::DeleteOrphan { session } => {
                 assert!(session.starts_with(SESSION_PREFIX), "{session}");
-                if !self.overtaken(&session) {
-                    // The sweep repeats it, so its failure is nobody's news.
-                    let _ = self.delete_session(&session, random);
-                }
+                // The sweep repeats it, so its failure is nobody's news.
+                let _ = self.end_session(&session, random);
             }
             Effect::OpenTap { id, outer, .. } => {
                 let fails = random.chance(10);
@@ -222,7 +221,7 @@ impl Switch {
                 }
             }
             Effect::Free { session, .. } => {
-                let result = Ok(Freed::Left("orchagent is slow".to_owned()));
+                let result = Ok(self.free(&session, random));
                 self.outbox.push_back(Event::Freed { session, result });
             }
             Effect::AskObjects { job, .. } => self.outbox.push_back(Event::Objects { job, held: Ok(Vec::new()) }),
@@ -244,10 +243,22 @@ impl Switch {
     }
 
     /// A write whose answer is lost may have been carried out all the same.
-    fn set_mirror(&mut self, plan: &MirrorPlan, random: &mut Random) -> Result<Option<Taken>, String> {
+    fn set_mirror(&mut self, id: &JobId, plan: &MirrorPlan, random: &mut Random) -> Result<Option<Taken>, String> {
         let answer_lost = random.chance(3);
         if !self.redis_up {
             return Err("redis is away".to_owned());
+        }
+        if let Some(taken) = self.taken(&plan.as_sessions()) {
+            *self.tally.entry("taken").or_default() += 1;
+            return Ok(Some(taken));
+        }
+        let rare = [("renewed", self.taps.contains_key(id)), ("of two sessions", plan.sessions.len() == 2)];
+        for (what, _) in rare.into_iter().filter(|(_, is_so)| *is_so) {
+            *self.tally.entry(what).or_default() += 1;
+        }
+        for name in plan.names() {
+            self.asic.sampled.remove(name);
+            self.asic.sampled.extend(plan.is_sampled().then(|| name.to_owned()));
         }
         self.configured.extend(plan.as_sessions());
         for name in plan.names() {
@@ -255,16 +266,6 @@ impl Switch {
             self.poke_orchagent(name, random);
         }
         if answer_lost { Err("timed out".to_owned()) } else { Ok(None) }
-    }
-
-    /// Whether a session of somebody else's has a port of this one, which then stays.
-    fn overtaken(&mut self, name: &str) -> bool {
-        let active = self.states.get(name) == Some(&SessionState::Active);
-        let Some(row) = self.configured.get(name).filter(|_| self.redis_up && active) else { return false };
-        let taken = over(&[(name.to_owned(), row.clone())].into(), &self.foreign_seen(), &self.world());
-        let Some((theirs, port)) = taken else { return false };
-        self.outbox.push_back(Event::Overtaken { session: name.to_owned(), theirs, port, kept: true });
-        true
     }
 
     fn delete_session(&mut self, name: &str, random: &mut Random) -> Result<(), String> {
@@ -277,79 +278,6 @@ impl Switch {
         if random.chance(5) { Err("timed out".to_owned()) } else { Ok(()) }
     }
 
-    fn poke_orchagent(&mut self, name: &str, random: &mut Random) {
-        let delay = if random.chance(10) { random.below(9_000) } else { 2 + random.below(10) };
-        self.schedule(Duration::from_millis(delay), Pending::Orchagent(name.to_owned()));
-    }
-
-    fn orchagent_looks(&mut self, name: &str) {
-        if self.orchagent == Orchagent::Dead {
-            return;
-        }
-        let wanted = self.configured.contains_key(name);
-        let known = self.states.contains_key(name);
-        let unresolved = !self.neighbour && self.configured.get(name).is_some_and(|session| session.outer.is_some());
-        match (wanted, known, self.orchagent) {
-            (true, false, Orchagent::Works) if unresolved => self.set_state(name, SessionState::Inactive),
-            (true, false, Orchagent::Works) => self.set_state(name, SessionState::Active),
-            (true, false, Orchagent::LeavesInactive) => self.set_state(name, SessionState::Inactive),
-            (false, true, _) => self.set_state(name, SessionState::Absent),
-            (true, true, _) | (false, false, _) | (true, false, Orchagent::Rejects | Orchagent::Dead) => {}
-        }
-    }
-
-    fn set_state(&mut self, name: &str, state: SessionState) {
-        match state {
-            SessionState::Absent => self.states.remove(name),
-            SessionState::Inactive | SessionState::Active => self.states.insert(name.to_owned(), state),
-        };
-        match (state, self.configured.get(name)) {
-            (SessionState::Active, Some(session)) => drop(self.bound.insert(name.to_owned(), session.clone())),
-            (SessionState::Active, None) => {}
-            (SessionState::Absent | SessionState::Inactive, _) => drop(self.bound.remove(name)),
-        }
-        if name.starts_with(SESSION_PREFIX) {
-            self.outbox.push_back(Event::SessionState { session: name.to_owned(), state });
-        }
-    }
-
-    pub(super) fn break_orchagent(&mut self, random: &mut Random) {
-        self.orchagent = random.pick(&[Orchagent::Rejects, Orchagent::LeavesInactive, Orchagent::Dead]);
-        if random.chance(50) {
-            let live: Vec<String> = self.states.keys().cloned().collect();
-            if let Some(name) = random.pick_from(&live) {
-                self.set_state(&name, SessionState::Inactive);
-            }
-        }
-    }
-
-    /// The neighbour goes, or comes back: so do the ERSPAN sessions, if orchagent lives.
-    pub(super) fn lose_neighbour(&mut self) {
-        self.neighbour = !self.neighbour;
-        if self.orchagent == Orchagent::Dead {
-            return;
-        }
-        let state = if self.neighbour { SessionState::Active } else { SessionState::Inactive };
-        let in_tunnel = |name: &&String| self.configured.get(*name).is_some_and(|session| session.outer.is_some());
-        let names: Vec<String> = self.states.keys().filter(in_tunnel).cloned().collect();
-        for name in names {
-            self.set_state(&name, state);
-        }
-    }
-
-    /// Everything works again; a resumed orchagent reads the current rows.
-    pub(super) fn heal(&mut self, random: &mut Random) {
-        self.redis_up = true;
-        self.orchagent = Orchagent::Works;
-        if !self.neighbour {
-            self.lose_neighbour();
-        }
-        let names: BTreeSet<String> = self.configured.keys().chain(self.states.keys()).cloned().collect();
-        for name in names {
-            self.poke_orchagent(&name, random);
-        }
-    }
-
     pub(super) fn toggle_foreign_session(&mut self, random: &mut Random) {
         let name = random.pick(&["everflow", "debug"]).to_owned();
         let src_ports = vec![random.pick(&["Ethernet0", "Ethernet8", "Ethernet12"]).to_owned()];
@@ -360,6 +288,7 @@ impl Switch {
             let src = random.pick(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]).parse().expect("an address");
             Session { outer: Some(Outer { src, dst: COLLECTOR.parse().expect("an address") }), ..Session::default() }
         };
+        self.catch_up();
         let present = self.foreign.remove(&name).is_none();
         if present {
             self.foreign.insert(name.clone(), session.clone());
@@ -367,12 +296,14 @@ impl Switch {
         } else {
             self.configured.remove(&name);
         }
+        self.orchagent_looks(&name);
         self.outbox.push_back(Event::SessionRow { session: name, present });
     }
 
     pub(super) fn remove_foreign_sessions(&mut self) {
         for name in std::mem::take(&mut self.foreign).into_keys() {
             self.configured.remove(&name);
+            self.orchagent_looks(&name);
         }
     }
 
@@ -380,6 +311,8 @@ impl Switch {
     pub(super) fn config_flushed(&mut self) {
         self.configured.clear();
         self.foreign.clear();
+        self.states.retain(|name, _| name.starts_with(SESSION_PREFIX));
+        self.asic.forget_others();
     }
 
     pub(super) fn daemon_died(&mut self) {

@@ -1,38 +1,12 @@
-//! What the simulated switch shows of itself: ASIC_DB, and the snapshot of its tables.
+//! The ports of the simulated switch, and the snapshot of its tables.
 
 use std::collections::BTreeMap;
 
 use super::{Random, Switch};
-use crate::model::asic::{Binding, MirrorObject, Question, View};
-use crate::model::job::Direction;
 use crate::model::supervisor::Event;
 use crate::model::world::{Capability, Port, TapCost, World};
 
 impl Switch {
-    /// What ASIC_DB shows of a job's ports: orchagent's sessions bind what they name.
-    pub(super) fn asic(&self, question: &Question) -> View {
-        let mut view = View::default();
-        let oid = |port: &str| format!("oid:{port}");
-        view.oids = question
-            .ports
-            .keys()
-            .map(String::as_str)
-            .chain(question.destination_port())
-            .map(|port| (port.to_owned(), oid(port)))
-            .collect();
-        for (name, session) in &self.bound {
-            let object = format!("oid:{name}");
-            for port in session.src_ports.iter().filter(|port| question.ports.contains_key(*port)) {
-                let direction = Direction::Ingress;
-                view.bindings.insert(Binding { port: port.clone(), direction, sampled: false, object: object.clone() });
-            }
-            let outer = session.outer.map(|outer| (outer.src, outer.dst));
-            let monitor_port = session.dst_port.as_deref().map(oid);
-            view.objects.insert(object, MirrorObject { monitor_port, outer });
-        }
-        view
-    }
-
     /// A port joins PortChannel1 or leaves it, or is removed or comes back; whoever follows the tables is told.
     pub(in super::super) fn change_ports(&mut self, random: &mut Random) -> Event {
         if random.chance(70) {
@@ -66,7 +40,13 @@ impl Switch {
                 .map(|port| ((*port).to_owned(), Some((*port).to_owned())))
                 .collect(),
             netdevs: names.iter().map(|name| (*name).to_owned()).collect(),
-            capability: Capability { ingress_mirror: Some(true), egress_mirror: Some(true), ..Capability::default() },
+            capability: Capability {
+                ingress_mirror: Some(true),
+                egress_mirror: Some(true),
+                ingress_sample: Some(true),
+                egress_sample: Some(true),
+                ..Capability::default()
+            },
             tap_cost: TapCost { summary_bytes: 1 << 20, flows_bytes: 4 << 20 },
             ..World::default()
         }
