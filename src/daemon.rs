@@ -92,7 +92,9 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
         loaded = wait_for_config_db(&databases) => loaded?,
         () = stop.asked() => return Ok(()),
     }
-    stop.hold = Some(host::hold(&databases, &options.state_dir).await?);
+    let hold = host::hold(&databases, &options.state_dir).await?;
+    let databases = databases.only_with(hold.right());
+    stop.hold = Some(hold);
     let host = TapHost { attach: options.attach, state_dir: options.state_dir.clone() };
     let _follower = match &options.log {
         Some(log) => Some(AbortOnDrop(Arc::clone(log).follow(&databases).await?)),
@@ -237,6 +239,10 @@ impl Daemon {
             let events = tokio::select! {
                 biased;
                 () = stop.asked(), if ends.is_none() => {
+                    if stop.ousted.is_some() {
+                        // What its jobs had on the switch is the other one's to remove.
+                        return;
+                    }
                     tracing::info!("stopping: ending all jobs");
                     ends = Some(Instant::now() + SHUTDOWN);
                     vec![Event::Shutdown]

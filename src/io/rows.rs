@@ -24,6 +24,7 @@ use crate::sonic::backoff::Backoff;
 use crate::sonic::bounded::{KEY_BYTES, RowLimit};
 use crate::sonic::connection::{CHUNK, COMMAND_TIMEOUT};
 use crate::sonic::consumer_table::BATCH;
+use crate::sonic::hold::Right;
 use crate::sonic::pubsub::{Message, Subscription, keyspace_prefix, table_pattern};
 use crate::sonic::{ConsumerQueue, Database, Error, RedisConnection};
 
@@ -55,6 +56,8 @@ pub struct JobRows {
     pub window: Arc<Window>,
     /// Where to.
     pub lanes: Lanes,
+    /// The right to take keys off a queue, which whoever takes them has alone; `None`: nobody disputes it.
+    pub right: Option<Right>,
 }
 
 /// Why a connection was given up.
@@ -353,6 +356,11 @@ impl Round<'_> {
         let first = if std::mem::take(asked) { self.rows.window.live() } else { Vec::new() };
         if most == 0 && first.is_empty() {
             return Ok(false);
+        }
+        if let Some(mut right) = self.rows.right.clone()
+            && !right.is_held(COMMAND_TIMEOUT).await
+        {
+            return Err(Error::NotHeld { database: self.rows.database.name.clone() });
         }
         let taken = queue.take(&self.connection, most, &first).await?;
         if most > 0 {

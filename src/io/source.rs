@@ -89,7 +89,16 @@ impl Sources {
         let state = TableWatch::new(databases, "STATE_DB", &[Watched::Rows(state_db::MIRROR_SESSION)], RESYNC)?;
         let rows = |door, name, table: &str, window| -> Result<JobRows, DatabaseConfigError> {
             let (database, table) = (databases.database(name)?.clone(), table.to_owned());
-            Ok(JobRows { door, database, table, resync: RESYNC, window: Arc::clone(window), lanes: lanes.clone() })
+            let right = databases.right();
+            Ok(JobRows {
+                door,
+                database,
+                table,
+                resync: RESYNC,
+                window: Arc::clone(window),
+                lanes: lanes.clone(),
+                right,
+            })
         };
         let configured = rows(Source::Config, "CONFIG_DB", config_db::JOB, &windows.config)?;
         let queued = rows(Source::Appl, "APPL_DB", appl_db::JOB, &windows.appl)?;

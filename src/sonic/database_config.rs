@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::hold::Right;
+
 use serde_json::{Map, Value};
 
 /// Where SONiC keeps the file of a single-ASIC switch, and of the host namespace of a multi-ASIC switch.
@@ -137,13 +139,26 @@ impl Database {
 }
 
 /// The databases of one namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct DatabaseConfig {
     file: PathBuf,
     databases: BTreeMap<String, Database>,
+    right: Option<Right>,
 }
 
 impl DatabaseConfig {
+    /// The same databases, whose [`Reconnecting`](super::Reconnecting) connections are given only while a right is held.
+    #[must_use]
+    pub fn only_with(&self, right: Right) -> DatabaseConfig {
+        DatabaseConfig { right: Some(right), ..self.clone() }
+    }
+
+    /// The right without which nothing is done to these databases; `None`: there is none.
+    #[must_use]
+    pub fn right(&self) -> Option<Right> {
+        self.right.clone()
+    }
+
     /// Reads `path`, see [`DEFAULT_PATH`].
     ///
     /// # Errors
@@ -204,7 +219,7 @@ impl DatabaseConfig {
             };
             databases.insert(name.clone(), database);
         }
-        Ok(DatabaseConfig { file: file.to_owned(), databases })
+        Ok(DatabaseConfig { file: file.to_owned(), databases, right: None })
     }
 }
 

@@ -64,6 +64,12 @@ pub enum Error {
         /// Why the last attempt failed.
         last: String,
     },
+    /// The right without which nothing is done here is not held, or was not a moment ago: somebody else may have it.
+    #[error("{database}: the right to serve this switch is not held now")]
+    NotHeld {
+        /// The database's name.
+        database: String,
+    },
 }
 
 impl Error {
@@ -76,7 +82,7 @@ impl Error {
             | Error::Timeout { .. }
             | Error::Closed { .. }
             | Error::Away { .. } => true,
-            Error::Missed { .. } => false,
+            Error::Missed { .. } | Error::NotHeld { .. } => false,
             Error::Command { source, .. } => source.is_unrecoverable_error() || source.is_io_error(),
         }
     }

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use redis::cmd;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -45,6 +45,18 @@ pub enum HoldError {
 pub struct Hold {
     task: JoinHandle<()>,
     lost: oneshot::Receiver<Vec<String>>,
+    right: Right,
+}
+
+/// Whether a right is held at this moment: not while its connection is lost and another process may have it. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Right(watch::Receiver<bool>);
+
+impl Right {
+    /// Whether it is held, now or at some time within `patience`. Safe to cancel.
+    pub async fn is_held(&mut self, patience: Duration) -> bool {
+        matches!(timeout(patience, self.0.wait_for(|held| *held)).await, Ok(Ok(_)))
+    }
 }
 
 impl Hold {
@@ -64,13 +76,20 @@ impl Hold {
         let channels = Channels::new(database, name, who);
         let subscription = channels.take(database).await?;
         let (say_lost, lost) = oneshot::channel();
+        let (say_held, held) = watch::channel(true);
         let database = database.clone();
         let task = tokio::spawn(async move {
-            let holders = channels.keep(&database, subscription, ping).await;
+            let holders = channels.keep(&database, subscription, ping, &say_held).await;
             // The receiver is gone only with the task.
             let _ = say_lost.send(holders);
         });
-        Ok(Hold { task, lost })
+        Ok(Hold { task, lost, right: Right(held) })
+    }
+
+    /// Whether it is held, for those who may act only then.
+    #[must_use]
+    pub fn right(&self) -> Right {
+        self.right.clone()
     }
 
     /// Returns when Redis was away, and another one had the right when it was back: what that one says of itself. Safe to cancel.
@@ -148,10 +167,17 @@ impl Channels {
     }
 
     /// Keeps the right over losses of the connection; returns who has it when it is lost.
-    async fn keep(&self, database: &Database, mut subscription: Subscription, ping: Duration) -> Vec<String> {
+    async fn keep(
+        &self,
+        database: &Database,
+        mut subscription: Subscription,
+        ping: Duration,
+        held: &watch::Sender<bool>,
+    ) -> Vec<String> {
         let mut backoff = Backoff::new();
         loop {
-            watch(subscription, ping).await;
+            until_lost(subscription, ping).await;
+            held.send_replace(false);
             subscription = loop {
                 match self.take(database).await {
                     Ok(subscription) => break subscription,
@@ -161,13 +187,14 @@ impl Channels {
                     Err(HoldError::Redis(_) | HoldError::Held { .. }) => sleep(backoff.failed()).await,
                 }
             };
+            held.send_replace(true);
             backoff.succeeded();
         }
     }
 }
 
 /// Returns when the connection is lost, and its end here with it: a Redis that only hung would count it beside the next one.
-async fn watch(mut subscription: Subscription, ping: Duration) {
+async fn until_lost(mut subscription: Subscription, ping: Duration) {
     loop {
         match timeout(ping, subscription.next()).await {
             // Whatever is said on the channel concerns nobody.

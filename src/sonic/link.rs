@@ -11,6 +11,7 @@ use super::backoff::Backoff;
 use super::connection::{COMMAND_TIMEOUT, RedisConnection};
 use super::database_config::{Database, DatabaseConfig, DatabaseConfigError};
 use super::error::Error;
+use super::hold::Right;
 
 /// One database, connected on demand.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub struct Reconnecting {
     timeout: Duration,
     backoff: Backoff,
     state: State,
+    right: Option<Right>,
 }
 
 #[derive(Debug)]
@@ -34,18 +36,19 @@ enum State {
 }
 
 impl Reconnecting {
-    /// The database called `name`; connects on first use.
+    /// The database called `name`; connects on first use. Of a configuration with a right, only while that is held.
     ///
     /// # Errors
     /// The configuration does not name it.
     pub fn new(config: &DatabaseConfig, name: &str) -> Result<Reconnecting, DatabaseConfigError> {
-        Ok(Reconnecting::to(config.database(name)?.clone(), COMMAND_TIMEOUT))
+        let link = Reconnecting::to(config.database(name)?.clone(), COMMAND_TIMEOUT);
+        Ok(Reconnecting { right: config.right(), ..link })
     }
 
     /// `database`, with a time limit for connecting and for every command.
     #[must_use]
     pub fn to(database: Database, timeout: Duration) -> Reconnecting {
-        Reconnecting { database, timeout, backoff: Backoff::new(), state: State::Idle }
+        Reconnecting { database, timeout, backoff: Backoff::new(), state: State::Idle, right: None }
     }
 
     /// The database.
@@ -57,8 +60,14 @@ impl Reconnecting {
     /// A connection that is not known to be broken; connects if there is none. Never waits for a back-off to pass.
     ///
     /// # Errors
-    /// Redis cannot be reached, or could not a moment ago ([`Error::Away`]).
+    /// Redis cannot be reached, or could not a moment ago ([`Error::Away`]); or the right is not held, and was not regained as long as a
+    /// command may take ([`Error::NotHeld`]).
     pub async fn connection(&mut self) -> Result<RedisConnection, Error> {
+        if let Some(right) = &mut self.right
+            && !right.is_held(self.timeout).await
+        {
+            return Err(Error::NotHeld { database: self.database.name.clone() });
+        }
         match &self.state {
             State::Connected(connection) if !connection.is_broken() => return Ok(connection.clone()),
             State::Away { retry_at, last } => {
@@ -88,7 +97,7 @@ impl Reconnecting {
             match self.connection().await {
                 Ok(connection) => return connection,
                 Err(Error::Away { next_attempt, .. }) => tokio::time::sleep(next_attempt).await,
-                // The next round finds the state `Away` and sleeps.
+                // The next round finds the state `Away` and sleeps, or waits for the right.
                 Err(error) => tracing::debug!(%error, "waiting for Redis"),
             }
         }

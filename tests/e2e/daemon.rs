@@ -18,7 +18,7 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_telegen-sonic");
 /// A running daemon; killed when dropped.
 pub struct Daemon {
     child: Child,
-    log: PathBuf,
+    pub log: PathBuf,
 }
 
 impl Daemon {

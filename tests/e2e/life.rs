@@ -306,7 +306,9 @@ fn a_daemon_that_finds_another_one_in_its_place_leaves_it_what_is_there() {
     let Some(mut switch) = Switch::start() else { return };
     let mut config = switch.redis(Db::Config);
     config.set("FEATURE|telegen", &[("state", "enabled"), ("check_up_status", "true")]);
+    switch.run_job("both", "Ethernet0", &[]);
     let first = switch.take_daemon();
+    let first_log = first.log.clone();
     first.pause();
     config.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     let elsewhere = tempfile::tempdir().unwrap();
@@ -316,6 +318,12 @@ fn a_daemon_that_finds_another_one_in_its_place_leaves_it_what_is_there() {
     let mut state = switch.redis(Db::State);
     let is_said = |state: &mut Redis| state.field("TELEGEN_DAEMON_TABLE|localhost", "pid").as_ref() == Some(&pid);
     wait_for("the second daemon's row", DEADLINE, || is_said(&mut state).then_some(()));
+    assert_said(&switch.await_final("both", DEADLINE), &[("reason", "daemon_restarted")]);
+    // Of an id that the first one had, and of a new one.
+    switch.start_job("both", "Ethernet4", &[]);
+    switch.run_job("new", "Ethernet8", &[]);
+    let runs = |state: &mut Redis| state.field("TELEGEN_JOB_TABLE|both", "status").as_deref() == Some("running");
+    wait_for("the second daemon's job of that id runs", DEADLINE, || runs(&mut state).then_some(()));
     first.resume();
     let (ended, _) = first.ends(DEADLINE);
     assert_eq!(ended.code(), Some(3));
@@ -325,6 +333,14 @@ fn a_daemon_that_finds_another_one_in_its_place_leaves_it_what_is_there() {
     wait_for("the feature is up", DEADLINE, || up(&mut state).then_some(()));
     // It looks once a second.
     assert!(!second.log().contains("is gone from STATE_DB"), "{}", second.log());
+    // What it ended at its start was the first one's.
+    for (id, ends) in [("both", 1), ("new", 0)] {
+        assert_said(&switch.status(id), &[("status", "running")]);
+        assert!(!state.row(&format!("MIRROR_SESSION_TABLE|telegen_{id}")).is_empty());
+        assert_eq!(second.log().matches(&format!("job {id} ended")).count(), ends, "{}", second.log());
+    }
+    let said = std::fs::read_to_string(&first_log).unwrap();
+    assert!(!said.contains("deleting it"), "{said}");
     assert!(second.terminate(DEADLINE).0.success());
     assert!(state.row("TELEGEN_DAEMON_TABLE|localhost").is_empty());
     assert_eq!(state.field("FEATURE|telegen", "up_status").as_deref(), Some("false"));
