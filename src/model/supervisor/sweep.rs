@@ -12,7 +12,7 @@ use super::{Effect, Now, SURVEY_TIMEOUT, SWEEP_INTERVAL, SessionState, Superviso
 use crate::model::schema::SESSION_PREFIX;
 use crate::model::world::World;
 
-/// Sessions in the book at the most; those beyond it come in when one of these is gone.
+/// Sessions in the book at the most; of those beyond it, the next look finds as many as have a place then.
 pub const ORPHANS_MAX: usize = 256;
 /// Deletions that may be asked for at once: after a start, those of the earlier daemon's jobs.
 const BURST: u32 = 16;
@@ -146,10 +146,8 @@ impl Sweep {
             Place::State => orphan.in_state = present,
         }
         if !orphan.in_config && !orphan.in_state {
+            // Of those that had no place, the next look at its time finds as many as have one: to look for each would be to follow our own deletions.
             self.orphans.remove(session);
-            if self.orphans.len() + 1 == ORPHANS_MAX {
-                self.want_look(now);
-            }
         }
     }
 
@@ -259,5 +257,25 @@ impl Supervisor {
         if self.sweep.begin_look(now.mono) {
             effects.push(Effect::ListSessions);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_deletion_asks_for_no_look_however_many_sessions_had_no_place_in_the_book() {
+        let now = Duration::from_secs(100);
+        let names: Vec<String> = (0..2 * ORPHANS_MAX).map(|number| format!("telegen_f{number:04}")).collect();
+        let mut sweep = Sweep::new(Duration::ZERO);
+        assert!(sweep.begin_look(now));
+        sweep.looked(names.iter().map(|name| (name.as_str(), (true, false))).collect(), now);
+        let due = sweep.look.due;
+        assert!(due > now);
+        for name in names.iter().take(ORPHANS_MAX) {
+            sweep.noted(name, Place::Config, false, now);
+        }
+        assert_eq!((sweep.orphans.len(), sweep.look.due), (0, due));
     }
 }
