@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::dirty::{Dirty, Why};
 use super::source::Input;
 use super::window::Window;
-use crate::model::job::{Fields, too_large};
+use crate::model::job::{Fields, no_hash, too_large};
 use crate::model::limits::JOB_ROW_BYTES;
 use crate::model::schema::Source;
 use crate::model::supervisor::{Event, Standing};
@@ -141,7 +141,8 @@ impl JobRows {
         };
         let subscription = Subscription::open(&self.database, &patterns, &channels, COMMAND_TIMEOUT).await?;
         let connection = RedisConnection::open(&self.database, COMMAND_TIMEOUT).await?;
-        let (dirty, limit) = (Dirty::default(), RowLimit { bytes: JOB_ROW_BYTES, stand_in: too_large() });
+        let (dirty, limit) =
+            (Dirty::default(), RowLimit { bytes: JOB_ROW_BYTES, stand_in: too_large(), no_hash: no_hash() });
         let mut round = Round { rows: self, subscription, connection, dirty, limit, heard, cursor: None };
         round.begin_listing(first).await?;
         *connected = true;

@@ -24,6 +24,15 @@ pub type Fields = BTreeMap<String, String>;
 /// The field of a row that was too large to be read. No field of a job is called so: a row that holds it is refused in either case.
 const TOO_LARGE: &str = "(too large)";
 
+/// The field of a row that is none, because its key holds another type of Redis.
+const NO_HASH: &str = "(no hash)";
+
+/// What stands for a row whose key holds something other than a hash.
+#[must_use]
+pub fn no_hash() -> Fields {
+    Fields::from([(NO_HASH.to_owned(), String::new())])
+}
+
 /// What stands for a row of more than [`JOB_ROW_BYTES`], so that it is answered as any other that cannot be taken.
 #[must_use]
 pub fn too_large() -> Fields {
@@ -303,6 +312,10 @@ impl<'a> Row<'a> {
             let message = format!(
                 "row: larger than any job and not read; give the fields of a job only, which take at most {JOB_ROW_BYTES} bytes of Redis' memory"
             );
+            return Err(FieldError { reason: Reason::InvalidField, field: "row".to_owned(), message });
+        }
+        if fields.contains_key(NO_HASH) {
+            let message = "row: not a hash; write the fields of a job with HSET".to_owned();
             return Err(FieldError { reason: Reason::InvalidField, field: "row".to_owned(), message });
         }
         let mut known = BTreeMap::new();

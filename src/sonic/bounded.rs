@@ -11,13 +11,15 @@ pub const ROW_FIELDS: usize = 512;
 /// The longest row key that is taken notice of. SONiC's own have less than 100 bytes.
 pub const KEY_BYTES: usize = 256;
 
-/// How large a row may be, and what its reader gets in place of a larger one, of which nothing is read.
+/// How large a row may be, and what its reader gets in place of what cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowLimit {
     /// Bytes of Redis' memory (`MEMORY USAGE`, which counts the key as well); [`ROW_FIELDS`] hold besides.
     pub bytes: usize,
-    /// The fields that stand for it.
+    /// The fields that stand for a larger one, of which nothing is read.
     pub stand_in: Fields,
+    /// The fields that stand for a key that holds no hash; none where it is passed over as if it were not there.
+    pub no_hash: Fields,
 }
 
 /// KEYS: rows. ARGV: bytes, fields. Answers with the fields of each row, then the places of those that are too large and of those that are
@@ -56,7 +58,7 @@ return {page[1], keys, long}";
 pub(super) const LONG_KEY: &str = "begins a key of more than 256 bytes";
 
 impl RedisConnection {
-    /// The rows at `keys`, in that order, read in chunks, each as by [`RedisConnection::hgetall`], or the stand-in of `limit`.
+    /// The rows at `keys`, in that order, read in chunks, each as by [`RedisConnection::hgetall`], or what `limit` has in place of it.
     ///
     /// # Errors
     /// Redis is away.
@@ -72,7 +74,10 @@ impl RedisConnection {
                 found[place - 1].clone_from(&limit.stand_in);
             }
             for place in odd {
-                oddities::report(&self.database().name, &chunk[place - 1], "holds no hash");
+                if limit.no_hash.is_empty() {
+                    oddities::report(&self.database().name, &chunk[place - 1], "holds no hash");
+                }
+                found[place - 1].clone_from(&limit.no_hash);
             }
             rows.extend(found);
         }

@@ -54,6 +54,26 @@ fn rows_of_megabytes_are_refused_unread_while_a_job_runs() {
 }
 
 #[test]
+fn a_row_that_is_no_hash_is_refused_and_removed_while_a_job_runs() {
+    let Some(switch) = Switch::start() else { return };
+    switch.run_job("normal", "Ethernet0", &[]);
+    let mut config = switch.redis(Db::Config);
+    config.command(&["SET", "TELEGEN_JOB|text", "y"]);
+    config.command(&["RPUSH", "TELEGEN_JOB|list", "port", "Ethernet4"]);
+    for name in ["text", "list"] {
+        let row = switch.assert_ended(name, "rejected", "invalid_field", DEADLINE);
+        let wanted = "row: not a hash; write the fields of a job with HSET";
+        assert_eq!(row.get("message").map(String::as_str), Some(wanted));
+    }
+    wait_for("the rows are removed", DEADLINE, || {
+        (config.keys("TELEGEN_JOB|*") == ["TELEGEN_JOB|normal"]).then_some(())
+    });
+    assert_eq!(switch.status("normal").get("status").map(String::as_str), Some("running"));
+    switch.stop_job("normal");
+    switch.assert_clean();
+}
+
+#[test]
 fn a_key_of_a_megabyte_is_passed_over_and_said_once() {
     let Some(mut switch) = Switch::start() else { return };
     let mut config = switch.redis(Db::Config);

@@ -30,12 +30,15 @@ async fn a_row_beyond_the_limit_is_not_read_and_hides_no_other() {
     config.hset_whole("T|small", &fields([("a", &"y".repeat(4000))])).await.unwrap();
     config.set("T|odd", "a string").await.unwrap();
     let keys = ["giant", "many", "one_more", "odd", "none", "as_many", "small"].map(|key| format!("T|{key}"));
-    let limit = RowLimit { bytes: 65_536, stand_in: fields([("too", "large")]) };
+    let limit = RowLimit { bytes: 65_536, stand_in: fields([("too", "large")]), no_hash: Fields::new() };
     let before = sent(&config).await;
     let rows = config.hgetall_within(&keys, &limit).await.unwrap();
     assert!(sent(&config).await - before < 32_768, "nothing of a giant was sent");
-    let (refused, none, small) = (limit.stand_in, Fields::new(), fields([("a", &"y".repeat(4000))]));
+    let (refused, none, small) = (limit.stand_in.clone(), Fields::new(), fields([("a", &"y".repeat(4000))]));
     assert_eq!(rows, [&refused, &refused, &refused, &none, &none, &many(ROW_FIELDS), &small].map(Clone::clone));
+    let limit = RowLimit { stand_in: refused, no_hash: fields([("no", "hash")]), ..limit };
+    let rows = config.hgetall_within(&keys[3..5], &limit).await.unwrap();
+    assert_eq!(rows, [limit.no_hash, none]);
 }
 
 #[tokio::test]
@@ -57,7 +60,7 @@ async fn a_refusal_that_says_nothing_of_a_key_is_an_error() {
     let config = redis.connect("CONFIG_DB").await;
     let refused: String = config.query("ACL", cmd("ACL").arg("SETUSER").arg("default").arg("-hlen")).await.unwrap();
     assert_eq!(refused, "OK");
-    let limit = RowLimit { bytes: 65_536, stand_in: Fields::new() };
+    let limit = RowLimit { bytes: 65_536, stand_in: Fields::new(), no_hash: Fields::new() };
     let error = config.hgetall_within(&["T|a".to_owned()], &limit).await.unwrap_err();
     assert!(error.to_string().contains("hlen") || error.to_string().contains("run this command"), "{error}");
 }
@@ -96,7 +99,7 @@ async fn the_largest_row_that_a_job_can_have_is_read() {
     JobSpec::parse(&row, &Settings::default()).unwrap();
     let key = format!("TELEGEN_JOB|{}", "j".repeat(21));
     config.hset_whole(&key, &row).await.unwrap();
-    let limit = RowLimit { bytes: JOB_ROW_BYTES, stand_in: Fields::new() };
+    let limit = RowLimit { bytes: JOB_ROW_BYTES, stand_in: Fields::new(), no_hash: Fields::new() };
     assert_eq!(config.hgetall_within(std::slice::from_ref(&key), &limit).await.unwrap(), [row]);
     let usage: usize = config.query("MEMORY", cmd("MEMORY").arg("USAGE").arg(&key)).await.unwrap();
     println!("{usage} bytes");
