@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::asic::AsicReader;
 use super::known::Known;
-use super::mirror::{Ended, MirrorSessions};
+use super::mirror::{EndError, Ended, MirrorSessions};
 use super::survey::Surveyor;
 use super::taps::Taps;
 use super::unbind::Unbinder;
@@ -195,7 +195,11 @@ impl SessionWorker {
             }
             Effect::DeleteOrphan { session } => match self.end(&session).await {
                 Ok(overtaken) => overtaken.into_iter().collect(),
-                Err(error) => {
+                Err(error @ (EndError::NoObject { .. } | EndError::Unanswered { .. })) => {
+                    tracing::warn!("{error}");
+                    Vec::new()
+                }
+                Err(EndError::Redis(error)) => {
                     // The supervisor says that it is being deleted, and that it is still there; and tries again.
                     tracing::debug!(session, %error, "a mirror session that no job owns could not be deleted");
                     Vec::new()
@@ -215,7 +219,7 @@ impl SessionWorker {
     }
 
     /// Deletes a session; what there is to say if somebody else's lies over it.
-    async fn end(&mut self, session: &str) -> Result<Option<Event>, Error> {
+    async fn end(&mut self, session: &str) -> Result<Option<Event>, EndError> {
         let ended = self.mirrors.end(session).await?;
         let said = |theirs, port, kept| Some(Event::Overtaken { session: session.to_owned(), theirs, port, kept });
         Ok(match ended {

@@ -39,6 +39,38 @@ pub enum Ended {
     },
 }
 
+/// Why a session was not deleted. Whoever asked asks again.
+#[derive(Debug, thiserror::Error)]
+pub enum EndError {
+    /// Redis is away or did not answer.
+    #[error(transparent)]
+    Redis(#[from] Error),
+    /// Nobody can tell whose the port is.
+    #[error(
+        "{session} is not deleted, because COUNTERS_DB names no object of {port}, so that ASIC_DB cannot be asked whether that would take {port} from {theirs}"
+    )]
+    NoObject {
+        /// Ours.
+        session: String,
+        /// Theirs.
+        theirs: String,
+        /// The port.
+        port: String,
+    },
+    /// orchagent may be about to give the port to theirs.
+    #[error(
+        "{session} is not deleted, because orchagent has said nothing of {theirs} yet, to which that could cost {port}; once {theirs} has a row in STATE_DB, or none in CONFIG_DB, it is"
+    )]
+    Unanswered {
+        /// Ours.
+        session: String,
+        /// Theirs.
+        theirs: String,
+        /// The port.
+        port: String,
+    },
+}
+
 /// Writes and deletes our sessions.
 pub struct MirrorSessions {
     config: Reconnecting,
@@ -84,8 +116,8 @@ impl MirrorSessions {
     /// Deletes a session of ours, unless that would unbind a port from somebody else's (`model::overtaken`).
     ///
     /// # Errors
-    /// Redis is away or did not answer.
-    pub async fn end(&mut self, session: &str) -> Result<Ended, Error> {
+    /// Redis is away or did not answer, or it is not known yet what that would do to somebody else's.
+    pub async fn end(&mut self, session: &str) -> Result<Ended, EndError> {
         let end = Instant::now() + SETTLING;
         let alone = loop {
             match self.judge(session).await? {
@@ -95,15 +127,26 @@ impl MirrorSessions {
                 Verdict::Delete => break None,
             }
         };
+        if let Some((theirs, port)) = &alone
+            && self.said(theirs).await?.is_empty()
+        {
+            let (session, theirs, port) = (session.to_owned(), theirs.clone(), port.clone());
+            return Err(EndError::Unanswered { session, theirs, port });
+        }
         self.delete(session).await?;
         Ok(alone.map_or(Ended::Deleted, |(theirs, port)| Ended::Alone { theirs, port }))
     }
 
-    async fn judge(&mut self, session: &str) -> Result<Verdict, Error> {
-        let (config, state) = (self.config.connection().await?, self.state.connection().await?);
+    /// orchagent's row of a session in STATE_DB.
+    async fn said(&mut self, session: &str) -> Result<Fields, Error> {
+        let state = self.state.connection().await?;
+        state.hgetall(&state.database().key(state_db::MIRROR_SESSION, session)).await
+    }
+
+    async fn judge(&mut self, session: &str) -> Result<Verdict, EndError> {
+        let config = self.config.connection().await?;
         let fields = config.hgetall(&config.database().key(config_db::MIRROR_SESSION, session)).await?;
-        let said = state.hgetall(&state.database().key(state_db::MIRROR_SESSION, session)).await?;
-        if is_unbound(&said) {
+        if is_unbound(&self.said(session).await?) {
             return Ok(Verdict::Delete);
         }
         let row = Session::from_fields(&fields);
@@ -117,7 +160,12 @@ impl MirrorSessions {
         let ports = world.expand(row.src_ports.iter().map(String::as_str));
         let ports = ports.into_iter().map(|port| (port, None)).collect();
         let view = self.asic.view(&Question { ports, target: target.clone(), sampled }).await?;
-        Ok(judge(session, &row, &target, sampled, &view, &world))
+        match judge(session, &row, &target, sampled, &view, &world) {
+            Verdict::Unsettled { theirs, port } if !view.oids.contains_key(&port) => {
+                Err(EndError::NoObject { session: session.to_owned(), theirs, port })
+            }
+            verdict => Ok(verdict),
+        }
     }
 
     /// Deletes a session of ours, see [`delete`].

@@ -178,6 +178,54 @@ fn a_session_of_ours_that_has_no_port_is_not_kept_under_a_foreign_one() {
 }
 
 #[test]
+fn ours_stays_as_long_as_nobody_can_say_whose_the_port_is() {
+    let Some(switch) = Switch::start() else { return };
+    switch.asic_db.suspend("ours stays under theirs");
+    switch.run_job("ours", "Ethernet0", &[]);
+    let (mut config, mut counters) = (switch.redis(Db::Config), switch.redis(Db::Counters));
+    let names = counters.row("COUNTERS_PORT_NAME_MAP");
+    counters.delete("COUNTERS_PORT_NAME_MAP");
+    config.set("MIRROR_SESSION|mine", &MINE);
+    let row = switch.await_final("ours", DEADLINE);
+    assert_eq!(row.get("reason").map(String::as_str), Some("mirror_conflict"), "{row:?}");
+    assert_message(&row, &["the daemon could not delete mirror session telegen_ours"]);
+    assert!(switch.daemon().log().contains("COUNTERS_DB names no object of Ethernet0"), "{}", switch.daemon().log());
+    assert_eq!(switch.bindings(), ["Ethernet0 rx is copied to port 5"], "theirs");
+    let names: Vec<(&str, &str)> = names.iter().map(|(port, oid)| (port.as_str(), oid.as_str())).collect();
+    counters.set("COUNTERS_PORT_NAME_MAP", &names);
+    wait_for("ours is kept for their sake", Duration::from_secs(70), || {
+        switch.daemon().log().contains("stays until mine is removed").then_some(())
+    });
+    config.delete("MIRROR_SESSION|mine");
+    switch.assert_clean_within(Duration::from_secs(70));
+    switch.asic_db.resume();
+}
+
+#[test]
+fn a_foreign_session_that_orchagent_has_yet_to_take_up_keeps_the_port_that_it_will_get() {
+    let Some(switch) = Switch::start() else { return };
+    switch.asic_db.suspend("ours stays under theirs");
+    switch.run_job("ours", "Ethernet0", &[]);
+    switch.lab.fault(FaultName::Dead, None).unwrap();
+    let mut config = switch.redis(Db::Config);
+    config.set("MIRROR_SESSION|mine", &MINE);
+    let row = switch.await_final("ours", DEADLINE);
+    assert_message(&row, &["the daemon could not delete mirror session telegen_ours"]);
+    assert!(switch.daemon().log().contains("orchagent has said nothing of mine yet"), "{}", switch.daemon().log());
+    switch.lab.fault(FaultName::Clear, None).unwrap();
+    wait_for("theirs has the port", DEADLINE, || {
+        (switch.bindings() == ["Ethernet0 rx is copied to port 5"]).then_some(())
+    });
+    wait_for("ours is kept for their sake", Duration::from_secs(70), || {
+        switch.daemon().log().contains("stays until mine is removed").then_some(())
+    });
+    assert_eq!(switch.bindings(), ["Ethernet0 rx is copied to port 5"], "theirs");
+    config.delete("MIRROR_SESSION|mine");
+    switch.assert_clean_within(Duration::from_secs(70));
+    switch.asic_db.resume();
+}
+
+#[test]
 fn a_foreign_session_without_a_port_keeps_no_session_of_ours() {
     let Some(switch) = Switch::start() else { return };
     switch.run_job("ours", "Ethernet0", &[]);

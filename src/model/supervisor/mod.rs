@@ -149,7 +149,7 @@ enum TapOwned {
 enum Deleted {
     /// Asked for, no answer yet.
     Asked,
-    /// Redis refused; ask again then.
+    /// It could not be done, as the log says; ask again then.
     RetryAt(Duration),
     /// The row is gone from CONFIG_DB.
     Done,
@@ -159,7 +159,8 @@ impl Deleted {
     /// Who has not done its part of what was asked for; in front of the session's name.
     fn what_is_missing(self) -> &'static str {
         match self {
-            Deleted::Asked | Deleted::RetryAt(_) => "Redis did not confirm the deletion of",
+            Deleted::Asked => "Redis did not confirm the deletion of",
+            Deleted::RetryAt(_) => "the daemon could not delete",
             Deleted::Done => "orchagent did not confirm the end of",
         }
     }
