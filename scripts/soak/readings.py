@@ -8,7 +8,8 @@ from run import RETENTION_SEC, SINGLES, THEIR_DESTINATION
 from switch import APPL, ASIC, CONFIG, COUNTERS, STATE, to_redis
 
 READ_SEC, LINE_SEC, CALM_SEC = 10, 60, 60
-# What the allocator keeps in pieces of pages. The rest of RSS is the program's own file, as far as it has been run.
+# What the allocator keeps in pieces of pages, once it has been told to give back what it can. The rest of RSS is the
+# program's own file, as far as it has been run.
 ANON_MORE_KIB = 4 * 1024
 CPU_IDLE = 0.01
 # The daemon's connections to Redis are made when their purpose first comes up, and kept. The warm-up does not have one
@@ -103,6 +104,9 @@ class Readings:
 
     def last_calm(self):
         """The last calm reading, once the threads and descriptors that came are gone, if they go; beside the first."""
+        # When a connection of REST has ended, the daemon has the allocator give back what it keeps, as at first.
+        asked = self.run.switch.curl("GET", "/v1/monitor/jobs")
+        self.tend(asked.is_over, 60)
         self.tend(lambda: False, CALM_SEC - READ_SEC)
         self.tend(lambda: not self.others(), CALM_SEC)
         self.compare(self.calm, self.calm_reading("last"))
