@@ -156,11 +156,10 @@ impl MirrorSessions {
         if over(&[(session.to_owned(), row.clone())].into(), &world.foreign(), &world).is_none() {
             return Ok(Verdict::Delete);
         }
-        let sampled = fields.contains_key("sample_rate") || fields.contains_key("truncate_size");
         let ports = world.expand(row.src_ports.iter().map(String::as_str));
         let ports = ports.into_iter().map(|port| (port, None)).collect();
-        let view = self.asic.view(&Question { ports, target: target.clone(), sampled }).await?;
-        match judge(session, &row, &target, sampled, &view, &world) {
+        let view = self.asic.view(&Question { ports, target: target.clone(), sampled: row.sampled }).await?;
+        match judge(session, &row, &target, &view, &world) {
             Verdict::Unsettled { theirs, port } if !view.oids.contains_key(&port) => {
                 Err(EndError::NoObject { session: session.to_owned(), theirs, port })
             }

@@ -49,7 +49,7 @@ pub fn is_unbound(said: &Fields) -> bool {
 
 /// Judges our session `name`, whose row is `row`, by the rows of all sessions and port channels (`world`) and by a `view` of its ports.
 #[must_use]
-pub fn judge(name: &str, row: &Session, target: &MirrorTarget, sampled: bool, view: &View, world: &World) -> Verdict {
+pub fn judge(name: &str, row: &Session, target: &MirrorTarget, view: &View, world: &World) -> Verdict {
     let foreign = world.foreign();
     let Some((theirs, port)) = over(&[(name.to_owned(), row.clone())].into(), &foreign, world) else {
         return Verdict::Delete;
@@ -59,7 +59,7 @@ pub fn judge(name: &str, row: &Session, target: &MirrorTarget, sampled: bool, vi
     let ours = view.bound_to(target);
     let is_ours = |binding: &Binding| ours.as_ref().is_some_and(|ours| ours.contains(&binding));
     let in_our_place = |binding: &&Binding| {
-        sources.contains(&binding.port) && binding.sampled == sampled && binding.direction.overlaps(direction)
+        sources.contains(&binding.port) && binding.sampled == row.sampled && binding.direction.overlaps(direction)
     };
     // An object that cannot be told from ours counts as theirs: nothing of theirs is put at risk by a guess.
     let mut taken = view.bindings.iter().filter(in_our_place).filter(|binding| !is_ours(binding));
@@ -74,6 +74,7 @@ pub fn judge(name: &str, row: &Session, target: &MirrorTarget, sampled: bool, vi
 fn copies(row: &Session, binding: &Binding, world: &World) -> bool {
     world.expand(row.src_ports.iter().map(String::as_str)).contains(&binding.port)
         && binding.direction.overlaps(row.direction.unwrap_or(Direction::Both))
+        && binding.sampled == row.sampled
 }
 
 #[cfg(test)]
@@ -119,7 +120,7 @@ mod tests {
         let target = MirrorTarget::Port("Ethernet120".to_owned());
         let src_ports = ports.iter().map(|port| (*port).to_owned()).collect();
         let ours = Session { src_ports, ..session("Ethernet0", Direction::Both, "Ethernet120") };
-        judge("telegen_a", &ours, &target, false, view, &world)
+        judge("telegen_a", &ours, &target, view, &world)
     }
 
     fn over_ours() -> Session {
@@ -180,6 +181,9 @@ mod tests {
         let (theirs, port) = ("debug".to_owned(), "Ethernet0".to_owned());
         let sampled = Binding { sampled: true, ..binding("Ethernet0", Direction::Ingress, "oid:0xe2") };
         let elsewhere = binding("Ethernet4", Direction::Ingress, "oid:0xe2");
-        assert_eq!(judged(Some(over_ours()), &view(&[sampled, elsewhere])), Verdict::Unsettled { theirs, port });
+        let view = view(&[sampled, elsewhere]);
+        assert_eq!(judged(Some(over_ours()), &view), Verdict::Unsettled { theirs, port });
+        // One that is sampled asks for that binding, and ours has nothing to do with it.
+        assert_eq!(judged(Some(Session { sampled: true, ..over_ours() }), &view), Verdict::Delete);
     }
 }

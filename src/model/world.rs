@@ -26,6 +26,9 @@ pub struct Session {
     pub outer: Option<Outer>,
     /// `direction`; a row without one counts as both here, because that is what YANG says it means.
     pub direction: Option<Direction>,
+    /// `sample_rate` or `truncate_size`: it is bound through the port's sampler, and not as a plain mirror (mirror fact 4). A plain one and a
+    /// sampled one of a port and direction are two attributes of it, and leave each other alone (sFlow facts 12 and 15).
+    pub sampled: bool,
 }
 
 impl Session {
@@ -34,6 +37,9 @@ impl Session {
     pub fn from_fields(fields: &Fields) -> Session {
         let ports = fields.get("src_port").map(String::as_str).unwrap_or_default();
         let address = |name: &str| fields.get(name)?.parse().ok();
+        // 0 is as absent, in any of the forms that orchagent reads (sFlow facts 21 and 23).
+        let is_set =
+            |name: &str| fields.get(name).is_some_and(|value| value.contains(|c: char| ('1'..='9').contains(&c)));
         Session {
             src_ports: ports.split(',').map(str::trim).filter(|port| !port.is_empty()).map(str::to_owned).collect(),
             dst_port: fields.get("dst_port").cloned(),
@@ -43,6 +49,7 @@ impl Session {
                 Some("TX") => Some(Direction::Egress),
                 _ => None,
             },
+            sampled: is_set("sample_rate") || is_set("truncate_size"),
         }
     }
 }

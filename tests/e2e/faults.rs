@@ -178,6 +178,25 @@ fn a_session_of_ours_that_has_no_port_is_not_kept_under_a_foreign_one() {
 }
 
 #[test]
+fn a_sampled_foreign_session_and_a_plain_one_of_ours_leave_each_other_alone() {
+    let Some(switch) = Switch::start() else { return };
+    switch.run_job("ours", "Ethernet0", &[]);
+    let theirs = [&MINE[..], &[("sample_rate", "50")]].concat();
+    switch.redis(Db::Config).set("MIRROR_SESSION|mine", &theirs);
+    switch.await_session("mine", Some("active"));
+    let both = ["Ethernet0 rx is copied to port 6", "Ethernet0 sampled rx is copied to port 5"];
+    assert_eq!(switch.bindings(), both);
+    let sent = switch.send("Ethernet0", Profile::Mixed, 1_000, 7);
+    wait_for("the copies are counted", DEADLINE, || {
+        (switch.results("ours").get("packets_total") == Some(&sent.packets.to_string())).then_some(())
+    });
+    switch.stop_job("ours");
+    assert_eq!(switch.bindings(), both[1..]);
+    switch.redis(Db::Config).delete("MIRROR_SESSION|mine");
+    switch.assert_clean();
+}
+
+#[test]
 fn ours_stays_as_long_as_nobody_can_say_whose_the_port_is() {
     let Some(switch) = Switch::start() else { return };
     switch.asic_db.suspend("ours stays under theirs");

@@ -17,10 +17,18 @@ pub fn conflict(
     world: &World,
 ) -> Option<(String, String)> {
     sessions.iter().find_map(|(name, session)| {
-        let destination = session.dst_port.as_ref().filter(|dst| sources.contains(*dst)).cloned();
-        let shared = destination.or_else(|| shared_source(sources, direction, session, world));
+        let shared = destination(sources, session).or_else(|| shared_source(sources, direction, session, world));
         Some((name.clone(), shared?))
     })
+}
+
+/// The first session that sends its copies to one of these ports, and the port.
+fn sending_to(ports: &BTreeSet<String>, sessions: &BTreeMap<String, Session>) -> Option<(String, String)> {
+    sessions.iter().find_map(|(name, session)| Some((name.clone(), destination(ports, session)?)))
+}
+
+fn destination(ports: &BTreeSet<String>, session: &Session) -> Option<String> {
+    session.dst_port.as_ref().filter(|dst| ports.contains(*dst)).cloned()
 }
 
 /// The first port that `session` copies in `direction`, too.
@@ -61,7 +69,7 @@ pub fn intruder(mirror: &MirrorPlan, foreign: &BTreeMap<String, Session>, world:
     if let Some((session, port)) = over(&mirror.as_sessions(), foreign, world) {
         return Some(Intruder::OverOurs { session, port });
     }
-    if let Some((session, port)) = conflict(&mirror.sources(), mirror.direction, foreign, world) {
+    if let Some((session, port)) = sending_to(&mirror.sources(), foreign) {
         return Some(Intruder::OnOurPort { session, port });
     }
     match &mirror.target {
@@ -73,7 +81,7 @@ pub fn intruder(mirror: &MirrorPlan, foreign: &BTreeMap<String, Session>, world:
     }
 }
 
-/// The first of `foreign` that copies a port of one of `ours` in the same direction, and the port.
+/// The first of `foreign` that copies a port of one of `ours` in the same direction and by the same attribute of the port, and the port.
 #[must_use]
 pub fn over(
     ours: &BTreeMap<String, Session>,
@@ -81,7 +89,7 @@ pub fn over(
     world: &World,
 ) -> Option<(String, String)> {
     foreign.iter().find_map(|(name, theirs)| {
-        let shared = ours.values().find_map(|session| {
+        let shared = ours.values().filter(|session| session.sampled == theirs.sampled).find_map(|session| {
             let sources = world.expand(session.src_ports.iter().map(String::as_str));
             shared_source(&sources, session.direction.unwrap_or(Direction::Both), theirs, world)
         });

@@ -114,6 +114,7 @@ impl MirrorPlan {
             dst_port: self.port().map(str::to_owned),
             outer: self.tunnel().map(|tunnel| tunnel.outer),
             direction: Some(session.direction),
+            sampled: self.is_sampled(),
         };
         self.sessions.iter().map(|session| (session.name.clone(), as_session(session))).collect()
     }

@@ -44,7 +44,8 @@ fn spec(text: &str) -> JobSpec {
 /// `Ethernet0,Ethernet4 RX Ethernet8`: sources (or -), direction (or -), destination (or -), as CONFIG_DB says them.
 fn session(text: &str) -> Session {
     let words: Vec<&str> = text.split(' ').collect();
-    let given = ["src_port", "direction", "dst_port"].into_iter().zip(words).filter(|(_, value)| *value != "-");
+    let fields = ["src_port", "direction", "dst_port", "sample_rate", "truncate_size"];
+    let given = fields.into_iter().zip(words).filter(|(_, value)| *value != "-");
     Session::from_fields(&given.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 

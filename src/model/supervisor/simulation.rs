@@ -96,18 +96,18 @@ impl Simulation {
 
     /// One thing from outside.
     fn act(&mut self) {
-        match self.random.below(18) {
+        match self.random.below(19) {
             0..=5 => self.write_a_row(),
             6 | 7 => self.delete_a_row(),
             8 => self.change_a_row(),
             9 => self.switch.redis_up = !self.switch.redis_up,
             10 => self.switch.break_orchagent(&mut self.random),
             11 => self.switch.heal(&mut self.random),
-            12 => self.switch.toggle_foreign_session(&mut self.random),
-            13 => self.restart(),
-            14 => self.change_settings(),
-            15 => self.switch.lose_neighbour(),
-            16 => {
+            12 | 13 => self.switch.toggle_foreign_session(&mut self.random),
+            14 => self.restart(),
+            15 => self.change_settings(),
+            16 => self.switch.lose_neighbour(),
+            17 => {
                 let event = self.switch.change_ports(&mut self.random);
                 self.feed(event);
             }

@@ -110,6 +110,12 @@ fn an_intruder_takes_our_source_or_sends_to_our_destination() {
         ("Ethernet120 RX Ethernet4", on("Ethernet120")),
         ("Ethernet4 RX Ethernet124", None),
         ("Ethernet4 RX Ethernet12", None),
+        // Through the port's sampler, which is another attribute of the port than a plain mirror.
+        ("Ethernet0 RX Ethernet4 50", None),
+        ("Ethernet0 RX Ethernet4 0x64", None),
+        ("Ethernet0 RX Ethernet4 - 128", None),
+        ("Ethernet0 RX Ethernet120 50", on("Ethernet120")),
+        ("Ethernet0 RX Ethernet4 0 0", over("Ethernet0")),
     ] {
         let world = with_session(theirs);
         assert_eq!(intruder(&mirror_of("a"), &world.sessions, &world), expected, "{theirs}");

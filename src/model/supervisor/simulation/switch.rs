@@ -256,10 +256,6 @@ impl Switch {
         for (what, _) in rare.into_iter().filter(|(_, is_so)| *is_so) {
             *self.tally.entry(what).or_default() += 1;
         }
-        for name in plan.names() {
-            self.asic.sampled.remove(name);
-            self.asic.sampled.extend(plan.is_sampled().then(|| name.to_owned()));
-        }
         self.configured.extend(plan.as_sessions());
         for name in plan.names() {
             self.outbox.push_back(Event::SessionRow { session: name.to_owned(), present: true });
@@ -279,10 +275,11 @@ impl Switch {
     }
 
     pub(super) fn toggle_foreign_session(&mut self, random: &mut Random) {
-        let name = random.pick(&["everflow", "debug"]).to_owned();
+        let name = random.pick(&["everflow", "debug", "sampled"]).to_owned();
         let src_ports = vec![random.pick(&["Ethernet0", "Ethernet8", "Ethernet12"]).to_owned()];
-        let session = if random.chance(50) {
-            Session { src_ports, dst_port: Some("Ethernet16".to_owned()), ..Session::default() }
+        let session = if name == "sampled" || random.chance(75) {
+            let sampled = name == "sampled";
+            Session { src_ports, dst_port: Some("Ethernet16".to_owned()), sampled, ..Session::default() }
         } else {
             // An Everflow session, which may even have an address of our pool.
             let src = random.pick(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]).parse().expect("an address");

@@ -1,7 +1,7 @@
 //! Which session each port of the simulated ASIC is bound to. As orchagent does it: the session that is activated last has the port, and the
 //! end of any session that names it unbinds it, whoever has it (observed fact 5).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{Random, Switch};
 use crate::model::admission::{MirrorTarget, over};
@@ -22,23 +22,20 @@ pub(super) struct Bindings {
     holders: BTreeMap<Slot, String>,
     /// Active sessions, as they were when they were activated.
     active: BTreeMap<String, Session>,
-    /// Our sessions whose copies are sampled: rows do not show it here.
-    pub(super) sampled: BTreeSet<String>,
     /// Deletions of ours that took a port from somebody else.
     bereft: Vec<String>,
 }
 
-impl Bindings {
-    fn slots(&self, name: &str, session: &Session) -> Vec<Slot> {
-        let directions = session.direction.unwrap_or(Direction::Both).each();
-        let sampled = self.sampled.contains(name);
-        let of_port = |port: &String| directions.iter().map(|direction| (port.clone(), *direction, sampled)).collect();
-        session.src_ports.iter().flat_map(|port: &String| -> Vec<Slot> { of_port(port) }).collect()
-    }
+fn slots(session: &Session) -> Vec<Slot> {
+    let directions = session.direction.unwrap_or(Direction::Both).each();
+    let of_port =
+        |port: &String| directions.iter().map(|direction| (port.clone(), *direction, session.sampled)).collect();
+    session.src_ports.iter().flat_map(|port: &String| -> Vec<Slot> { of_port(port) }).collect()
+}
 
+impl Bindings {
     pub(super) fn activate(&mut self, name: &str, session: &Session) {
-        let slots = self.slots(name, session);
-        self.holders.extend(slots.into_iter().map(|slot| (slot, name.to_owned())));
+        self.holders.extend(slots(session).into_iter().map(|slot| (slot, name.to_owned())));
         self.active.insert(name.to_owned(), session.clone());
     }
 
@@ -51,7 +48,7 @@ impl Bindings {
 
     /// What the end of an active session unbinds.
     fn held_with(&self, name: &str) -> Vec<Slot> {
-        self.active.get(name).map(|session| self.slots(name, session)).unwrap_or_default()
+        self.active.get(name).map(slots).unwrap_or_default()
     }
 
     /// The session of somebody else's that would lose a port by the end of this one.
@@ -118,11 +115,11 @@ impl Switch {
             return Verdict::Delete;
         };
         let Some(target) = MirrorTarget::of(row) else { return Verdict::Delete };
-        let (world, sampled) = (self.world(), self.asic.sampled.contains(name));
+        let world = self.world();
         let ports = world.expand(row.src_ports.iter().map(String::as_str));
         let ports = ports.into_iter().map(|port| (port, None)).collect();
-        let view = self.asic(&Question { ports, target: target.clone(), sampled });
-        judge(name, row, &target, sampled, &view, &world)
+        let view = self.asic(&Question { ports, target: target.clone(), sampled: row.sampled });
+        judge(name, row, &target, &view, &world)
     }
 
     /// Deletes a session of ours, unless that would unbind somebody else's; whether it is kept.
