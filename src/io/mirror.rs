@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::asic::AsicDb;
 use super::known::Known;
-use super::survey::sessions_and_channels;
+use super::survey::foreign_sessions;
 use crate::model::admission::{MirrorPlan, MirrorTarget, over};
 use crate::model::asic::Question;
 use crate::model::overtaken::{Taken, Verdict, is_unbound, judge};
@@ -100,7 +100,7 @@ impl MirrorSessions {
     /// Redis is away or did not answer: rows may have been written all the same.
     pub async fn set(&mut self, plan: &MirrorPlan) -> Result<Option<Taken>, Error> {
         let connection = self.config.connection().await?;
-        let world = sessions_and_channels(&connection, self.known.names()).await?;
+        let world = foreign_sessions(&connection, self.known.names()).await?;
         if let Some((theirs, port)) = over(&plan.as_sessions(), &world.foreign(), &world) {
             return Ok(Some(Taken { theirs, port }));
         }
@@ -151,7 +151,7 @@ impl MirrorSessions {
         }
         let row = Session::from_fields(&fields);
         let Some(target) = MirrorTarget::of(&row) else { return Ok(Verdict::Delete) };
-        let world = sessions_and_channels(&config, self.known.names()).await?;
+        let world = foreign_sessions(&config, self.known.names()).await?;
         // ASIC_DB is asked only if there is somebody who could lose a port.
         if over(&[(session.to_owned(), row.clone())].into(), &world.foreign(), &world).is_none() {
             return Ok(Verdict::Delete);

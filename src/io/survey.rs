@@ -168,12 +168,14 @@ fn sampled_by_sflow(row: &Fields) -> Option<Direction> {
     }
 }
 
-/// MIRROR_SESSION, and PORTCHANNEL with the members of each, as far as a [`World`] has them. What is known of the names is not listed.
-pub(super) async fn sessions_and_channels(config: &RedisConnection, known: Option<Names>) -> Result<World, Error> {
-    let [names, channels, members] = match known {
+/// A [`World`] with the mirror sessions of others and PORTCHANNEL with the members of each: against these, sessions of ours are judged. The
+/// rows of ours are not read, of which there may be thousands to delete. What is known of the names is not listed.
+pub(super) async fn foreign_sessions(config: &RedisConnection, known: Option<Names>) -> Result<World, Error> {
+    let [mut names, channels, members] = match known {
         Some(names) => names.map(|keys| keys.into_iter().collect::<Vec<_>>()),
         None => config.keys_of(known::TABLES).await?,
     };
+    names.retain(|name| !name.starts_with(SESSION_PREFIX));
     let port_channels = port_channels(channels, &members, &config.database().separator);
     Ok(World { sessions: sessions(config, names).await?, port_channels, ..World::default() })
 }
@@ -187,7 +189,8 @@ fn port_channels(names: Vec<String>, members: &[String], separator: &str) -> BTr
     channels
 }
 
-async fn sessions(config: &RedisConnection, names: Vec<String>) -> Result<BTreeMap<String, Session>, Error> {
+/// The mirror sessions of these names that are in CONFIG_DB.
+pub(super) async fn sessions(config: &RedisConnection, names: Vec<String>) -> Result<BTreeMap<String, Session>, Error> {
     let rows = config.rows_at(config_db::MIRROR_SESSION, names).await?;
     Ok(rows.into_iter().map(|(name, fields)| (name, Session::from_fields(&fields))).collect())
 }

@@ -188,9 +188,9 @@ impl JobTables {
     /// The sessions of somebody else's that lie over these of ours.
     async fn others_over(&self, ours: &[String]) -> Result<BTreeMap<String, String>, TablesError> {
         let config = self.config.connection().await?;
-        let world = survey::sessions_and_channels(&config, None).await?;
-        let (mine, mut others) = (ours.iter().filter_map(|name| world.sessions.get_key_value(name)), world.foreign());
-        let mine = mine.map(|(name, row)| (name.clone(), row.clone())).collect();
+        let world = survey::foreign_sessions(&config, None).await?;
+        let mine = survey::sessions(&config, ours.to_vec()).await?;
+        let mut others = world.sessions.clone();
         let mut found = BTreeMap::new();
         while let Some((theirs, port)) = over(&mine, &others, &world) {
             others.remove(&theirs);

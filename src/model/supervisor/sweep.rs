@@ -136,7 +136,8 @@ impl Sweep {
     /// A row of a session that no job owns is there now, or is not.
     fn noted(&mut self, session: &str, place: Place, present: bool, now: Duration) {
         let Some(orphan) = self.orphans.get_mut(session) else {
-            if present {
+            // A book with more than is deleted until the next look at its time has no use for another one.
+            if present && self.orphans.len() < ORPHANS_MAX / 2 {
                 self.want_look(now);
             }
             return;
@@ -146,7 +147,8 @@ impl Sweep {
             Place::State => orphan.in_state = present,
         }
         if !orphan.in_config && !orphan.in_state {
-            // Of those that had no place, the next look at its time finds as many as have one: to look for each would be to follow our own deletions.
+            // Of those that had no place, the next look at its time finds as many as have one: to look for each would be to
+            // follow our own deletions.
             self.orphans.remove(session);
         }
     }
@@ -273,9 +275,16 @@ mod tests {
         sweep.looked(names.iter().map(|name| (name.as_str(), (true, false))).collect(), now);
         let due = sweep.look.due;
         assert!(due > now);
+        for name in names.iter().take(ORPHANS_MAX / 2) {
+            sweep.noted(name, Place::Config, false, now);
+        }
+        sweep.noted("telegen_late", Place::State, true, now);
+        assert_eq!((sweep.orphans.len(), sweep.look.due), (ORPHANS_MAX / 2, due));
         for name in names.iter().take(ORPHANS_MAX) {
             sweep.noted(name, Place::Config, false, now);
         }
         assert_eq!((sweep.orphans.len(), sweep.look.due), (0, due));
+        sweep.noted("telegen_late", Place::State, true, now);
+        assert!(sweep.look.due < due, "there is room for it");
     }
 }
