@@ -93,13 +93,38 @@ fn a_port_that_is_removed_ends_the_job_at_once_and_what_holds_it_is_said_half_a_
     let row = switch.assert_ended("gone", "failed", "mirror_lost", DEADLINE);
     assert!(row["message"].starts_with("Ethernet0 was removed from PORT while the job ran"), "{row:?}");
     wait_for("job and session are gone", DEADLINE, || switch.rows_left().is_empty().then_some(()));
+    await_held(&switch, "gone");
+}
+
+/// Waits until the job says that ASIC_DB still has a port that was removed under it.
+fn await_held(switch: &Switch, id: &str) {
     let mut state = switch.redis(Db::State);
     let limit = telegen_sonic::model::supervisor::DEPARTED_AFTER + DEADLINE;
     wait_for("the port is known to be held", limit, || {
-        let message = state.field("TELEGEN_JOB_TABLE|gone", "message").unwrap_or_default();
+        let message = state.field(&format!("TELEGEN_JOB_TABLE|{id}"), "message").unwrap_or_default();
         message.contains("ASIC_DB still has its object").then_some(())
     });
-    assert_eq!(state.field("TELEGEN_JOB_TABLE|gone", "warning").as_deref(), Some("left_bound"));
+    assert_eq!(state.field(&format!("TELEGEN_JOB_TABLE|{id}"), "warning").as_deref(), Some("left_bound"));
+}
+
+#[test]
+fn a_destination_that_is_removed_ends_the_job_and_what_holds_it_is_said_half_a_minute_later() {
+    let Some(switch) = Switch::start() else { return };
+    let mut config = switch.redis(Db::Config);
+    // Its copies arrive on a netdev of another name, which stays.
+    config.set("TELEGEN_MIRROR_PORT|Ethernet28", &[("netdev", "Ethernet16")]);
+    switch.run_job("own", "Ethernet0", &[]);
+    switch.run_job("other", "Ethernet4", &[]);
+    for port in ["Ethernet24", "Ethernet28"] {
+        config.delete(&format!("PORT|{port}"));
+    }
+    let row = switch.assert_ended("other", "failed", "mirror_lost", DEADLINE);
+    assert!(row["message"].starts_with("Ethernet28 was removed from PORT while the job ran"), "{row:?}");
+    // Which of the two is seen first, the row or the netdev, is chance.
+    let row = switch.await_final("own", DEADLINE);
+    assert!(["mirror_lost", "tap_missing"].contains(&row["reason"].as_str()), "{row:?}");
+    await_held(&switch, "other");
+    await_held(&switch, "own");
 }
 
 /// A sampled ERSPAN job's fields.
@@ -123,7 +148,7 @@ fn a_sampled_job_has_a_session_for_each_port_and_none_if_one_is_refused() {
     switch.lab.fault(room, None).unwrap();
     switch.start_job("again", "Ethernet0,Ethernet8", &SAMPLED);
     let row = switch.assert_ended("again", "failed", "mirror_rejected", DEADLINE);
-    assert!(row["message"].starts_with("orchagent did not take mirror session telegen__2_again"), "{row:?}");
+    assert!(row["message"].starts_with("no word of orchagent on mirror session telegen__2_again"), "{row:?}");
     assert!(row["message"].contains("the others are given up with this one"), "{row:?}");
     switch.assert_clean();
 }

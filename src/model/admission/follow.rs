@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::pool::CPU_PORT;
 use super::{MirrorPlan, MirrorTarget, Plan, check_ports, conflict, hardware, session, warnings};
 use crate::model::job::{JobId, JobSpec};
 use crate::model::settings::Settings;
@@ -41,8 +42,9 @@ pub fn follow(
         // CONFIG_DB was flushed, or is being loaded: it says nothing of single ports.
         return Followed::Same;
     }
-    let gone = plan.source_ports.iter().filter(|port| !world.ports.contains_key(*port));
-    let ports: BTreeSet<String> = gone.cloned().collect();
+    let destination = mirror.port().filter(|port| *port != CPU_PORT);
+    let named = plan.source_ports.iter().map(String::as_str).chain(destination);
+    let ports: BTreeSet<String> = named.filter(|port| !world.ports.contains_key(*port)).map(str::to_owned).collect();
     if !ports.is_empty() {
         return Followed::PortsGone { ports };
     }

@@ -9,7 +9,7 @@ use crate::model::settings::Settings;
 use crate::model::world::{Session, World};
 
 /// The pool key that stands for the switch's CPU port.
-const CPU_PORT: &str = "CPU";
+pub(super) const CPU_PORT: &str = "CPU";
 
 /// The first free port of the pool, in natural order, the CPU port last, and its netdev.
 pub(super) fn lease_port(

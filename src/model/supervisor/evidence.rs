@@ -190,6 +190,16 @@ impl Supervisor {
         }
     }
 
+    /// The tap of the job is gone, and its destination with it, if that is what became of the netdev: the next look at PORT says so.
+    pub(super) fn watch_destination(&mut self, key: &str, now: Now) {
+        let plan = self.jobs.get(key).and_then(|job| job.plan.as_ref());
+        let Some(port) = plan.and_then(|plan| plan.mirror.as_ref()?.port()).map(str::to_owned) else { return };
+        self.watch_departed(key, &BTreeSet::from([port]), now);
+        if !self.departed.is_empty() {
+            self.sweep.want_look(now.mono);
+        }
+    }
+
     /// A port that is in PORT again has the object that it should have.
     pub(super) fn returned(&mut self, world: &World) {
         for departed in self.departed.values_mut() {

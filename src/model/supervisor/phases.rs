@@ -283,6 +283,7 @@ impl Supervisor {
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         match &mut job.phase {
             Phase::Running { .. } | Phase::Renewing { .. } => {
+                self.watch_destination(id.as_str(), now);
                 self.end(id.as_str(), Ending::failed(Reason::TapMissing, message), now, effects);
             }
             Phase::Unmirroring { ending, tap: TapOwned::Yes, .. } | Phase::Closing { ending } => {

@@ -48,6 +48,14 @@ fn what_does_not_concern_the_jobs_ports_changes_nothing() {
 }
 
 #[test]
+fn a_destination_that_is_removed_is_gone_as_a_source_is() {
+    for port in ["Ethernet0", "Ethernet120"] {
+        let gone = Followed::PortsGone { ports: names(&[port]) };
+        assert_eq!(after("Ethernet0", &[], |world| without(world, port)), gone);
+    }
+}
+
+#[test]
 fn a_member_that_comes_or_goes_makes_new_sessions_to_the_same_destination() {
     for now in [&["Ethernet16", "Ethernet40", "Ethernet44"][..], &["Ethernet40"], &["Ethernet16"]] {
         let Followed::Changed(plan) = after("PortChannel1", &[], |world| members(world, now)) else {

@@ -258,6 +258,23 @@ fn a_port_that_is_removed_ends_the_job_at_once_and_is_looked_for_in_asic_db() {
 }
 
 #[test]
+fn a_destination_whose_netdev_goes_with_it_is_looked_for_too_and_one_that_stays_in_port_is_not() {
+    for removed in [true, false] {
+        let mut bench = running();
+        bench.asic.oids.insert("Ethernet120".to_owned(), "oid:0x120".to_owned());
+        bench.feed(Event::Asic { id: super::bench::id("a"), view: Ok(bench.asic.clone()) });
+        bench.held_ports.insert("Ethernet120".to_owned());
+        if removed {
+            bench.world.ports.remove("Ethernet120");
+        }
+        bench.feed(Event::TapLost { id: super::bench::id("a"), message: "netEthernet120 is gone".to_owned() });
+        bench.pass(secs(31));
+        let expected = if removed { "failed tap_missing +left_bound" } else { "failed tap_missing" };
+        assert_eq!(bench.said("a"), expected);
+    }
+}
+
+#[test]
 fn a_member_that_joined_while_the_job_ran_is_looked_for_too_when_it_is_removed() {
     let mut bench = running();
     bench.asic.oids.insert("Ethernet4".to_owned(), "oid:0x14".to_owned());
