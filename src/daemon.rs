@@ -42,9 +42,8 @@ use crate::model::schema::config_db;
 use crate::model::seed_variables::Variables;
 use crate::model::settings::Settings;
 use crate::model::supervisor::{Effect, Event, Now, Supervisor};
-use crate::sink::Closing;
-use crate::sink::rest;
 use crate::sink::state_db::{self, Clears, StateDb};
+use crate::sink::{Closing, allocator, rest};
 use crate::sonic::{DatabaseConfig, Fields, connect, wait_for_config_db};
 use feature::Feature;
 pub use host::AnotherDaemon;
@@ -385,6 +384,8 @@ impl Daemon {
             TapEvent::Lost { id, message } => Some(Event::TapLost { id, message }),
             TapEvent::Closed { id, result } => {
                 let result = result.map(|sample| self.numbers.read_last(&id, sample));
+                // A job's table of flows may have been megabytes.
+                allocator::give_memory_back();
                 Some(Event::TapClosed { id, result })
             }
         }

@@ -2,7 +2,7 @@
 
 /// Gives pages back to the system that hold nothing. Takes well under a millisecond for each MiB of them.
 #[cfg(target_env = "gnu")]
-pub(super) fn give_memory_back() {
+pub fn give_memory_back() {
     // SAFETY: glibc takes its own locks; no pointer of ours is touched.
     unsafe {
         libc::malloc_trim(0);
@@ -11,4 +11,4 @@ pub(super) fn give_memory_back() {
 
 /// Other allocators decide by themselves.
 #[cfg(not(target_env = "gnu"))]
-pub(super) fn give_memory_back() {}
+pub fn give_memory_back() {}

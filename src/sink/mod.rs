@@ -1,5 +1,6 @@
 //! The sinks: STATE_DB, OTLP, REST. Each renders a snapshot (pure) and ships it (a thin task).
 
+pub mod allocator;
 mod gather;
 pub mod otlp;
 pub mod rest;

@@ -3,7 +3,6 @@
 //! `/metrics` and the whole of top-K come from the snapshot, because STATE_DB holds only its beginning. Everything else works on rows, so
 //! that jobs of an earlier daemon are answered too. What a job may say is `model::job`'s to judge, not this module's.
 
-mod allocator;
 mod body;
 mod documents;
 mod error;
@@ -36,6 +35,7 @@ use tower::timeout::TimeoutLayer;
 use crate::io::tables::JobTables;
 pub use crate::io::tables::members::REST_MEMBERS;
 use crate::model::report::{ExportState, Snapshot};
+use crate::sink::allocator;
 use documents::Documents;
 use error::ApiError;
 pub use limits::Limits;
