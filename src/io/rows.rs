@@ -121,7 +121,11 @@ impl JobRows {
                 told = false;
             }
             if !std::mem::replace(&mut told, true) {
-                tracing::warn!(%error, "the connection to {} is lost", self.database.name);
+                if matches!(error, Error::NotHeld { .. }) {
+                    tracing::warn!("{error}");
+                } else {
+                    tracing::warn!(%error, "the connection to {} is lost", self.database.name);
+                }
             }
             sleep(backoff.failed()).await;
         }

@@ -42,7 +42,7 @@ words! {
 pub enum Trial {
     /// It was active.
     Active,
-    /// It had a row and stayed inactive: the hardware refused it.
+    /// It had a row and stayed inactive.
     Inactive,
     /// It had no row: orchagent refused it.
     Refused,

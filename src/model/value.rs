@@ -260,12 +260,16 @@ pub fn describe(kind: Kind) -> String {
 #[must_use]
 pub fn printable(value: &str) -> String {
     const SHOWN_CHARS: usize = 64;
-    let mut text: String =
-        value.chars().take(SHOWN_CHARS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let mut text = without_controls(value.chars().take(SHOWN_CHARS));
     if value.chars().count() > SHOWN_CHARS {
         text.push('…');
     }
     text
+}
+
+/// The same text on one line and without orders to a terminal, whatever its length.
+pub fn without_controls(text: impl Iterator<Item = char>) -> String {
+    text.map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { '\u{fffd}' } else { c }).collect()
 }
 
 fn one_of(words: &[&str]) -> String {

@@ -72,7 +72,7 @@ pub(super) fn timed_out(mirror: &MirrorPlan, states: &SessionStates) -> Ending {
         (SessionState::Inactive, MirrorTarget::Port(_)) => Ending::failed(
             Reason::MirrorInactive,
             format!(
-                "orchagent took mirror session {session} but left it inactive: the hardware refused it; see syslog of orchagent and syncd"
+                "orchagent took mirror session {session} but left it inactive; see syslog of orchagent and syncd for why"
             ),
         ),
         (SessionState::Inactive, MirrorTarget::Tunnel(tunnel))
@@ -99,7 +99,7 @@ pub(super) fn timed_out(mirror: &MirrorPlan, states: &SessionStates) -> Ending {
         (SessionState::Absent | SessionState::Active, _) => Ending::failed(
             Reason::MirrorRejected,
             format!(
-                "orchagent did not take mirror session {session} within 5 s: it refused it, or it is not running; see syslog of orchagent"
+                "no word of orchagent on mirror session {session} arrived within 5 s: it refused it, it is not running, or Redis did not pass it on; see syslog of orchagent"
             ),
         ),
     };

@@ -15,6 +15,7 @@ use crate::model::limits::JOBS_MAX;
 use crate::model::schema::{Reason, Source, Status};
 use crate::model::settings::Settings;
 use crate::model::status::{Ending, JobStatus, Refused};
+use crate::model::value::without_controls;
 use crate::model::world::Session;
 
 impl Supervisor {
@@ -260,7 +261,8 @@ impl Job {
             raw: self.row.clone().unwrap_or_default(),
             status,
             reason: ending.and_then(|ending| ending.reason),
-            message,
+            // It may name what somebody else called so.
+            message: without_controls(message.chars()),
             warnings: self.warnings.clone(),
             source: self.door,
             tap: self.plan.as_ref().map(|plan| plan.netdev.clone()),

@@ -115,7 +115,11 @@ fn a_session_that_orchagent_does_not_take_is_mirror_rejected() {
         bench.pass(MILLI);
         assert_eq!(bench.said("a"), "failed mirror_rejected");
         assert_eq!(bench.asked(), "Survey a, SetMirror a, DeleteMirror a, DeleteRow a");
-        assert!(bench.message("a").contains("did not take mirror session telegen_a"), "{}", bench.message("a"));
+        assert!(
+            bench.message("a").contains("no word of orchagent on mirror session telegen_a"),
+            "{}",
+            bench.message("a")
+        );
     }
 }
 

@@ -159,7 +159,7 @@ fn a_job_of_several_sessions_runs_when_all_are_active_and_gives_all_up_with_one(
     bench.pass(SESSION_TIMEOUT);
     assert_eq!(bench.status("a").and_then(|status| status.reason).map(Reason::as_str), Some("mirror_rejected"));
     let message = bench.message("a");
-    assert!(message.starts_with("orchagent did not take mirror session telegen__2_a within 5 s"), "{message}");
+    assert!(message.starts_with("no word of orchagent on mirror session telegen__2_a arrived within 5 s"), "{message}");
     assert!(
         message.contains("the job takes 2 mirror sessions, and the others are given up with this one"),
         "{message}"

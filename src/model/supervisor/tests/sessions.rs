@@ -151,6 +151,16 @@ fn a_session_that_was_deleted_although_somebody_elses_lay_over_it_says_what_that
 }
 
 #[test]
+fn what_somebody_called_his_session_begins_no_line_of_a_jobs_message() {
+    let mut bench = running();
+    let mine = bench.world.sessions["telegen_a"].clone();
+    bench.world.sessions.insert("evil\n\u{1b}[2Jjob a: done".to_owned(), mine);
+    bench.look_at_sessions();
+    let message = bench.message("a");
+    assert!(message.starts_with("mirror session evil\u{fffd}\u{fffd}[2Jjob a: done copies "), "{message}");
+}
+
+#[test]
 fn a_kept_session_that_goes_inactive_is_deleted_before_it_takes_the_port_again() {
     let mut bench = running();
     overtake(&mut bench);
