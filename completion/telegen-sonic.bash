@@ -131,12 +131,16 @@ _telegen__sonic() {
             return 0
             ;;
         telegen__subcmd__sonic__subcmd__drain)
-            opts="-h --json --database-config --help"
+            opts="-h --state-dir --json --database-config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --database-config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

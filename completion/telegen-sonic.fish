@@ -78,6 +78,7 @@ complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand stop" -s h -
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand watch" -l database-config -d 'Where SONiC says which Redis holds which database' -r -F
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand watch" -l json -d 'Print JSON'
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand watch" -s h -l help -d 'Print help'
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand drain" -l state-dir -d 'A directory that does not outlive a reboot, for the daemon\'s lock and its notes about qdiscs' -r -F
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand drain" -l database-config -d 'Where SONiC says which Redis holds which database' -r -F
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand drain" -l json -d 'Print JSON'
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand drain" -s h -l help -d 'Print help'

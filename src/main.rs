@@ -26,7 +26,7 @@ fn run_daemon(cli: &Cli, args: &DaemonArgs) -> ExitCode {
     };
     let options = daemon::Options {
         database_config: cli.database_config.clone(),
-        state_dir: args.state_dir.clone(),
+        state_dir: args.state_dir.path.clone(),
         attach: args.attach,
         log,
     };

@@ -51,12 +51,20 @@ pub enum Command {
     Tables(TableCommand),
 }
 
+/// Where the daemon keeps its books.
+#[derive(Debug, Args)]
+pub struct StateDir {
+    /// A directory that does not outlive a reboot, for the daemon's lock and its notes about qdiscs
+    #[arg(long = "state-dir", env = "TELEGEN_STATE_DIR", default_value = "/var/run/telegen", value_name = "DIR")]
+    pub path: PathBuf,
+}
+
 /// How the daemon runs.
 #[derive(Debug, Args)]
 pub struct DaemonArgs {
-    /// A directory that does not outlive a reboot, for the daemon's lock and its notes about qdiscs
-    #[arg(long, env = "TELEGEN_STATE_DIR", default_value = "/var/run/telegen", value_name = "DIR")]
-    pub state_dir: PathBuf,
+    /// Where its books are.
+    #[command(flatten)]
+    pub state_dir: StateDir,
     /// How taps attach: auto (tcx where the kernel has it), tcx or clsact
     #[arg(long, env = "TELEGEN_ATTACH", default_value = "auto", value_parser = parse_attach)]
     pub attach: Attach,
@@ -139,6 +147,9 @@ pub struct StopArgs {
 pub struct DrainArgs {
     /// Only jobs that observe this port or port channel, by itself or by way of its port channel, or whose copies go there
     pub port: Option<String>,
+    /// Where the daemon's books are.
+    #[command(flatten)]
+    pub state_dir: StateDir,
     #[command(flatten)]
     pub format: Format,
 }

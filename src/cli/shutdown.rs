@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::args::{DrainArgs, StopArgs};
 use super::output::{Failure, Out};
 use super::render;
-use crate::io::tables::{Drained, JobTables, STOP_TIMEOUT, StopOutcome};
+use crate::io::tables::{Drained, JobTables, STOP_TIMEOUT, StopOutcome, SweepError};
+use crate::io::tap::Swept;
 use crate::model::schema::Reason;
 use crate::model::value::printable;
 
@@ -90,31 +91,50 @@ pub(super) async fn drain(tables: &JobTables, args: &DrainArgs, out: &mut Out) -
         );
         return Err(Failure::trouble(Reason::UnknownPort.as_str(), message));
     }
+    // The filter of a tap hangs where its copies arrive, which is no business of one port's.
+    let swept = match port {
+        None if !drained.by_daemon => Some(tables.sweep_filters(args.state_dir.path.clone()).await),
+        None | Some(_) => None,
+    };
     if args.format.json {
-        out.json(&drained_json(&drained))?;
+        out.json(&drained_json(&drained, swept.as_ref()))?;
     } else {
-        out.text(&render::drained(&drained))?;
+        out.text(&render::drained(&drained, swept.as_ref()))?;
     }
-    if drained.is_complete() {
+    if drained.is_complete() && !matches!(swept, Some(Err(_))) {
         return Ok(());
     }
-    Err(Failure::trouble("not_drained", "something is left, see above; is orchagent (the swss service) running?"))
+    let why = if drained.is_complete() {
+        "filters may be left on network devices, see above"
+    } else {
+        "something is left, see above; is orchagent (the swss service) running?"
+    };
+    Err(Failure::trouble("not_drained", why))
 }
 
-fn drained_json(drained: &Drained) -> Value {
+fn drained_json(drained: &Drained, swept: Option<&Result<Swept, SweepError>>) -> Value {
     let jobs: serde_json::Map<String, Value> = drained
         .jobs
         .iter()
         .map(|(id, status)| (id.clone(), status.map_or(Value::Null, |status| Value::from(status.as_str()))))
         .collect();
-    json!({
-        "complete": drained.is_complete(),
+    let mut account = json!({
+        "complete": drained.is_complete() && !matches!(swept, Some(Err(_))),
         "port": drained.port,
         "by_daemon": drained.by_daemon,
         "jobs": jobs,
         "sessions": drained.sessions,
         "sessions_left": drained.sessions_left,
         "sessions_unconfirmed": drained.unconfirmed,
-            "sessions_to_add_again": drained.bereft.keys().collect::<Vec<_>>(),
-    })
+        "sessions_to_add_again": drained.bereft.keys().collect::<Vec<_>>(),
+    });
+    // Said where there was something to remove.
+    match swept {
+        Some(Ok(Swept { filters, qdiscs })) if filters + qdiscs > 0 => {
+            (account["filters_removed"], account["qdiscs_removed"]) = (json!(filters), json!(qdiscs));
+        }
+        Some(Err(error)) => account["filters_error"] = json!(error.to_string()),
+        Some(Ok(_)) | None => {}
+    }
+    account
 }

@@ -6,6 +6,7 @@
 mod drain;
 mod dump;
 mod error;
+mod filters;
 mod follow;
 pub mod json;
 pub mod members;
@@ -19,6 +20,7 @@ use tokio::sync::Mutex;
 
 pub use drain::{DRAIN_TIMEOUT, Drained};
 pub use error::{RowError, TablesError};
+pub use filters::SweepError;
 pub use rows::{DaemonRow, HEARTBEAT_LIMIT, HistogramRow, JobRow, ResultsRow};
 pub use start::{ANSWER_TIMEOUT, StartOutcome, StartRequest, id_in_use_message, no_daemon_message, unanswered_message};
 pub use stop::{STOP_TIMEOUT, StopOutcome};

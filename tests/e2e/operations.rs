@@ -4,10 +4,11 @@ use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+use telegen_sonic::lab::control::FaultName;
 use telegen_sonic::lab::profiles::Profile;
 
 use crate::daemon::BINARY;
-use crate::fixture::{DEADLINE, Options, Switch, in_future, wait_for};
+use crate::fixture::{DEADLINE, Options, RESYNC, Switch, in_future, wait_for};
 use crate::redis_db::{Db, Row};
 
 const LOGGER: &str = "LOGGER|telegen-sonic";
@@ -193,6 +194,44 @@ fn a_drain_right_after_a_crash_removes_everything_by_itself() {
     assert_eq!(switch.rows_left(), Vec::<String>::new());
     switch.start_daemon();
     switch.assert_clean();
+}
+
+#[test]
+fn a_drain_after_a_crash_removes_filters_too_which_outlive_their_daemon_in_clsact_mode() {
+    let Some(mut switch) = Switch::with(&Options { arguments: &["--attach", "clsact"], ..Options::default() }) else {
+        return;
+    };
+    switch.run_job("crashed", "Ethernet0", &[]);
+    switch.kill9();
+    let said = switch.run_ok(&[BINARY, "drain"]);
+    assert!(
+        said.contains("removed from network devices what a daemon had left there; tc filters: 1, qdiscs: 1"),
+        "{said}"
+    );
+    assert!(said.contains("drained: no job runs, and no session of telegen's is left"), "{said}");
+    assert_eq!(switch.run_ok(&["tc", "filter", "show", "dev", "Ethernet24", "ingress"]), "");
+    switch.start_daemon();
+    switch.assert_clean();
+}
+
+#[test]
+fn a_drain_of_a_port_that_is_gone_finds_the_session_that_orchagent_still_has() {
+    let Some(mut switch) = Switch::start() else { return };
+    switch.asic_db.suspend("orchagent is dead");
+    switch.run_job("stays", "Ethernet12", &[]);
+    switch.lab.fault(FaultName::Dead, None).unwrap();
+    switch.kill9();
+    let mut config = switch.redis(Db::Config);
+    config.delete("MIRROR_SESSION|telegen_stays");
+    config.delete("TELEGEN_JOB|stays");
+    config.delete("PORT|Ethernet12");
+    let output = switch.run(&[BINARY, "drain", "Ethernet12"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("mirror session telegen_stays: deleted, and not confirmed by orchagent"), "{said}");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    switch.lab.fault(FaultName::Clear, None).unwrap();
+    switch.start_daemon();
+    wait_for("nothing is left", RESYNC, || switch.rows_left().is_empty().then_some(()));
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! What draining did and what is left, in sentences.
 
 use super::ended;
-use crate::io::tables::Drained;
+use crate::io::tables::{Drained, SweepError};
+use crate::io::tap::Swept;
 
 /// The account.
 #[must_use]
-pub fn drained(drained: &Drained) -> String {
+pub fn drained(drained: &Drained, swept: Option<&Result<Swept, SweepError>>) -> String {
     let mut lines = Vec::new();
     if !drained.by_daemon {
         lines.push("no daemon gives a sign of life: rows and sessions were deleted from here".to_owned());
@@ -38,11 +39,25 @@ pub fn drained(drained: &Drained) -> String {
             "mirror session {theirs}, not telegen's, copies {port} like a session that was here: orchagent unbinds the port with the deletion of either, so {theirs} must be removed and added again"
         )
     }));
-    lines.push(match (drained.is_complete(), drained.jobs.is_empty() && drained.sessions.is_empty()) {
-        (true, true) => nothing(drained, "nothing was running"),
-        (true, false) => nothing(drained, "drained: no job runs"),
-        (false, _) => "not drained".to_owned(),
-    });
+    match swept {
+        Some(Ok(Swept { filters, qdiscs })) if filters + qdiscs > 0 => lines.push(format!(
+            "removed from network devices what a daemon had left there; tc filters: {filters}, qdiscs: {qdiscs}"
+        )),
+        Some(Err(error)) => lines.push(format!(
+            "what a daemon may have left on network devices could not be looked for or removed; the next start of the daemon does that: {error}"
+        )),
+        Some(Ok(_)) | None => {}
+    }
+    lines.push(
+        match (
+            drained.is_complete() && !matches!(swept, Some(Err(_))),
+            drained.jobs.is_empty() && drained.sessions.is_empty(),
+        ) {
+            (true, true) => nothing(drained, "nothing was running"),
+            (true, false) => nothing(drained, "drained: no job runs"),
+            (false, _) => "not drained".to_owned(),
+        },
+    );
     ended(lines)
 }
 

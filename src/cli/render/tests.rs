@@ -5,12 +5,13 @@ mod health;
 use jiff::Timestamp;
 
 use super::{Glyphs, drained, harmless, jobs, results, started, watch_frame, watch_line};
-use crate::io::tables::{Drained, HistogramRow, JobReport, JobRow, ResultsRow};
+use crate::io::tables::{Drained, HistogramRow, JobReport, JobRow, ResultsRow, SweepError};
 use crate::model::job::Fields;
 use crate::model::report::FlowRow;
 use crate::model::report::{Estimate, Thinning};
 use crate::model::sample::Counter;
 use crate::model::schema::{HistogramName, Status};
+use crate::sonic::hold::HoldError;
 
 fn fields(pairs: &[(&str, &str)]) -> Fields {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -249,7 +250,7 @@ fn draining_accounts_for_every_job_and_session() {
     };
     let expected = "job a: is over, stopped\nmirror session telegen_a: removed\n\
                     drained: no job runs, and no session of telegen's is left\n";
-    assert_eq!(drained(&done), expected);
+    assert_eq!(drained(&done, None), expected);
     let alone = Drained {
         jobs: [("a".to_owned(), Some(Status::Running)), ("b".to_owned(), None)].into(),
         sessions: vec!["telegen_a".to_owned()],
@@ -259,10 +260,17 @@ fn draining_accounts_for_every_job_and_session() {
     let expected = "no daemon gives a sign of life: rows and sessions were deleted from here\n\
                     job a: row deleted; STATE_DB says running until a daemon starts\njob b: withdrawn before it was taken up\n\
                     mirror session telegen_a: deleted, and not confirmed by orchagent\nnot drained\n";
-    assert_eq!(drained(&alone), expected);
+    assert_eq!(drained(&alone, None), expected);
     assert_eq!(
-        drained(&Drained { by_daemon: true, ..Drained::default() }),
+        drained(&Drained { by_daemon: true, ..Drained::default() }, None),
         "nothing was running, and no session of telegen's is left\n"
+    );
+    let left = Err(SweepError::Held(HoldError::Held { holders: vec!["pid 7 on leaf1".to_owned()] }));
+    assert_eq!(
+        drained(&Drained { by_daemon: false, ..Drained::default() }, Some(&left)),
+        "no daemon gives a sign of life: rows and sessions were deleted from here\n\
+         what a daemon may have left on network devices could not be looked for or removed; the next start of the daemon \
+         does that: a daemon has the right to them: pid 7 on leaf1\nnot drained\n"
     );
 }
 

@@ -181,8 +181,16 @@ impl JobTables {
             let lists = ["src_port", "dst_port"].map(|field| fields.get(field).map(String::as_str).unwrap_or_default());
             lists.iter().any(|list| names_any(list, port, &channels))
         };
-        let ours = rows.into_iter().filter(|(name, fields)| name.starts_with(SESSION_PREFIX) && names_port(fields));
-        Ok(ours.map(|(name, _)| name).collect())
+        let ours = rows.iter().filter(|(name, fields)| name.starts_with(SESSION_PREFIX) && names_port(fields));
+        let mut found: Vec<String> = ours.map(|(name, _)| name.clone()).collect();
+        // Of one without a row, what is said of its job tells the port.
+        for name in self.state.connection().await?.keys(state_db::MIRROR_SESSION).await? {
+            let Some(id) = JobId::of_session(&name).filter(|_| !rows.contains_key(&name)) else { continue };
+            if self.wished_ports(id.as_str()).await?.iter().any(|list| names_any(list, port, &channels)) {
+                found.push(name);
+            }
+        }
+        Ok(found)
     }
 
     /// The sessions of somebody else's that lie over these of ours.
