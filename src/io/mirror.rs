@@ -1,4 +1,4 @@
-//! MIRROR_SESSION rows: one whole HSET to add, DEL to remove, never an update in place (observed facts 7 and 9).
+//! MIRROR_SESSION rows: one whole HSET to add, DEL to remove, never an update in place (observed facts M7 and M9).
 //!
 //! Only rows named `telegen_*` are ever written or deleted; which ones, the supervisor says.
 
@@ -14,7 +14,7 @@ use crate::model::schema::{SESSION_PREFIX, config_db, state_db};
 use crate::model::world::Session;
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Fields, Reconnecting, RedisConnection};
 
-/// How long a session of somebody else's that was just written may take to get its port: hundreds of times what was observed (fact 1).
+/// How long a session of somebody else's that was just written may take to get its port: hundreds of times what was observed (fact M1).
 const SETTLING: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(50);
 
@@ -179,7 +179,7 @@ impl MirrorSessions {
 /// Deletes a session of ours by way of CONFIG_DB; STATE_DB is asked whether orchagent still has it.
 ///
 /// A row that is not there is deleted without an event, so orchagent would keep its session (a flushed CONFIG_DB, EXPIRE and
-/// RENAME all end like that, observed fact 8). If STATE_DB still knows the session, the row is therefore written and deleted
+/// RENAME all end like that, observed fact M8). If STATE_DB still knows the session, the row is therefore written and deleted
 /// in one transaction: orchagent ignores the writing and acts on the deletion.
 ///
 /// # Errors

@@ -155,7 +155,7 @@ async fn ports(
 }
 
 /// In which directions orchagent samples a port with this row of SFLOW_SESSION_TABLE: a state that is absent is up, a direction that is absent
-/// is rx, and any other word binds nothing (observed fact 5).
+/// is rx, and any other word binds nothing (observed fact S5).
 fn sampled_by_sflow(row: &Fields) -> Option<Direction> {
     if row.get("admin_state").is_some_and(|state| state != "up") {
         return None;

@@ -1,5 +1,5 @@
 //! Looks into a session of ours that orchagent does not remove, and unbinds the ports that hold it, if `model::stuck` finds that
-//! harmless (observed fact 17).
+//! harmless (observed fact S17).
 //!
 //! What the judgement rests on is read at once before the writing, and again if that took long: a guess could take a port from
 //! somebody else's session.

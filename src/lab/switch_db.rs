@@ -20,7 +20,7 @@ use crate::sonic::{DatabaseConfig, Error, Fields, RedisConnection, connect};
 pub const PORT_INIT_DONE: &str = "PortInitDone";
 /// APPL_DB `PORT_TABLE` key that says how many ports there will be.
 pub const PORT_CONFIG_DONE: &str = "PortConfigDone";
-/// STATE_DB `SWITCH_CAPABILITY` fields, all `true` on the virtual switch (mirror-orch fact 11).
+/// STATE_DB `SWITCH_CAPABILITY` fields, all `true` on the virtual switch (fact M11).
 pub const CAPABILITIES: [&str; 7] = [
     "PORT_INGRESS_MIRROR_CAPABLE",
     "PORT_EGRESS_MIRROR_CAPABLE",

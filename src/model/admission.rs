@@ -1,6 +1,6 @@
 //! Whether this switch, as it stands, can serve a job, and with what: sonic-utilities' own rules for mirror sessions
 //! (config/main.py `validate_mirror_session_config`), applied before writing because orchagent lets sessions destroy each
-//! other in silence (observed fact 5).
+//! other in silence (observed fact M5).
 //!
 //! Pure: reads a [`World`], returns a [`Plan`] or a refusal. How many jobs run, and in which order, is the supervisor's.
 

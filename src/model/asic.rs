@@ -1,7 +1,7 @@
 //! What ASIC_DB shows of mirroring: what orchagent asked the SAI for, which is the only evidence that a port is free again.
 //!
 //! Values only. STATE_DB says what orchagent thinks of a session; a port that it left bound stands here and in no other table
-//! (observed facts 15 to 18). Attribute values are as sairedis writes them: object lists `1:oid:0x…`, nothing `0:null` or `oid:0x0`.
+//! (observed facts S15 to S18). Attribute values are as sairedis writes them: object lists `1:oid:0x…`, nothing `0:null` or `oid:0x0`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Whether a session of ours may be deleted although somebody else's copies a port of ours in the same direction.
 //!
 //! orchagent binds the port to the session that it activated last, and the deletion of *either* unbinds the port, while STATE_DB goes on
-//! to call the other one active (observed fact 5). The rows do not say which of the two has the port: a restart of swss activates all of
+//! to call the other one active (observed fact M5). The rows do not say which of the two has the port: a restart of swss activates all of
 //! them anew, and an ERSPAN session comes and goes with its neighbour. ASIC_DB does. Pure; `io::mirror` reads and acts.
 
 use super::admission::{MirrorTarget, over};

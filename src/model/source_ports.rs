@@ -13,7 +13,7 @@ pub const SOURCE_PORTS_MAX: usize = 16;
 pub struct SourcePorts(String);
 
 impl SourcePorts {
-    /// Accepts names with commas between and nothing else: orchagent takes a space for a part of a name (observed fact 1). A name that is
+    /// Accepts names with commas between and nothing else: orchagent takes a space for a part of a name (observed fact M1). A name that is
     /// repeated counts once.
     #[must_use]
     pub fn parse(text: &str) -> Option<SourcePorts> {

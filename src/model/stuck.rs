@@ -2,8 +2,8 @@
 //! harm nobody.
 //!
 //! Our sessions name ports, so orchagent can remove them. Those of a version that named port channels may be stuck: a port that joined
-//! a port channel whose name is a part of theirs is bound to them for good (observed fact 17), and one whose port channel is gone is
-//! looked for in vain (fact 18). Pure: `io::unbind` reads and writes.
+//! a port channel whose name is a part of theirs is bound to them for good (observed fact S17), and one whose port channel is gone is
+//! looked for in vain (fact S18). Pure: `io::unbind` reads and writes.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ const PORTCHANNEL_PREFIX: &str = "PortChannel";
 /// What is to be done with a stuck session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// These ports are bound to it and not named by it. A session on each of them, added and deleted, unbinds them (fact 17).
+    /// These ports are bound to it and not named by it. A session on each of them, added and deleted, unbinds them (fact S17).
     Unbind(Vec<Binding>),
     /// Nothing can be done without harm, or without guessing: this is why, and what would help.
     Leave(String),

@@ -26,8 +26,8 @@ pub struct Session {
     pub outer: Option<Outer>,
     /// `direction`; a row without one counts as both here, because that is what YANG says it means.
     pub direction: Option<Direction>,
-    /// `sample_rate` or `truncate_size`: it is bound through the port's sampler, and not as a plain mirror (mirror fact 4). A plain one and a
-    /// sampled one of a port and direction are two attributes of it, and leave each other alone (sFlow facts 12 and 15).
+    /// `sample_rate` or `truncate_size`: it is bound through the port's sampler, and not as a plain mirror (fact M4). A plain one and a
+    /// sampled one of a port and direction are two attributes of it, and leave each other alone (facts S12 and S15).
     pub sampled: bool,
 }
 
@@ -37,7 +37,7 @@ impl Session {
     pub fn from_fields(fields: &Fields) -> Session {
         let ports = fields.get("src_port").map(String::as_str).unwrap_or_default();
         let address = |name: &str| fields.get(name)?.parse().ok();
-        // 0 is as absent, in any of the forms that orchagent reads (sFlow facts 21 and 23).
+        // 0 is as absent, in any of the forms that orchagent reads (facts S21 and S23).
         let is_set =
             |name: &str| fields.get(name).is_some_and(|value| value.contains(|c: char| ('1'..='9').contains(&c)));
         Session {

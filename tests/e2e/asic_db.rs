@@ -286,7 +286,7 @@ impl Asic {
     }
 }
 
-/// Whether a sampler is a mirror session's; those of sFlow have no type (observed fact 1).
+/// Whether a sampler is a mirror session's; those of sFlow have no type (observed fact S1).
 fn is_of_a_mirror(sampler: &Row) -> bool {
     sampler.contains_key("SAI_SAMPLEPACKET_ATTR_TYPE")
 }

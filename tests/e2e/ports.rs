@@ -178,7 +178,7 @@ fn a_sampler_that_stands_in_no_table_is_found_in_asic_db() {
         ("sample_rate", "1000"),
     ];
     switch.asic_db.suspend("what somebody else left in ASIC_DB is what this is about");
-    // What a session over two ports leaves behind if sFlow has one of them (fact 15).
+    // What a session over two ports leaves behind if sFlow has one of them (fact S15).
     enable_sflow(&switch, "Ethernet8", "777");
     config.set("MIRROR_SESSION|leak", &leak);
     switch.await_session("leak", Some("inactive"));

@@ -27,7 +27,7 @@ async fn with_a_stranger() -> Switch {
 }
 
 #[tokio::test]
-async fn fact_17_members_that_join_and_leave_are_bound_and_unbound() {
+async fn fact_s17_members_that_join_and_leave_are_bound_and_unbound() {
     let switch = Switch::start().await;
     channel(&switch, "PortChannel10", &["Ethernet8"]).await;
     switch.session("s1", &ON_10.replace("RX", "BOTH")).await;
@@ -50,7 +50,7 @@ async fn fact_17_members_that_join_and_leave_are_bound_and_unbound() {
 }
 
 #[tokio::test]
-async fn fact_17_a_member_of_portchannel1_is_bound_to_a_session_on_portchannel10_and_the_session_cannot_be_deleted() {
+async fn fact_s17_a_member_of_portchannel1_is_bound_to_a_session_on_portchannel10_and_the_session_cannot_be_deleted() {
     let switch = with_a_stranger().await;
     for _ in 0..3 {
         switch.delete("s1").await;
@@ -64,7 +64,7 @@ async fn fact_17_a_member_of_portchannel1_is_bound_to_a_session_on_portchannel10
 }
 
 #[tokio::test]
-async fn fact_17_a_session_on_that_port_that_comes_and_goes_frees_it() {
+async fn fact_s17_a_session_on_that_port_that_comes_and_goes_frees_it() {
     let switch = with_a_stranger().await;
     switch.delete("s1").await;
     switch.settle().await;
@@ -83,7 +83,7 @@ async fn fact_17_a_session_on_that_port_that_comes_and_goes_frees_it() {
 }
 
 #[tokio::test]
-async fn fact_17_a_source_in_the_other_direction_frees_nothing() {
+async fn fact_s17_a_source_in_the_other_direction_frees_nothing() {
     let switch = with_a_stranger().await;
     switch.delete("s1").await;
     switch.session("other", "type=SPAN src_port=Ethernet16 dst_port=Ethernet4 direction=TX").await;
@@ -95,7 +95,7 @@ async fn fact_17_a_source_in_the_other_direction_frees_nothing() {
 }
 
 #[tokio::test]
-async fn fact_16_a_stuck_session_goes_on_being_active_until_swss_restarts() {
+async fn fact_s16_a_stuck_session_goes_on_being_active_until_swss_restarts() {
     let switch = with_a_stranger().await;
     switch.delete("s1").await;
     switch.settle().await;
@@ -107,7 +107,7 @@ async fn fact_16_a_stuck_session_goes_on_being_active_until_swss_restarts() {
 }
 
 #[tokio::test]
-async fn fact_18_a_session_whose_port_channel_is_gone_cannot_be_deleted_until_one_of_that_name_exists() {
+async fn fact_s18_a_session_whose_port_channel_is_gone_cannot_be_deleted_until_one_of_that_name_exists() {
     let switch = Switch::start().await;
     channel(&switch, "PortChannel10", &["Ethernet8"]).await;
     switch.session("s1", ON_10).await;
@@ -138,7 +138,7 @@ async fn port_is_kept(switch: &Switch, oid: &str) -> bool {
 const ETHERNET0: &str = "oid:0x1000000000001";
 
 #[tokio::test]
-async fn fact_18_a_port_without_a_session_can_be_removed() {
+async fn fact_s18_a_port_without_a_session_can_be_removed() {
     let switch = Switch::start().await;
     switch.settle().await;
     assert!(port_is_kept(&switch, ETHERNET0).await);
@@ -159,7 +159,7 @@ async fn fact_18_a_port_without_a_session_can_be_removed() {
 }
 
 #[tokio::test]
-async fn fact_18_a_port_under_a_session_is_held_even_when_the_session_is_gone() {
+async fn fact_s18_a_port_under_a_session_is_held_even_when_the_session_is_gone() {
     let switch = Switch::start().await;
     switch.session("s1", "type=SPAN src_port=Ethernet0 dst_port=Ethernet4 direction=RX").await;
     switch.until_active("s1").await;

@@ -26,7 +26,7 @@ async fn all_are_rejected(rows: &[&str]) {
 }
 
 #[tokio::test]
-async fn fact_1_a_span_session_is_active_after_two_events_and_its_port_is_bound() {
+async fn fact_m1_a_span_session_is_active_after_two_events_and_its_port_is_bound() {
     let switch = Switch::start().await;
     let mut events = switch.state_events().await;
     switch.session("s1", S1).await;
@@ -40,7 +40,7 @@ async fn fact_1_a_span_session_is_active_after_two_events_and_its_port_is_bound(
 }
 
 #[tokio::test]
-async fn fact_1_the_direction_chooses_the_sides() {
+async fn fact_m1_the_direction_chooses_the_sides() {
     let switch = Switch::start().await;
     for (direction, bound) in [
         ("RX", vec!["Ethernet0 rx s1>Ethernet4"]),
@@ -57,7 +57,7 @@ async fn fact_1_the_direction_chooses_the_sides() {
 }
 
 #[tokio::test]
-async fn fact_1_without_direction_or_source_a_session_is_active_and_binds_nothing() {
+async fn fact_m1_without_direction_or_source_a_session_is_active_and_binds_nothing() {
     let switch = Switch::start().await;
     switch.session("s1", "type=SPAN src_port=Ethernet0 dst_port=Ethernet4").await;
     switch.session("s2", "type=SPAN dst_port=Ethernet4 direction=RX").await;
@@ -67,7 +67,7 @@ async fn fact_1_without_direction_or_source_a_session_is_active_and_binds_nothin
 }
 
 #[tokio::test]
-async fn fact_1_a_port_may_be_its_own_destination() {
+async fn fact_m1_a_port_may_be_its_own_destination() {
     let switch = Switch::start().await;
     switch.session("s1", &S1.replace("Ethernet4", "Ethernet0")).await;
     switch.until_active("s1").await;
@@ -75,7 +75,7 @@ async fn fact_1_a_port_may_be_its_own_destination() {
 }
 
 #[tokio::test]
-async fn fact_1_a_list_of_sources_has_no_spaces() {
+async fn fact_m1_a_list_of_sources_has_no_spaces() {
     let switch = Switch::start().await;
     switch.session("s1", &S1.replace("Ethernet0", "Ethernet0,Ethernet8")).await;
     switch.until_active("s1").await;
@@ -90,7 +90,7 @@ async fn fact_1_a_list_of_sources_has_no_spaces() {
 }
 
 #[tokio::test]
-async fn fact_1_words_are_taken_by_the_letter() {
+async fn fact_m1_words_are_taken_by_the_letter() {
     all_are_rejected(&[&S1.replace("RX", "both"), &S1.replace("RX", "rx"), &format!("{S1} queue=20")]).await;
     let switch = Switch::start().await;
     switch.session("lower", &S1.replace("SPAN", "span")).await;
@@ -103,7 +103,7 @@ async fn fact_1_words_are_taken_by_the_letter() {
 }
 
 #[tokio::test]
-async fn fact_1_a_session_waits_for_its_policer_without_a_row() {
+async fn fact_m1_a_session_waits_for_its_policer_without_a_row() {
     let switch = Switch::start().await;
     switch.session("s1", &format!("{S1} policer=p1")).await;
     switch.settle().await;
@@ -114,7 +114,7 @@ async fn fact_1_a_session_waits_for_its_policer_without_a_row() {
 }
 
 #[tokio::test]
-async fn fact_1_a_session_that_waits_for_a_policer_can_be_deleted() {
+async fn fact_m1_a_session_that_waits_for_a_policer_can_be_deleted() {
     let switch = Switch::start().await;
     switch.session("s1", &format!("{S1} policer=p1")).await;
     switch.delete("s1").await;
@@ -124,7 +124,7 @@ async fn fact_1_a_session_that_waits_for_a_policer_can_be_deleted() {
 }
 
 #[tokio::test]
-async fn fact_2_the_cpu_port_and_unknown_ports_are_rejected_without_a_row() {
+async fn fact_m2_the_cpu_port_and_unknown_ports_are_rejected_without_a_row() {
     all_are_rejected(&[
         &S1.replace("Ethernet4", "CPU"),
         &S1.replace("Ethernet4", "Ethernet400"),
@@ -134,12 +134,12 @@ async fn fact_2_the_cpu_port_and_unknown_ports_are_rejected_without_a_row() {
 }
 
 #[tokio::test]
-async fn fact_3_an_unknown_attribute_rejects_the_whole_session() {
+async fn fact_m3_an_unknown_attribute_rejects_the_whole_session() {
     all_are_rejected(&[&format!("{S1} owner=me"), &format!("{S1} NULL=NULL"), "NULL=NULL"]).await;
 }
 
 #[tokio::test]
-async fn fact_4_sampled_sessions_are_accepted_and_say_so() {
+async fn fact_m4_sampled_sessions_are_accepted_and_say_so() {
     let switch = Switch::start().await;
     let sampled = |rate: &str, size: Option<&str>| {
         let mut row = active_span();
@@ -175,7 +175,7 @@ async fn fact_4_sampled_sessions_are_accepted_and_say_so() {
 }
 
 #[tokio::test]
-async fn fact_5_overlapping_sessions_overwrite_each_other_and_either_unbinds_both() {
+async fn fact_m5_overlapping_sessions_overwrite_each_other_and_either_unbinds_both() {
     for deleted in ["s1", "s2"] {
         let switch = Switch::start().await;
         switch.session("s1", S1).await;
@@ -196,7 +196,7 @@ const ERSPAN: &str =
     "type=ERSPAN src_ip=10.0.0.1 dst_ip=10.0.0.5 gre_type=0x88be dscp=8 ttl=255 src_port=Ethernet0 direction=RX";
 
 #[tokio::test]
-async fn fact_6_an_erspan_session_is_active_while_its_neighbour_is_known_and_stale_afterwards() {
+async fn fact_m6_an_erspan_session_is_active_while_its_neighbour_is_known_and_stale_afterwards() {
     let switch = Switch::start().await;
     switch.session("e1", ERSPAN).await;
     switch.settle().await;
@@ -225,7 +225,7 @@ async fn fact_6_an_erspan_session_is_active_while_its_neighbour_is_known_and_sta
 }
 
 #[tokio::test]
-async fn fact_6_several_erspan_sessions_share_a_neighbour_of_ipv6() {
+async fn fact_m6_several_erspan_sessions_share_a_neighbour_of_ipv6() {
     let switch = Switch::start().await;
     let v6 = "type=ERSPAN src_ip=fc00::1 dst_ip=fc00::5 direction=RX src_port=";
     for (name, port) in [("e1", "Ethernet0"), ("e2", "Ethernet4")] {
@@ -244,7 +244,7 @@ async fn fact_6_several_erspan_sessions_share_a_neighbour_of_ipv6() {
 }
 
 #[tokio::test]
-async fn fact_6_an_erspan_session_that_cannot_be_is_rejected_without_a_row() {
+async fn fact_m6_an_erspan_session_that_cannot_be_is_rejected_without_a_row() {
     all_are_rejected(&[
         &ERSPAN.replace("10.0.0.1", "fc00::1"),
         &ERSPAN.replace("10.0.0.5", "10.0.0.500"),
@@ -255,7 +255,7 @@ async fn fact_6_an_erspan_session_that_cannot_be_is_rejected_without_a_row() {
 }
 
 #[tokio::test]
-async fn fact_7_a_second_hset_is_ignored_without_an_event() {
+async fn fact_m7_a_second_hset_is_ignored_without_an_event() {
     let switch = Switch::start().await;
     switch.session("s1", S1).await;
     switch.until_active("s1").await;
@@ -272,7 +272,7 @@ async fn fact_7_a_second_hset_is_ignored_without_an_event() {
 }
 
 #[tokio::test]
-async fn fact_7_a_deletion_followed_by_a_new_row_works_whatever_lies_between() {
+async fn fact_m7_a_deletion_followed_by_a_new_row_works_whatever_lies_between() {
     let switch = Switch::start().await;
     switch.session("s1", S1).await;
     switch.until_active("s1").await;
@@ -307,7 +307,7 @@ async fn until_bound(switch: &Switch, bound: &str, what: &str) {
 }
 
 #[tokio::test]
-async fn fact_8_del_unlink_and_hdel_remove_a_session_by_an_hset_and_a_del() {
+async fn fact_m8_del_unlink_and_hdel_remove_a_session_by_an_hset_and_a_del() {
     let switch = Switch::start().await;
     let mut events = switch.state_events().await;
     for command in
@@ -323,7 +323,7 @@ async fn fact_8_del_unlink_and_hdel_remove_a_session_by_an_hset_and_a_del() {
 }
 
 #[tokio::test]
-async fn fact_8_the_deletion_of_an_absent_session_does_nothing() {
+async fn fact_m8_the_deletion_of_an_absent_session_does_nothing() {
     let switch = Switch::start().await;
     let mut events = switch.state_events().await;
     switch.delete("s1").await;
@@ -335,7 +335,7 @@ async fn fact_8_the_deletion_of_an_absent_session_does_nothing() {
 }
 
 #[tokio::test]
-async fn fact_8_an_expired_session_stays() {
+async fn fact_m8_an_expired_session_stays() {
     let switch = Switch::start().await;
     switch.session("s1", S1).await;
     switch.until_active("s1").await;
@@ -348,7 +348,7 @@ async fn fact_8_an_expired_session_stays() {
 }
 
 #[tokio::test]
-async fn fact_8_a_renamed_session_is_orphaned() {
+async fn fact_m8_a_renamed_session_is_orphaned() {
     let switch = Switch::start().await;
     switch.session("s1", S1).await;
     switch.until_active("s1").await;
@@ -358,7 +358,7 @@ async fn fact_8_a_renamed_session_is_orphaned() {
 }
 
 #[tokio::test]
-async fn fact_9_of_a_row_written_field_by_field_only_the_first_write_counts() {
+async fn fact_m9_of_a_row_written_field_by_field_only_the_first_write_counts() {
     let switch = Switch::start().await;
     // The type first: stuck inactive.
     for field in ["type=SPAN", "src_port=Ethernet0", "dst_port=Ethernet4", "direction=RX"] {
@@ -388,7 +388,7 @@ async fn fact_9_of_a_row_written_field_by_field_only_the_first_write_counts() {
 }
 
 #[tokio::test]
-async fn fact_9_the_deletion_of_a_partial_session_hangs_and_takes_its_successor_along() {
+async fn fact_m9_the_deletion_of_a_partial_session_hangs_and_takes_its_successor_along() {
     let switch = Switch::start().await;
     switch.session("s1", "type=SPAN").await;
     switch.until("s1", Some("inactive")).await;
@@ -402,7 +402,7 @@ async fn fact_9_the_deletion_of_a_partial_session_hangs_and_takes_its_successor_
 }
 
 #[tokio::test]
-async fn fact_10_orchagent_hears_what_the_keyspace_flags_let_through() {
+async fn fact_m10_orchagent_hears_what_the_keyspace_flags_let_through() {
     let switch = Switch::start().await;
     let flags = async |flags: &str| {
         let mut set = redis::cmd("CONFIG");
@@ -434,7 +434,7 @@ async fn fact_10_orchagent_hears_what_the_keyspace_flags_let_through() {
 }
 
 #[tokio::test]
-async fn fact_11_the_switch_says_that_it_can_do_everything() {
+async fn fact_m11_the_switch_says_that_it_can_do_everything() {
     let switch = Switch::start().await;
     let capabilities = switch.state.hgetall("SWITCH_CAPABILITY|switch").await.unwrap();
     let expected: Fields = CAPABILITIES.iter().map(|&name| (name.to_owned(), "true".to_owned())).collect();
@@ -443,7 +443,7 @@ async fn fact_11_the_switch_says_that_it_can_do_everything() {
 }
 
 #[tokio::test]
-async fn fact_12_sessions_written_before_the_ports_are_there_wait_for_half_a_second_more() {
+async fn fact_m12_sessions_written_before_the_ports_are_there_wait_for_half_a_second_more() {
     let redis = Redis::start();
     let (config, appl) = (redis.connect("CONFIG_DB").await, redis.connect("APPL_DB").await);
     fill(&redis.config, &layout()).await.unwrap();
@@ -465,7 +465,7 @@ async fn fact_12_sessions_written_before_the_ports_are_there_wait_for_half_a_sec
 }
 
 #[tokio::test]
-async fn fact_12_a_stopped_orchagent_reads_the_current_row_when_it_resumes() {
+async fn fact_m12_a_stopped_orchagent_reads_the_current_row_when_it_resumes() {
     let switch = Switch::start().await;
     switch.fault(Fault::Dead, None).await;
     for field in ["type=SPAN", "src_port=Ethernet0", "dst_port=Ethernet4", "direction=RX"] {
@@ -479,7 +479,7 @@ async fn fact_12_a_stopped_orchagent_reads_the_current_row_when_it_resumes() {
 }
 
 #[tokio::test]
-async fn fact_12_state_db_is_no_evidence_that_orchagent_lives() {
+async fn fact_m12_state_db_is_no_evidence_that_orchagent_lives() {
     let switch = Switch::start().await;
     switch.session("s1", S1).await;
     switch.until_active("s1").await;
@@ -493,7 +493,7 @@ async fn fact_12_state_db_is_no_evidence_that_orchagent_lives() {
 }
 
 #[tokio::test]
-async fn fact_12_a_restarted_orchagent_takes_up_the_rows_that_are_there() {
+async fn fact_m12_a_restarted_orchagent_takes_up_the_rows_that_are_there() {
     let switch = Switch::start().await;
     switch.session("s1", S1).await;
     switch.until_active("s1").await;
@@ -503,7 +503,7 @@ async fn fact_12_a_restarted_orchagent_takes_up_the_rows_that_are_there() {
 }
 
 #[tokio::test]
-async fn fact_13_does_not_hold_here_the_hardware_is_asked_to_copy() {
+async fn fact_m13_does_not_hold_here_the_hardware_is_asked_to_copy() {
     // The virtual-switch SAI makes objects and copies nothing. This switch copies: whoever is bound has a target.
     let switch = Switch::start().await;
     assert_eq!(switch.bound(), [""; 0]);

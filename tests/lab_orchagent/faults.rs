@@ -39,7 +39,7 @@ async fn a_session_that_the_hardware_refuses_stays_inactive_and_what_it_has_boun
     switch.settle().await;
     assert_eq!(switch.status("alone").await.as_deref(), Some("inactive"));
     assert_eq!(switch.asic_db().await, [""; 0]);
-    // As in fact 15, nothing is rolled back.
+    // As in fact S15, nothing is rolled back.
     switch.session("s1", &S1.replace("Ethernet0", "Ethernet0,Ethernet8")).await;
     switch.settle().await;
     assert_eq!(switch.status("s1").await.as_deref(), Some("inactive"));

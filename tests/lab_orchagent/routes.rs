@@ -42,7 +42,7 @@ const MAC_1: &str = "02:00:00:00:00:01";
 const MAC_2: &str = "02:00:00:00:00:02";
 
 #[tokio::test]
-async fn fact_20_a_session_is_active_through_a_route_and_its_next_hop() {
+async fn fact_s20_a_session_is_active_through_a_route_and_its_next_hop() {
     let switch = Switch::start().await;
     neighbour(&switch, "Ethernet8", "10.0.1.1", MAC_1).await;
     route(&switch, "10.0.5.0/24", "10.0.1.1", "Ethernet8").await;
@@ -67,7 +67,7 @@ async fn fact_20_a_session_is_active_through_a_route_and_its_next_hop() {
 }
 
 #[tokio::test]
-async fn fact_20_of_several_next_hops_the_first_is_taken_and_the_session_moves_in_three_events() {
+async fn fact_s20_of_several_next_hops_the_first_is_taken_and_the_session_moves_in_three_events() {
     let switch = Switch::start().await;
     neighbour(&switch, "Ethernet8", "10.0.1.1", MAC_1).await;
     neighbour(&switch, "Ethernet12", "10.0.1.3", MAC_1).await;
@@ -93,7 +93,7 @@ async fn fact_20_of_several_next_hops_the_first_is_taken_and_the_session_moves_i
 }
 
 #[tokio::test]
-async fn fact_20_a_directly_connected_destination_needs_no_route() {
+async fn fact_s20_a_directly_connected_destination_needs_no_route() {
     let switch = Switch::start().await;
     neighbour(&switch, "Ethernet8", "10.0.5.1", MAC_1).await;
     switch.session("e1", E1).await;
@@ -134,7 +134,7 @@ async fn none_for(events: &mut Subscription, time: Duration) {
 }
 
 #[tokio::test]
-async fn fact_20_a_neighbours_new_mac_is_followed_in_place() {
+async fn fact_s20_a_neighbours_new_mac_is_followed_in_place() {
     let switch = Switch::start().await;
     neighbour(&switch, "Ethernet8", "10.0.5.1", MAC_1).await;
     switch.session("e1", E1).await;

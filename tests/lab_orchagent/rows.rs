@@ -16,7 +16,7 @@ async fn write(switch: &Switch, name: &str, field: &str, value: &str) {
 }
 
 #[tokio::test]
-async fn fact_21_what_is_0_is_not_in_state_db() {
+async fn fact_s21_what_is_0_is_not_in_state_db() {
     let switch = Switch::start().await;
     let with = |name: &str, value: &str| {
         let mut row = active_span();
@@ -34,7 +34,7 @@ async fn fact_21_what_is_0_is_not_in_state_db() {
 }
 
 #[tokio::test]
-async fn fact_22_there_is_room_for_twelve_sessions() {
+async fn fact_s22_there_is_room_for_twelve_sessions() {
     let switch = Switch::start().await;
     for session in 0..12 {
         switch.session(&format!("s{session}"), "type=SPAN dst_port=Ethernet4").await;
@@ -46,7 +46,7 @@ async fn fact_22_there_is_room_for_twelve_sessions() {
 }
 
 #[tokio::test]
-async fn fact_23_numbers_are_read_as_c_reads_them() {
+async fn fact_s23_numbers_are_read_as_c_reads_them() {
     let switch = Switch::start().await;
     let mut sampled = active_span();
     sampled.insert("sample_rate".to_owned(), "256".to_owned());
@@ -62,7 +62,7 @@ async fn fact_23_numbers_are_read_as_c_reads_them() {
 }
 
 #[tokio::test]
-async fn fact_23_an_empty_source_is_active_and_binds_nothing_and_a_trailing_comma_is_none() {
+async fn fact_s23_an_empty_source_is_active_and_binds_nothing_and_a_trailing_comma_is_none() {
     let switch = Switch::start().await;
     write(&switch, "empty", "src_port", "").await;
     switch.until_active("empty").await;
@@ -74,7 +74,7 @@ async fn fact_23_an_empty_source_is_active_and_binds_nothing_and_a_trailing_comm
 }
 
 #[tokio::test]
-async fn fact_23_what_goes_too_far_is_refused_without_a_row() {
+async fn fact_s23_what_goes_too_far_is_refused_without_a_row() {
     let switch = Switch::start().await;
     for (field, value) in [
         ("src_port", " Ethernet0"),
@@ -94,7 +94,7 @@ async fn fact_23_what_goes_too_far_is_refused_without_a_row() {
 }
 
 #[tokio::test]
-async fn fact_19_what_is_wrong_behind_a_policer_keeps_the_policer_for_good() {
+async fn fact_s19_what_is_wrong_behind_a_policer_keeps_the_policer_for_good() {
     let switch = Switch::start().await;
     let policers = async || switch.asic.keys("ASIC_STATE:SAI_OBJECT_TYPE_POLICER").await.unwrap().len();
     let policer = "HSET POLICER|p1 meter_type packets mode sr_tcm cir 600 cbs 600";

@@ -16,7 +16,7 @@ async fn no_sflow(switch: &Switch, port: &str) {
 }
 
 #[tokio::test]
-async fn fact_4_ports_of_one_rate_share_a_sampler_that_goes_with_the_last() {
+async fn fact_s4_ports_of_one_rate_share_a_sampler_that_goes_with_the_last() {
     let switch = Switch::start().await;
     sflow(&switch, "Ethernet0", "admin_state=up sample_rate=4000 sample_direction=both").await;
     sflow(&switch, "Ethernet8", "admin_state=up sample_rate=4000").await;
@@ -35,7 +35,7 @@ async fn fact_4_ports_of_one_rate_share_a_sampler_that_goes_with_the_last() {
 }
 
 #[tokio::test]
-async fn fact_3_sflow_of_a_port_waits_until_sflow_is_enabled() {
+async fn fact_s3_sflow_of_a_port_waits_until_sflow_is_enabled() {
     let switch = Switch::start().await;
     run_command(&switch.appl, "HSET SFLOW_SESSION_TABLE:Ethernet0 admin_state up sample_rate 4000").await;
     switch.settle().await;
@@ -49,7 +49,7 @@ async fn fact_3_sflow_of_a_port_waits_until_sflow_is_enabled() {
 }
 
 #[tokio::test]
-async fn fact_12_sflow_in_one_direction_leaves_the_other_and_plain_mirrors_alone() {
+async fn fact_s12_sflow_in_one_direction_leaves_the_other_and_plain_mirrors_alone() {
     let switch = Switch::start().await;
     sflow(&switch, "Ethernet0", "admin_state=up sample_rate=4000 sample_direction=rx").await;
     switch.until_asic_db(&["Ethernet0 ingress sampler>sflow 1/4000"]).await;
@@ -67,7 +67,7 @@ async fn fact_12_sflow_in_one_direction_leaves_the_other_and_plain_mirrors_alone
 }
 
 #[tokio::test]
-async fn fact_13_a_sampled_session_finds_sflow_there_and_stays_inactive_for_ever() {
+async fn fact_s13_a_sampled_session_finds_sflow_there_and_stays_inactive_for_ever() {
     let switch = Switch::start().await;
     sflow(&switch, "Ethernet0", "admin_state=up sample_rate=4000 sample_direction=rx").await;
     switch.until_asic_db(&["Ethernet0 ingress sampler>sflow 1/4000"]).await;
@@ -84,7 +84,7 @@ async fn fact_13_a_sampled_session_finds_sflow_there_and_stays_inactive_for_ever
 }
 
 #[tokio::test]
-async fn fact_14_sflow_finds_a_sampled_session_there_and_binds_once_it_is_gone() {
+async fn fact_s14_sflow_finds_a_sampled_session_there_and_binds_once_it_is_gone() {
     let switch = Switch::start().await;
     switch.session("s1", &format!("{S1} sample_rate=256")).await;
     switch.until_active("s1").await;
@@ -97,7 +97,7 @@ async fn fact_14_sflow_finds_a_sampled_session_there_and_binds_once_it_is_gone()
 }
 
 #[tokio::test]
-async fn fact_14_a_refused_sflow_that_is_deleted_leaves_its_sampler_for_good() {
+async fn fact_s14_a_refused_sflow_that_is_deleted_leaves_its_sampler_for_good() {
     let switch = Switch::start().await;
     switch.session("s1", &format!("{S1} sample_rate=256")).await;
     switch.until_active("s1").await;
@@ -112,7 +112,7 @@ async fn fact_14_a_refused_sflow_that_is_deleted_leaves_its_sampler_for_good() {
 }
 
 #[tokio::test]
-async fn fact_15_a_sampled_session_over_two_ports_stays_half_bound_when_sflow_has_one() {
+async fn fact_s15_a_sampled_session_over_two_ports_stays_half_bound_when_sflow_has_one() {
     let switch = Switch::start().await;
     sflow(&switch, "Ethernet8", "admin_state=up sample_rate=4000 sample_direction=rx").await;
     switch.until_asic_db(&["Ethernet8 ingress sampler>sflow 1/4000"]).await;

@@ -281,7 +281,7 @@ pub async fn next_events(events: &mut Subscription, count: usize) -> Vec<String>
     names
 }
 
-/// The row of an active SPAN session: fact 1.
+/// The row of an active SPAN session: fact M1.
 pub fn active_span() -> Fields {
     fields([
         ("status", "active"),

@@ -38,7 +38,7 @@ pub struct Drained {
     /// Sessions whose removal orchagent has not confirmed.
     pub unconfirmed: Vec<String>,
     /// Sessions of somebody else's that copy a port of one of ours in the same direction, each with the port: the deletion of ours unbinds it
-    /// (observed fact 5).
+    /// (observed fact M5).
     pub bereft: BTreeMap<String, String>,
 }
 

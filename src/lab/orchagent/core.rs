@@ -13,8 +13,8 @@
 //!  [active]  ────────────────────────────▶ [active]
 //! ```
 //! A status in brackets is that of the row in STATE_DB. While orchagent is between two steps it takes nothing else up, so what arrives meanwhile waits:
-//! that is why DEL and HSET in one breath work (fact 7). Facts are those of the observed orchagent, by their numbers in
-//! `tests/lab_orchagent.rs`; file names are sonic-swss'.
+//! that is why DEL and HSET in one breath work (fact M7). Facts are those of the observed orchagent, by their numbers in
+//! `docs/orchagent.md`; file names are sonic-swss'.
 //!
 //! By subject: `rows` (what a session's row makes orchagent do), `activation`, `ports` (and LAGs), `policers`, `routes` (and neighbours), `sflow`, `troubles`.
 
@@ -38,13 +38,13 @@ mod rows;
 mod sflow;
 mod troubles;
 
-/// From the first `inactive` to `active`: 3-5 ms observed (fact 1).
+/// From the first `inactive` to `active`: 3-5 ms observed (fact M1).
 pub const ACTIVATION: Duration = Duration::from_millis(4);
-/// From DEL to the end of the row: 3.0 ms observed (fact 8).
+/// From DEL to the end of the row: 3.0 ms observed (fact M8).
 pub const REMOVAL: Duration = Duration::from_millis(3);
-/// From a known neighbour to `active`: 14 ms observed (fact 6).
+/// From a known neighbour to `active`: 14 ms observed (fact M6).
 pub const RESOLUTION: Duration = Duration::from_millis(14);
-/// From PortInitDone to the first session: 0.5 s observed (fact 12).
+/// From PortInitDone to the first session: 0.5 s observed (fact M12).
 pub const PORTS_SETTLE: Duration = Duration::from_millis(500);
 /// orchagent tries again what it could not do whenever its select() times out (`orchdaemon.cpp`, SELECT_TIMEOUT).
 pub const RETRY: Duration = Duration::from_secs(1);
@@ -90,7 +90,7 @@ struct Held {
 enum Again {
     /// The policer is missing.
     Create(OrderedFields),
-    /// `SpanToNowhere` has attached itself to a route and does not come off at once (fact 9).
+    /// `SpanToNowhere` has attached itself to a route and does not come off at once (fact M9).
     Remove,
 }
 
@@ -107,10 +107,10 @@ pub struct Orchagent {
     topology: Topology,
     objects: Objects,
     policers: policers::Policers,
-    /// Ports that were to be removed and were in use then: the next attempt of each, which fails, too (fact 18).
+    /// Ports that were to be removed and were in use then: the next attempt of each, which fails, too (fact S18).
     kept_ports: BTreeMap<String, Instant>,
     neighbours: BTreeMap<NextHop, String>,
-    /// Neighbours that have gone while a route had them as next hop (fact 20).
+    /// Neighbours that have gone while a route had them as next hop (fact S20).
     leaving: BTreeSet<NextHop>,
     routes: BTreeMap<Prefix, BTreeSet<NextHop>>,
     sflow: sflow::Sflow,

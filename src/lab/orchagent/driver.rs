@@ -1,7 +1,7 @@
 //! Connects the virtual orchagent with Redis and the hardware. It translates and decides nothing.
 //!
 //! It reads tables as sonic-swss-common's C++ SubscriberStateTable does, on purpose, and not as `sonic::subscriber_table`: only the event
-//! `del` is a removal, any other makes it read the row and forget an empty one, nothing is listed twice (facts 8 and 10). When Redis
+//! `del` is a removal, any other makes it read the row and forget an empty one, nothing is listed twice (facts M8 and M10). When Redis
 //! goes away it dies as the real one does, and its container with it: the next one finds what the container's start script (`swss.sh`)
 //! left of the databases, and programs the hardware anew.
 

@@ -62,7 +62,7 @@ pub struct Tunnel {
     pub options: GreOptions,
 }
 
-/// One mirror binding per port and side: binding replaces what was bound, unbinding leaves nothing (mirror-orch fact 5).
+/// One mirror binding per port and side: binding replaces what was bound, unbinding leaves nothing (fact M5).
 pub trait MirrorHardware: Send {
     /// Copies of `port`'s `side` go to `target` from now on.
     ///
@@ -110,7 +110,7 @@ pub enum Fault {
     Lose,
     /// Everything is done this much later.
     Slow(Duration),
-    /// orchagent stops reading; STATE_DB stays as it is (fact 12).
+    /// orchagent stops reading; STATE_DB stays as it is (fact M12).
     Dead,
     /// The ASIC has room for so many mirror sessions.
     Sessions {

@@ -1,7 +1,7 @@
 //! The SAI objects that the virtual orchagent holds, as ASIC_DB shows them: ports, mirror sessions, samplers, and which refers to which.
 //!
 //! Pure. Every change is an [`Output`] that writes ASIC_DB. As in the real one an object that is referred to cannot be removed, and nothing
-//! remembers who made the reference: that is what facts 15 to 18 of the observed orchagent come from.
+//! remembers who made the reference: that is what facts S15 to S18 of the observed orchagent come from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

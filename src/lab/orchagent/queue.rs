@@ -22,7 +22,7 @@ impl EventQueue {
     /// Adds a change, to be taken up after `slow`.
     ///
     /// If it is `unread`, because orchagent is not reading now, a later write replaces the one that waits: who begins to read again reads
-    /// the row as it is then, and of several writes knows the last (fact 12). A deletion it still finds among its events.
+    /// the row as it is then, and of several writes knows the last (fact M12). A deletion it still finds among its events.
     pub fn push(&mut self, change: Change, slow: Duration, unread: bool, now: Instant) {
         let last = self.waiting.iter_mut().rev().find(|queued| queued.change.session() == change.session());
         let due = last.as_ref().map_or(now, |last| last.due).max(now + slow);

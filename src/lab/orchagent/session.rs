@@ -36,7 +36,7 @@ pub enum Destination {
         /// The port.
         port: String,
     },
-    /// `type SPAN` without `dst_port`, the first half of a row written field by field: never active (fact 9).
+    /// `type SPAN` without `dst_port`, the first half of a row written field by field: never active (fact M9).
     SpanToNowhere,
     /// Every other type, and none: encapsulated to an address, once its neighbour is known.
     Erspan(Erspan),
@@ -57,7 +57,7 @@ pub struct Erspan {
     pub ttl: u8,
 }
 
-/// Sampling, which makes orchagent bind the port through a SAMPLEPACKET object (fact 4).
+/// Sampling, which makes orchagent bind the port through a SAMPLEPACKET object (fact M4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sampling {
     /// 1 of so many.
@@ -71,9 +71,9 @@ pub struct Sampling {
 pub struct SessionSpec {
     /// Where the copies go.
     pub destination: Destination,
-    /// `src_port` as it was written: LAGs are looked for in it by substring (fact 17).
+    /// `src_port` as it was written: LAGs are looked for in it by substring (fact S17).
     pub src_port: String,
-    /// Which of the sources' traffic is copied; empty without `direction` (fact 1).
+    /// Which of the sources' traffic is copied; empty without `direction` (fact M1).
     pub sides: Vec<PortSide>,
     /// Sampling, if asked for.
     pub sampling: Option<Sampling>,
@@ -147,7 +147,7 @@ impl SessionSpec {
     }
 }
 
-/// The way of a session's copies, as orchagent last knew it: what an inactive session has is stale (fact 6).
+/// The way of a session's copies, as orchagent last knew it: what an inactive session has is stale (fact M6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Way {
     /// The route that leads to the destination.
@@ -184,7 +184,7 @@ impl Topology {
     }
 }
 
-/// The items of a list as C++ `getline` cuts it: an empty list has none, and a trailing comma adds none (fact 23).
+/// The items of a list as C++ `getline` cuts it: an empty list has none, and a trailing comma adds none (fact S23).
 fn tokens(list: &str) -> impl Iterator<Item = &str> {
     let items = (!list.is_empty()).then(|| list.strip_suffix(',').unwrap_or(list).split(','));
     items.into_iter().flatten()

@@ -78,7 +78,7 @@ pub(super) fn check_sampling(spec: &JobSpec, world: &World, settings: &Settings)
 }
 
 /// sFlow and a sampled mirror cannot have the sampler of one port in one direction; in the other direction each has its own (observed facts
-/// 12 and 13).
+/// S12 and S13).
 fn check_sflow(
     field: JobField,
     direction: Direction,

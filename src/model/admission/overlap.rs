@@ -1,5 +1,5 @@
 //! Which mirror sessions stand in each other's way: a port has one session in each direction, and orchagent lets the last one win
-//! without a word (observed fact 5).
+//! without a word (observed fact M5).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,7 +42,7 @@ fn shared_source(sources: &BTreeSet<String>, direction: Direction, session: &Ses
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Intruder {
     /// It copies a port of ours in the same direction. The port is bound to it now, and **deleting ours would unbind it**, while
-    /// STATE_DB went on to call it active (observed fact 5).
+    /// STATE_DB went on to call it active (observed fact M5).
     OverOurs {
         /// Its name.
         session: String,

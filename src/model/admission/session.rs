@@ -29,7 +29,7 @@ pub struct SessionPlan {
     /// By `JobId::session_name`.
     pub name: String,
     /// The ports whose traffic is copied. A port channel is never here, its members are: what a session on a port channel does when
-    /// members change, and when the port channel goes, cannot be undone (observed facts 16 to 18).
+    /// members change, and when the port channel goes, cannot be undone (observed facts S16 to S18).
     pub sources: Vec<String>,
     /// Which of their traffic.
     pub direction: Direction,
@@ -57,7 +57,7 @@ impl MirrorPlan {
     /// The sessions that copy `spec`'s traffic of `sources` to `target`.
     ///
     /// A session whose copies the ASIC samples or cuts has one port and one direction. Of several, orchagent leaves the first ones bound
-    /// for good when sFlow takes the sampler of the next in the same moment (observed fact 15).
+    /// for good when sFlow takes the sampler of the next in the same moment (observed fact S15).
     #[must_use]
     pub fn new(id: &JobId, spec: &JobSpec, sources: Vec<String>, target: MirrorTarget) -> MirrorPlan {
         let slots: Vec<(Vec<String>, Direction)> = if is_sampled(spec) {
@@ -168,7 +168,7 @@ impl MirrorPlan {
     }
 }
 
-/// Whether the job's copies go through the ports' samplers: cutting is the sampler's work, too (observed fact 4).
+/// Whether the job's copies go through the ports' samplers: cutting is the sampler's work, too (observed fact M4).
 #[must_use]
 pub fn is_sampled(spec: &JobSpec) -> bool {
     spec.mirror_sample_rate.is_some() || spec.mirror_truncate.is_some()

@@ -23,7 +23,7 @@ const NO_ANSWER: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Between two later looks: no job's end waits for longer than that after ASIC_DB shows that nothing is left.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-/// How long a removed port is looked for (observed fact 18: syncd tries its removal every second).
+/// How long a removed port is looked for (observed fact S18: syncd tries its removal every second).
 pub const DEPARTED_AFTER: Duration = Duration::from_secs(30);
 /// Between two looks for it.
 const DEPARTED_INTERVAL: Duration = Duration::from_secs(5);

@@ -1,7 +1,7 @@
 //! What a running job does when the members of its port channels change, or a port of its is removed.
 //!
 //! Its sessions name member ports, so orchagent follows nothing. A change makes the sessions anew: deleted, their end confirmed, then
-//! written whole, because orchagent ignores a row that changes (observed fact 7). The tap stays; the time without copies is a gap.
+//! written whole, because orchagent ignores a row that changes (observed fact M7). The tap stays; the time without copies is a gap.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

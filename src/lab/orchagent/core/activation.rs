@@ -1,6 +1,6 @@
 //! How a session gets into the ASIC and out of it: `activateSession`, `deactivateSession`.
 //!
-//! Nothing is rolled back. What is bound when a port refuses stays bound (fact 15), and an object that something still refers to stays (16, 17).
+//! Nothing is rolled back. What is bound when a port refuses stays bound (fact S15), and an object that something still refers to stays (16, 17).
 
 use super::{Held, Orchagent, Why, Work};
 use crate::lab::orchagent::faults::Verdict;
@@ -98,7 +98,7 @@ impl Orchagent {
         out.push(Output::WriteState { session: name.to_owned(), fields: session.spec.row("active", &session.way) });
     }
 
-    /// The session stays inactive. Its objects go if nothing refers to them; what has been bound stays bound (fact 15).
+    /// The session stays inactive. Its objects go if nothing refers to them; what has been bound stays bound (fact S15).
     fn not_activated(&mut self, name: &str, out: &mut Vec<Output>) {
         let held = self.sessions.get_mut(name).map(|session| std::mem::take(&mut session.held)).unwrap_or_default();
         for (kind, stays) in [
@@ -111,14 +111,14 @@ impl Orchagent {
         }
     }
 
-    /// The session stops working and its row says so; the row's other fields go stale (fact 6). Says whether it could be taken out of the ASIC;
-    /// where it could not, its own ports are unbound all the same and its row still says `active` (facts 16 to 18).
+    /// The session stops working and its row says so; the row's other fields go stale (fact M6). Says whether it could be taken out of the ASIC;
+    /// where it could not, its own ports are unbound all the same and its row still says `active` (facts S16 to S18).
     pub(super) fn deactivate(&mut self, name: &str, out: &mut Vec<Output>) -> bool {
         let Some(session) = self.sessions.get(name).filter(|session| session.active) else { return true };
         let held = session.held.clone();
         let slots = session.spec.slots(&self.topology);
         for (port, side) in slots.found {
-            // Whoever holds the binding now: it is gone (fact 5).
+            // Whoever holds the binding now: it is gone (fact M5).
             self.unbind(port, side, out);
         }
         self.sflow.hasten();

@@ -9,7 +9,7 @@ use crate::lab::orchagent::messages::Output;
 /// What PolicerOrch counts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Policers {
-    /// Sessions by policer; those that were refused behind it never give it back (fact 19).
+    /// Sessions by policer; those that were refused behind it never give it back (fact S19).
     users: BTreeMap<String, usize>,
     /// Policers whose rows have gone while they had users: the next attempt of each.
     kept: BTreeMap<String, Instant>,

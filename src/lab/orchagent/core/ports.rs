@@ -18,7 +18,7 @@ impl Orchagent {
     }
 
     /// A port's row has gone. COUNTERS_DB forgets the port at once; its object goes if nothing refers to it. Otherwise orchagent holds the port,
-    /// and tries again and again in vain, even when nothing refers to it any more (fact 18).
+    /// and tries again and again in vain, even when nothing refers to it any more (fact S18).
     pub(super) fn remove_port(&mut self, name: String, now: Instant, out: &mut Vec<Output>) {
         if !self.topology.ports.contains(&name) || self.kept_ports.contains_key(&name) {
             return;

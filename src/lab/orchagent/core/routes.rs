@@ -1,4 +1,4 @@
-//! The way of ERSPAN sessions: routes, their next hops, and neighbours (`updateNextHop`, `updateNeighbor`, `updateSession`; fact 20).
+//! The way of ERSPAN sessions: routes, their next hops, and neighbours (`updateNextHop`, `updateNeighbor`, `updateSession`; fact S20).
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -100,7 +100,7 @@ impl Orchagent {
         self.remove(name, now, out);
     }
 
-    /// A session that does not come out of the ASIC stays, `active`, and the deletion is forgotten (facts 16 to 18).
+    /// A session that does not come out of the ASIC stays, `active`, and the deletion is forgotten (facts S16 to S18).
     fn remove(&mut self, name: String, now: Instant, out: &mut Vec<Output>) {
         if self.deactivate(&name, out) {
             self.resolved.retain(|waiting| *waiting != name);

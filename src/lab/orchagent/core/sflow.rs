@@ -1,4 +1,4 @@
-//! sFlow as far as mirror sessions meet it: who has a port's sampler (`sfloworch.cpp`; facts 1 to 7 and 12 to 15).
+//! sFlow as far as mirror sessions meet it: who has a port's sampler (`sfloworch.cpp`; facts S1 to S7 and S12 to S15).
 //!
 //! Unlike the real one, the lab reads plain rows: nobody there writes `SFLOW_SESSION_TABLE` by the ProducerStateTable protocol.
 
@@ -34,14 +34,14 @@ impl Sflow {
         self.waiting.values().filter_map(|(_, at)| *at).min().filter(|_| self.up)
     }
 
-    /// What waits is tried again next. The real one tries with every event (fact 14), this one when there is a chance, and every second.
+    /// What waits is tried again next. The real one tries with every event (fact S14), this one when there is a chance, and every second.
     pub(super) fn hasten(&mut self) {
         self.waiting.values_mut().for_each(|(_, at)| *at = None);
     }
 }
 
 impl Orchagent {
-    /// Only rows that are written wait for it to be up; nothing is unbound when it is down (fact 7).
+    /// Only rows that are written wait for it to be up; nothing is unbound when it is down (fact S7).
     pub(super) fn enable_sflow(&mut self, up: bool) {
         self.sflow.up = up;
         self.sflow.hasten();
@@ -154,7 +154,7 @@ impl Orchagent {
         }
     }
 
-    /// What waits is forgotten; the sampler that was made for it stays, for good (fact 14).
+    /// What waits is forgotten; the sampler that was made for it stays, for good (fact S14).
     fn delete_sflow_port(&mut self, port: &str, out: &mut Vec<Output>) {
         self.sflow.waiting.remove(port);
         let Some(known) = self.sflow.ports.remove(port) else { return };
@@ -168,7 +168,7 @@ impl Orchagent {
 }
 
 impl Sampled {
-    /// Whether each side is sampled. Any other word than `rx`, `tx` and `both` samples nothing (fact 5).
+    /// Whether each side is sampled. Any other word than `rx`, `tx` and `both` samples nothing (fact S5).
     fn sides(&self) -> Vec<(PortSide, bool)> {
         let is = |words: [&str; 2]| self.up && words.contains(&self.direction.as_str());
         vec![(PortSide::SampledRx, is(["rx", "both"])), (PortSide::SampledTx, is(["tx", "both"]))]

@@ -20,7 +20,7 @@ pub enum Refusal {
     Invalid {
         /// The line.
         why: String,
-        /// The policer that was read before what is wrong: orchagent has counted a user of it already (fact 19).
+        /// The policer that was read before what is wrong: orchagent has counted a user of it already (fact S19).
         policer: Option<String>,
     },
     /// The policer does not exist: tried again for ever.
@@ -87,7 +87,7 @@ impl Draft {
                 check_sources(value, topology)?;
                 value.clone_into(&mut self.src_port);
             }
-            // The CPU port is no front-panel port: fact 2.
+            // The CPU port is no front-panel port: fact M2.
             "dst_port" if topology.ports.contains(value) => self.destination_port = Some(value.to_owned()),
             "dst_port" => return Err(Refusal::invalid(format!("Not a front-panel port: dst_port {value:?}"))),
             "direction" => self.sides = sides(value).ok_or_else(wrong)?,
@@ -133,7 +133,7 @@ impl Draft {
     }
 }
 
-/// As C's `strtoul` with base 0 reads it: blanks before it, a sign, and octal or hexadecimal by prefix; nothing may follow (fact 23).
+/// As C's `strtoul` with base 0 reads it: blanks before it, a sign, and octal or hexadecimal by prefix; nothing may follow (fact S23).
 fn number(value: &str) -> Option<u64> {
     let value = value.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
     let (negative, digits) = match value.strip_prefix(['-', '+']) {
@@ -175,7 +175,7 @@ fn sampled(side: PortSide) -> PortSide {
     }
 }
 
-/// Every source must exist, and a LAG have members, none of them named as well. No token is trimmed: a space makes an unknown port (fact 1).
+/// Every source must exist, and a LAG have members, none of them named as well. No token is trimmed: a space makes an unknown port (fact M1).
 fn check_sources(value: &str, topology: &Topology) -> Result<(), Refusal> {
     let refuse = |why: String| Err(Refusal::invalid(format!("src_port {value:?}: {why}")));
     for token in tokens(value) {

@@ -129,7 +129,7 @@ fn a_sampled_job_takes_a_session_for_each_port_and_direction() {
         admit_sampled("port=PortChannel1 mirror_sample_rate=64", &world, 2).expect("admitted"),
         [slot("telegen_a", "Ethernet40", "RX"), slot("telegen__2_a", "Ethernet44", "RX")]
     );
-    // Half of a port in both directions would be left bound as well (observed fact 15).
+    // Half of a port in both directions would be left bound as well (observed fact S15).
     assert_eq!(
         admit_sampled("port=Ethernet0 direction=both mirror_truncate=64", &world, 2).expect("admitted"),
         [slot("telegen_a", "Ethernet0", "RX"), slot("telegen__2_a", "Ethernet0", "TX")]

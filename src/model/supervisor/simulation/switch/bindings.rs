@@ -1,5 +1,5 @@
 //! Which session each port of the simulated ASIC is bound to. As orchagent does it: the session that is activated last has the port, and the
-//! end of any session that names it unbinds it, whoever has it (observed fact 5).
+//! end of any session that names it unbinds it, whoever has it (observed fact M5).
 
 use std::collections::BTreeMap;
 
