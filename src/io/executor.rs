@@ -190,6 +190,9 @@ impl SessionWorker {
                 let is_kept = |event: &Event| matches!(event, Event::Overtaken { kept: true, .. });
                 if !outcomes.iter().any(is_kept) {
                     outcomes.push(Event::MirrorDeleted { id, result });
+                } else if let Err(error) = result {
+                    // The job is over with the one that is kept; this one is the sweep's now.
+                    tracing::warn!("a mirror session could not be deleted yet: {error}");
                 }
                 outcomes
             }
@@ -199,7 +202,7 @@ impl SessionWorker {
                     tracing::warn!("{error}");
                     Vec::new()
                 }
-                Err(EndError::Redis(error)) => {
+                Err(error @ (EndError::Redis(_) | EndError::Settling { .. })) => {
                     // The supervisor says that it is being deleted, and that it is still there; and tries again.
                     tracing::debug!(session, %error, "a mirror session that no job owns could not be deleted");
                     Vec::new()

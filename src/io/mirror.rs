@@ -2,6 +2,7 @@
 //!
 //! Only rows named `telegen_*` are ever written or deleted; which ones, the supervisor says.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::asic::AsicDb;
@@ -16,7 +17,8 @@ use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Fields, Reconnect
 
 /// How long a session of somebody else's that was just written may take to get its port: hundreds of times what was observed (fact M1).
 const SETTLING: Duration = Duration::from_secs(1);
-const POLL: Duration = Duration::from_millis(50);
+/// A session of which that is noted is asked for again sooner, or not at all.
+const NOTED: Duration = Duration::from_secs(120);
 
 /// What became of a session that was to be deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +47,16 @@ pub enum EndError {
     /// Redis is away or did not answer.
     #[error(transparent)]
     Redis(#[from] Error),
+    /// Theirs is new, and may be about to get the port.
+    #[error("{session} is not deleted yet, because {theirs}, which copies {port}, too, may be about to get the port")]
+    Settling {
+        /// Ours.
+        session: String,
+        /// Theirs.
+        theirs: String,
+        /// The port.
+        port: String,
+    },
     /// Nobody can tell whose the port is.
     #[error(
         "{session} is not deleted, because COUNTERS_DB names no object of {port}, so that ASIC_DB cannot be asked whether that would take {port} from {theirs}"
@@ -59,7 +71,7 @@ pub enum EndError {
     },
     /// orchagent may be about to give the port to theirs.
     #[error(
-        "{session} is not deleted, because orchagent has said nothing of {theirs} yet, to which that could cost {port}; once {theirs} has a row in STATE_DB, or none in CONFIG_DB, it is"
+        "{session} is not deleted, because orchagent has said nothing of {theirs} yet, which could lose {port} by that; it is once {theirs} has a row in STATE_DB, or none in CONFIG_DB"
     )]
     Unanswered {
         /// Ours.
@@ -77,6 +89,8 @@ pub struct MirrorSessions {
     state: Reconnecting,
     asic: AsicDb,
     known: Known,
+    /// Sessions under one of somebody else's that had not got the port, and since when.
+    settling: BTreeMap<String, Instant>,
 }
 
 impl MirrorSessions {
@@ -90,6 +104,7 @@ impl MirrorSessions {
             state: Reconnecting::new(databases, "STATE_DB")?,
             asic: AsicDb::new(databases)?,
             known,
+            settling: BTreeMap::new(),
         })
     }
 
@@ -118,22 +133,27 @@ impl MirrorSessions {
     /// # Errors
     /// Redis is away or did not answer, or it is not known yet what that would do to somebody else's.
     pub async fn end(&mut self, session: &str) -> Result<Ended, EndError> {
-        let end = Instant::now() + SETTLING;
-        let alone = loop {
-            match self.judge(session).await? {
-                Verdict::Keep { theirs, port } => return Ok(Ended::Kept { theirs, port }),
-                Verdict::Unsettled { theirs, port } if Instant::now() >= end => break Some((theirs, port)),
-                Verdict::Unsettled { .. } => tokio::time::sleep(POLL).await,
-                Verdict::Delete => break None,
+        self.settling.retain(|_, since| since.elapsed() < NOTED);
+        let verdict = self.judge(session).await?;
+        let since = self.settling.remove(session).unwrap_or_else(Instant::now);
+        let alone = match verdict {
+            Verdict::Keep { theirs, port } => return Ok(Ended::Kept { theirs, port }),
+            Verdict::Delete => None,
+            Verdict::Unsettled { theirs, port } => {
+                // Others wait for this worker, so it does not wait for theirs.
+                self.settling.insert(session.to_owned(), since);
+                let ours = session.to_owned();
+                if since.elapsed() < SETTLING {
+                    return Err(EndError::Settling { session: ours, theirs, port });
+                }
+                if self.said(&theirs).await?.is_empty() {
+                    return Err(EndError::Unanswered { session: ours, theirs, port });
+                }
+                Some((theirs, port))
             }
         };
-        if let Some((theirs, port)) = &alone
-            && self.said(theirs).await?.is_empty()
-        {
-            let (session, theirs, port) = (session.to_owned(), theirs.clone(), port.clone());
-            return Err(EndError::Unanswered { session, theirs, port });
-        }
         self.delete(session).await?;
+        self.settling.remove(session);
         Ok(alone.map_or(Ended::Deleted, |(theirs, port)| Ended::Alone { theirs, port }))
     }
 
