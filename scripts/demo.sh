@@ -45,14 +45,33 @@ if [[ $EUID -ne 0 ]]; then
 fi
 rm -rf "$DIR"
 mkdir -p "$DIR"
-# What is there before, to compare with at the end.
+# The host's namespaces and qdiscs, to compare at the end.
 snapshot() {
 	ip netns list
 	tc qdisc show | grep clsact || true
-	bpftool prog show 2>/dev/null | grep -o 'name telegen[^ ]*' || true
-	bpftool map show 2>/dev/null | grep -o 'name telegen[^ ]*' || true
-	pgrep -a telegen || true
-	pgrep -a redis-server || true
+}
+# The BPF programs that a process holds, and their maps, as `prog N` and `map N`.
+held() {
+	local id
+	grep -h '^prog_id' "/proc/$1/fdinfo/"* | grep -o '[0-9]*$' | sort -u | while read -r id; do
+		echo "prog $id"
+		bpftool prog show id "$id" | grep -o 'map_ids [0-9,]*' | cut -d' ' -f2 | tr ',' '\n' | sed 's/^/map /'
+	done
+}
+# Those of them that the kernel has still. Others' are none of this demo's business.
+still_there() {
+	local object
+	for object in "$@"; do
+		if bpftool "${object% *}" show id "${object#* }" >/dev/null 2>&1; then echo "$object"; fi
+	done
+}
+# Processes in the switch's network namespace, and those that name its directory.
+processes() {
+	local process
+	for process in /proc/[0-9]*; do
+		[[ $(readlink "$process/ns/net") == "$1" ]] && echo "${process#/proc/} $(tr '\0' ' ' <"$process/cmdline")"
+	done
+	pgrep -af -- "--dir $DIR " || true
 }
 before=$(snapshot)
 
@@ -87,6 +106,15 @@ title "Mixed traffic, and the job's live status"
 sender=$!
 on_switch timeout 4 "$BIN/telegen-sonic" watch demo || true
 wait "$sender"
+namespace=$(run readlink /proc/self/ns/net)
+bpf=()
+if bpftool prog show >/dev/null 2>&1; then
+	mapfile -t bpf < <(held "${pids[1]}")
+	if [[ ${#bpf[@]} -lt 2 ]]; then
+		echo "the daemon holds no BPF program with maps: ${bpf[*]}" >&2
+		exit 1
+	fi
+fi
 
 title "A third job is refused, and says why"
 run "$BIN/telegen-sonic" start Ethernet0 --id second >/dev/null
@@ -122,8 +150,18 @@ pids=()
 "$BIN/telegen-lab" down --dir "$DIR"
 after=$(snapshot)
 if [[ $before != "$after" ]]; then
-	echo "namespaces, qdiscs, BPF objects and processes differ:" >&2
+	echo "namespaces and qdiscs differ:" >&2
 	diff <(echo "$before") <(echo "$after") >&2
 	exit 1
 fi
-echo "namespaces, qdiscs, BPF programs and maps, processes: as before"
+left=$(still_there "${bpf[@]}" && processes "$namespace")
+if [[ -n $left ]]; then
+	echo "still there: $left" >&2
+	exit 1
+fi
+echo "namespaces and qdiscs of the host: as before; processes of the switch: none"
+if [[ ${#bpf[@]} -gt 0 ]]; then
+	echo "of the job's ${#bpf[@]} BPF programs and maps: none"
+else
+	echo "BPF programs and maps: not looked at, because bpftool does not work here"
+fi

@@ -29,6 +29,7 @@ demo redis-server redis-server
 demo redis-cli redis-tools
 demo ip iproute2
 demo tc iproute2
+demo bpftool bpftool|linux-tools-common
 demo curl curl
 demo python3 python3
 test tshark tshark
