@@ -87,7 +87,7 @@ fn a_packet_cut_at_any_length_is_counted_once_with_the_length_that_it_has() {
             run(&program, &packet[..length]);
             expected += Counter { packets: 1, bytes: length as u64 };
             let sample = program.read(true);
-            let flows = sample.flows.unwrap();
+            let flows = sample.flows.as_ref().unwrap();
             let of_flows = flows.flows.iter().map(|flow| Counter { packets: flow.packets, bytes: flow.bytes });
             let sums = [
                 sample.delivered,

@@ -45,7 +45,7 @@ fn table_of(traffic: Traffic, entries: u32) -> (FlowTable, Truth) {
     let sample = program.read(true);
     let packets = (ROUNDS * DRAWS) as u64;
     let all = Counter { packets, bytes: packets * packet().len() as u64 };
-    let table = sample.flows.unwrap();
+    let table = sample.flows.clone().unwrap();
     assert_eq!([sample.total, sample.analysed, reconciled(&table)], [all; 3], "{traffic:?}");
     assert!(is_without_doubles(&table), "{traffic:?}");
     for flow in &table.flows {

@@ -154,7 +154,8 @@ mod tests {
     fn an_end_says_how_and_after_how_much() {
         let total = Counter { packets: 20_000, bytes: 14_500_000 };
         let now = "2026-01-31T03:02:00Z".parse().expect("an instant");
-        let results = Results { total, coverage: Some(0.9981), ..Results::empty(now) };
+        let mut results = Results { coverage: Some(0.9981), ..Results::empty(now) };
+        results.total = total;
         let done = status("port=Ethernet16", Status::Done, None, "");
         assert_eq!(
             said(&done, Some(&results)),

@@ -183,21 +183,22 @@ impl Sent {
     /// Puts the truth into words.
     #[must_use]
     pub fn new(truth: Truth, skipped: Skipped, copies: Copies) -> Sent {
+        let Truth { traffic, flows, inner_flows, .. } = truth;
         Sent {
-            packets: truth.total.packets,
-            bytes: truth.total.bytes,
+            packets: traffic.total.packets,
+            bytes: traffic.total.bytes,
             protocols: Protocols {
-                ethernet: by_name(EthClass::ALL.iter().map(|class| class.as_str()), &truth.ethernet),
-                ip: by_name(IpClass::ALL.iter().map(|class| class.as_str()), &truth.ip),
+                ethernet: by_name(EthClass::ALL.iter().map(|class| class.as_str()), &traffic.eth),
+                ip: by_name(IpClass::ALL.iter().map(|class| class.as_str()), &traffic.ip),
             },
-            segments: truth.flows.segments().into(),
-            flows: sorted(truth.flows.by_key),
-            errors: numbers(ErrorKind::ALL.iter().map(|kind| kind.as_str().to_owned()), &truth.errors),
-            fragments: truth.fragments,
-            fragments_later: truth.fragments_later,
-            services: by_name(Service::ALL.iter().map(|service| service.as_str()), &truth.services),
-            health: SentHealth::from(&truth.health),
-            inner: truth.inner_flows.map(|flows| SentInner::new(&truth.inner, flows)),
+            segments: flows.segments().into(),
+            flows: sorted(flows.by_key),
+            errors: numbers(ErrorKind::ALL.iter().map(|kind| kind.as_str().to_owned()), &traffic.errors),
+            fragments: traffic.fragments,
+            fragments_later: traffic.fragments_later,
+            services: by_name(Service::ALL.iter().map(|service| service.as_str()), &traffic.services),
+            health: SentHealth::from(&traffic.health),
+            inner: inner_flows.zip(traffic.inner).map(|(flows, inner)| SentInner::new(&inner, flows)),
             skipped,
             copies,
         }

@@ -40,6 +40,7 @@ mod transport;
 mod tunnel;
 
 use std::collections::HashMap;
+use std::ops::Deref;
 
 pub use ethernet::MAX_TAGS;
 pub use ip::MAX_EXTENSIONS;
@@ -50,32 +51,17 @@ pub use tunnel::{Content, Inside, MAX_LABELS};
 
 use super::frames::Frames;
 use crate::model::sample::{Counter, FlowKey, PACKET_SIZE_BOUNDS};
-use crate::model::schema::{ErrorKind, EthClass, IpClass};
-use crate::model::traffic::{Health, Inner, Segments, Service};
+use crate::model::schema::IpClass;
+use crate::model::traffic::{Health, Inner, Segments, Traffic};
 
 /// The truth about many frames, in the order in which they came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Truth {
-    /// All frames.
-    pub total: Counter,
-    /// By Ethernet class, as [`EthClass::ALL`] orders them.
-    pub ethernet: [Counter; EthClass::COUNT],
-    /// By IP class, as [`IpClass::ALL`] orders them.
-    pub ip: [Counter; IpClass::COUNT],
-    /// By kind of error, as [`ErrorKind::ALL`] orders them.
-    pub errors: [u64; ErrorKind::COUNT],
-    /// Parts of larger IP packets.
-    pub fragments: u64,
-    /// Those that are not the first.
-    pub fragments_later: u64,
-    /// By service, as [`Service::ALL`] orders them.
-    pub services: [Counter; Service::COUNT],
-    /// Signs of good or bad health.
-    pub health: Health,
+    /// What a tap counts that every frame reaches, passes and is analysed by, and that looks into tunnels; but for segments, which are the
+    /// flows', and copies. The truth reads as if these were fields of its own.
+    pub traffic: Traffic,
     /// By length: how many are in each bucket of [`PACKET_SIZE_BOUNDS`], and above.
     pub sizes: [u64; PACKET_SIZE_BOUNDS.len() + 1],
-    /// What is in tunnels.
-    pub inner: Inner,
     /// By flow of the outer headers.
     pub flows: Flows,
     /// By flow as [`View::Inner`] has it; `None` as long as there was no tunnel, and it is the same as `flows`.
@@ -96,19 +82,19 @@ pub struct Flows {
 impl Default for Truth {
     fn default() -> Truth {
         Truth {
-            total: Counter::default(),
-            ethernet: [Counter::default(); EthClass::COUNT],
-            ip: [Counter::default(); IpClass::COUNT],
-            errors: [0; ErrorKind::COUNT],
-            fragments: 0,
-            fragments_later: 0,
-            services: [Counter::default(); Service::COUNT],
-            health: Health::default(),
+            traffic: Traffic { inner: Some(Inner::default()), ..Traffic::default() },
             sizes: [0; PACKET_SIZE_BOUNDS.len() + 1],
-            inner: Inner::default(),
             flows: Flows::default(),
             inner_flows: None,
         }
+    }
+}
+
+impl Deref for Truth {
+    type Target = Traffic;
+
+    fn deref(&self) -> &Traffic {
+        &self.traffic
     }
 }
 
@@ -168,59 +154,71 @@ impl Truth {
             return;
         }
         let counter = Counter { packets: times, bytes: packet.length as u64 * times };
-        self.total += counter;
-        self.ethernet[packet.class as usize] += counter;
         self.sizes[PACKET_SIZE_BOUNDS.partition_point(|bound| *bound < packet.length as u64)] += times;
-        for kind in packet.errors.iter() {
-            self.errors[kind as usize] += times;
-        }
-        if let Some(class) = packet.ip_class() {
-            self.ip[class as usize] += counter;
-        }
-        if let Some(Inside { tunnel, content }) = &packet.inside {
-            self.inner.tunnels[*tunnel as usize] += counter;
-            match content {
-                Content::Ip(ip) => self.inner.ip[ip.class as usize] += counter,
-                Content::BrokenIp => self.inner.ip[IpClass::Truncated as usize] += counter,
-                Content::NotIp => self.inner.non_ip += counter,
-            }
+        count_packet(&mut self.traffic, packet, counter);
+        if packet.inside.is_some() {
             self.inner_flows.get_or_insert_with(|| self.flows.clone());
         }
         self.flows.count(packet.flow(View::Outer), counter);
         if let Some(flows) = &mut self.inner_flows {
             flows.count(packet.flow(View::Inner), counter);
         }
-        self.count_health(packet, times);
-        if let Some(ip) = packet.header(View::Outer) {
-            self.count_ip(ip, counter);
-        }
     }
+}
 
-    fn count_health(&mut self, packet: &Packet, times: u64) {
-        for event in packet.health() {
-            self.health.events[event as usize] += times;
-        }
-        if let Some(cast) = packet.cast {
-            self.health.cast[cast as usize] += times;
-        }
+fn count_packet(traffic: &mut Traffic, packet: &Packet, counter: Counter) {
+    traffic.delivered += counter;
+    traffic.total += counter;
+    traffic.analysed += counter;
+    traffic.eth[packet.class as usize] += counter;
+    for kind in packet.errors.iter() {
+        traffic.errors[kind as usize] += counter.packets;
     }
+    if let Some(class) = packet.ip_class() {
+        traffic.ip[class as usize] += counter;
+    }
+    if let Some(inside) = &packet.inside {
+        count_inside(traffic.inner.get_or_insert_default(), inside, counter);
+    }
+    count_health(&mut traffic.health, packet, counter.packets);
+    if let Some(ip) = packet.header(View::Outer) {
+        count_ip(traffic, ip, counter);
+    }
+}
 
-    fn count_ip(&mut self, ip: &Ip, counter: Counter) {
-        let times = counter.packets;
-        self.fragments += if ip.fragment.is_some() { times } else { 0 };
-        self.fragments_later += if ip.fragment == Some(Fragment::Later) { times } else { 0 };
-        self.health.dscp[usize::from(ip.tos >> 2)] += times;
-        self.health.ecn[ip.ecn() as usize] += times;
-        if let Some(tcp) = ip.tcp() {
-            self.health.tcp_flags[usize::from(tcp.flags)] += times;
-        }
-        if let Some(operation) = ip.transport.rocev2 {
-            self.health.rocev2[operation as usize] += times;
-            self.health.rocev2_ecn[ip.ecn() as usize] += times;
-        }
-        if let Some(service) = ip.transport.service {
-            self.services[service as usize] += counter;
-        }
+fn count_inside(inner: &mut Inner, inside: &Inside, counter: Counter) {
+    inner.tunnels[inside.tunnel as usize] += counter;
+    match &inside.content {
+        Content::Ip(ip) => inner.ip[ip.class as usize] += counter,
+        Content::BrokenIp => inner.ip[IpClass::Truncated as usize] += counter,
+        Content::NotIp => inner.non_ip += counter,
+    }
+}
+
+fn count_health(health: &mut Health, packet: &Packet, times: u64) {
+    for event in packet.health() {
+        health.events[event as usize] += times;
+    }
+    if let Some(cast) = packet.cast {
+        health.cast[cast as usize] += times;
+    }
+}
+
+fn count_ip(traffic: &mut Traffic, ip: &Ip, counter: Counter) {
+    let times = counter.packets;
+    traffic.fragments += if ip.fragment.is_some() { times } else { 0 };
+    traffic.fragments_later += if ip.fragment == Some(Fragment::Later) { times } else { 0 };
+    traffic.health.dscp[usize::from(ip.tos >> 2)] += times;
+    traffic.health.ecn[ip.ecn() as usize] += times;
+    if let Some(tcp) = ip.tcp() {
+        traffic.health.tcp_flags[usize::from(tcp.flags)] += times;
+    }
+    if let Some(operation) = ip.transport.rocev2 {
+        traffic.health.rocev2[operation as usize] += times;
+        traffic.health.rocev2_ecn[ip.ecn() as usize] += times;
+    }
+    if let Some(service) = ip.transport.service {
+        traffic.services[service as usize] += counter;
     }
 }
 

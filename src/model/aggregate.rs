@@ -16,6 +16,7 @@ use super::job::{Direction, JobSpec, ResultDetail};
 use super::report::{Detail, Estimate, FlowRow, Flows, Results, Thinning};
 use super::sample::{Counter, Flow, FlowTable, Sample};
 use super::schema::{ErrorKind, HistogramName, Warning};
+use super::traffic::Traffic;
 
 /// The port's counter grew by this much …
 const NO_COPIES_PACKETS: u64 = 100;
@@ -182,25 +183,12 @@ impl Aggregator {
         Some(Results {
             updated_at: *wall,
             window: Duration::from_nanos(sample.taken_at_ns.saturating_sub(self.opened_ns)),
-            delivered: sample.delivered,
-            total: sample.total,
-            analysed: sample.analysed,
+            traffic: self.traffic(sample),
             sample_rate: self.spec.sample_rate.get(),
             packets_per_sec: self.rates.0,
             bits_per_sec: self.rates.1,
             port_packets: coverage.map(|(port_packets, _)| port_packets),
             coverage: coverage.and_then(|(_, coverage)| coverage),
-            eth: sample.eth,
-            ip: sample.ip,
-            errors: self.errors(sample),
-            fragments: sample.fragments,
-            fragments_later: sample.fragments_later,
-            services: sample.services,
-            health: sample.health.clone(),
-            inner: sample.inner.clone(),
-            // Of a sampled or cut mirror, segments and gaps are missing that were never lost.
-            segments: sample.segments.filter(|_| thinning.is_none()),
-            copies: sample.copies,
             thinning,
             estimate: self.estimate(sample.total),
         })
@@ -245,17 +233,22 @@ impl Aggregator {
         })
     }
 
-    /// Where copies are cut, that a header ends early or contradicts the length is the mirror's doing: it is not counted.
-    fn errors(&self, sample: &Sample) -> [u64; ErrorKind::COUNT] {
-        let mut errors = sample.errors;
+    /// What was counted, but for what the mirror's thinning makes meaningless.
+    fn traffic(&self, sample: &Sample) -> Traffic {
+        let mut traffic = sample.traffic.clone();
+        // Of a sampled or cut mirror, segments and gaps are missing that were never lost.
+        if self.thinning().is_some() {
+            traffic.segments = None;
+        }
+        // Where copies are cut, that a header ends early or contradicts the length is the mirror's doing: it is not counted.
         if self.spec.mirror_truncate.is_some() {
             for kind in
                 [ErrorKind::TruncatedEth, ErrorKind::TruncatedIp, ErrorKind::TruncatedL4, ErrorKind::MalformedIp]
             {
-                errors[kind as usize] = 0;
+                traffic.errors[kind as usize] = 0;
             }
         }
-        errors
+        traffic
     }
 
     fn detail(&self, sample: &Sample, wall: Timestamp) -> Detail {

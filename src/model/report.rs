@@ -3,16 +3,17 @@
 //! Numbers stand here as they were measured or estimated; texts, units and row layouts are the sinks'.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::sample::{Counter, Histogram, INTERARRIVAL_RATE};
-use super::schema::{ErrorKind, EthClass, HistogramName, IpClass};
+use super::schema::HistogramName;
 use super::settings::Settings;
 use super::status::{JobStatus, Refused};
-use super::traffic::{Copies, DistinctFlows, Health, Inner, Segments, Service};
+use super::traffic::{DistinctFlows, Traffic};
 
 /// Everything that sinks may show.
 #[derive(Clone, Debug)]
@@ -45,12 +46,8 @@ pub struct Results {
     pub updated_at: Timestamp,
     /// Since the tap was opened.
     pub window: Duration,
-    /// Reached the tap.
-    pub delivered: Counter,
-    /// Passed the job's filters.
-    pub total: Counter,
-    /// Chosen by sampling for detail.
-    pub analysed: Counter,
+    /// What was counted of the packets. The results read as if these were fields of their own.
+    pub traffic: Traffic,
     /// 1 of this many packets is analysed.
     pub sample_rate: u32,
     /// Packets of `total` per second over the last interval.
@@ -61,26 +58,6 @@ pub struct Results {
     pub port_packets: Option<u64>,
     /// Delivered packets over `port_packets`, between the same two polls; not clamped.
     pub coverage: Option<f64>,
-    /// By `EthClass as usize`; they sum to `total`.
-    pub eth: [Counter; EthClass::COUNT],
-    /// By `IpClass as usize`; they sum to ipv4 + ipv6.
-    pub ip: [Counter; IpClass::COUNT],
-    /// By `ErrorKind as usize`.
-    pub errors: [u64; ErrorKind::COUNT],
-    /// IP fragments.
-    pub fragments: u64,
-    /// Those of them that are not the first of their packet.
-    pub fragments_later: u64,
-    /// By `Service as usize`; most packets are of none.
-    pub services: [Counter; Service::COUNT],
-    /// The health of the traffic.
-    pub health: Health,
-    /// What was found in tunnels; `None` if the job does not look into them.
-    pub inner: Option<Inner>,
-    /// TCP segments; `None` if not every packet is analysed, or there are no flows.
-    pub segments: Option<Segments>,
-    /// Of the copies themselves; `None` if they do not come encapsulated.
-    pub copies: Option<Copies>,
     /// What the ASIC leaves out of the copies; `None`: it copies every packet whole.
     pub thinning: Option<Thinning>,
     /// What `total` lets one say of the port's packets; `None` where each of them is copied, and `total` says it.
@@ -108,6 +85,20 @@ pub struct Estimate {
     pub packets_err95: u64,
 }
 
+impl Deref for Results {
+    type Target = Traffic;
+
+    fn deref(&self) -> &Traffic {
+        &self.traffic
+    }
+}
+
+impl DerefMut for Results {
+    fn deref_mut(&mut self) -> &mut Traffic {
+        &mut self.traffic
+    }
+}
+
 impl Results {
     /// Each analysed packet stands for this many of the port: what mirror and tap leave out, together.
     #[must_use]
@@ -127,24 +118,12 @@ impl Results {
         Results {
             updated_at,
             window: Duration::ZERO,
-            delivered: Counter::default(),
-            total: Counter::default(),
-            analysed: Counter::default(),
+            traffic: Traffic::default(),
             sample_rate: 1,
             packets_per_sec: 0.0,
             bits_per_sec: 0.0,
             port_packets: None,
             coverage: None,
-            eth: [Counter::default(); EthClass::COUNT],
-            ip: [Counter::default(); IpClass::COUNT],
-            errors: [0; ErrorKind::COUNT],
-            fragments: 0,
-            fragments_later: 0,
-            services: [Counter::default(); Service::COUNT],
-            health: Health::default(),
-            inner: None,
-            segments: None,
-            copies: None,
             thinning: None,
             estimate: None,
         }

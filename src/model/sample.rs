@@ -1,14 +1,12 @@
 //! One reading of a tap: what the kernel has counted since the tap was opened. Pure values: the aggregator makes reports
 //! of them, and nothing here knows how they were counted.
-//!
-//! Packets are wire packets (a GSO buffer counts its segments), bytes are Ethernet frame bytes without FCS and with all VLAN tags.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::ops::{Deref, DerefMut};
 
 pub use super::counter::Counter;
-use super::schema::{ErrorKind, EthClass, IpClass};
-use super::traffic::{Copies, DistinctFlows, Health, Inner, Segments, Service};
+use super::traffic::{DistinctFlows, Traffic};
 
 /// Upper bounds of the buckets of [`Sample::packet_size`], in bytes.
 pub const PACKET_SIZE_BOUNDS: &[u64] = &[64, 128, 256, 512, 1024, 1518, 2048, 4096, 9216];
@@ -54,33 +52,8 @@ pub const INTERARRIVAL_RATE: NonZeroU32 = NonZeroU32::new(64).unwrap();
 pub struct Sample {
     /// When it was read, `CLOCK_MONOTONIC`, nanoseconds.
     pub taken_at_ns: u64,
-    /// What reached the tap.
-    pub delivered: Counter,
-    /// What of it passed the job's filter. Everything below speaks of these packets.
-    pub total: Counter,
-    /// What of `total` sampling chose for the histograms and the flow table.
-    pub analysed: Counter,
-    /// One class per packet, indexed by `EthClass as usize`; they sum to `total`.
-    pub eth: [Counter; EthClass::COUNT],
-    /// One class per IP packet, indexed by `IpClass as usize`; they sum to the Ethernet classes ipv4 and ipv6.
-    pub ip: [Counter; IpClass::COUNT],
-    /// Packets with each error, indexed by `ErrorKind as usize`. A packet can have several.
-    pub errors: [u64; ErrorKind::COUNT],
-    /// IP packets that are a part of a larger one: "more fragments" set, or an offset. An IPv6 atomic fragment (RFC 6946: a fragment header
-    /// with neither) is a whole packet and not counted.
-    pub fragments: u64,
-    /// Those of them that are not the first of their packet: without ports, and of which nothing behind IP is known.
-    pub fragments_later: u64,
-    /// By `Service as usize`. Most packets are of none.
-    pub services: [Counter; Service::COUNT],
-    /// The health of the traffic.
-    pub health: Health,
-    /// What was found in tunnels; `None` if the job does not look into them.
-    pub inner: Option<Inner>,
-    /// TCP segments; `None` if not every packet is analysed, or there are no flows.
-    pub segments: Option<Segments>,
-    /// Of the copies themselves; `None` if they do not come encapsulated.
-    pub copies: Option<Copies>,
+    /// What was counted of the packets. The sample reads as if these were fields of its own.
+    pub traffic: Traffic,
     /// Lengths of the packets of `total`, bytes; one observation per wire packet.
     pub packet_size: Histogram,
     /// Nanoseconds between two packets of `total` that the same CPU saw one after the other: of one pair in
@@ -96,23 +69,25 @@ impl Sample {
     pub fn empty(taken_at_ns: u64) -> Sample {
         Sample {
             taken_at_ns,
-            delivered: Counter::default(),
-            total: Counter::default(),
-            analysed: Counter::default(),
-            eth: [Counter::default(); EthClass::COUNT],
-            ip: [Counter::default(); IpClass::COUNT],
-            errors: [0; ErrorKind::COUNT],
-            fragments: 0,
-            fragments_later: 0,
-            services: [Counter::default(); Service::COUNT],
-            health: Health::default(),
-            inner: None,
-            segments: None,
-            copies: None,
+            traffic: Traffic::default(),
             packet_size: Histogram::empty(PACKET_SIZE_BOUNDS),
             interarrival: Histogram::empty(INTERARRIVAL_BOUNDS),
             flows: None,
         }
+    }
+}
+
+impl Deref for Sample {
+    type Target = Traffic;
+
+    fn deref(&self) -> &Traffic {
+        &self.traffic
+    }
+}
+
+impl DerefMut for Sample {
+    fn deref_mut(&mut self) -> &mut Traffic {
+        &mut self.traffic
     }
 }
 

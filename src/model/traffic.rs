@@ -1,8 +1,64 @@
-//! What can be said of a packet besides its class: the service it belongs to, the tunnel it travels in, and the signs of
-//! good or bad health. Names, the ports behind them, and the counters by these names. Pure values.
+//! What a tap counts of packets: [`Traffic`], the one struct of all totals. And what can be said of a packet besides its class: the service
+//! it belongs to, the tunnel it travels in, and the signs of good or bad health. Names, the ports behind them, and the counters by these names.
+//! Pure values.
 
 use super::counter::Counter;
-use super::schema::{IpClass, words};
+use super::schema::{ErrorKind, EthClass, IpClass, words};
+
+/// Everything that is counted of packets one by one; exact. The tap's readings ([`super::sample::Sample`]), what is reported of a job
+/// ([`super::report::Results`]) and the truth about test traffic all hold this struct, so that a counter has one place.
+///
+/// Packets are wire packets (a GSO buffer counts its segments), bytes are Ethernet frame bytes without FCS and with all VLAN tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// What reached the tap.
+    pub delivered: Counter,
+    /// What of it passed the job's filter. Everything below speaks of these packets.
+    pub total: Counter,
+    /// What of `total` sampling chose for the flow table.
+    pub analysed: Counter,
+    /// One class per packet, indexed by `EthClass as usize`; they sum to `total`.
+    pub eth: [Counter; EthClass::COUNT],
+    /// One class per IP packet, indexed by `IpClass as usize`; they sum to the Ethernet classes ipv4 and ipv6.
+    pub ip: [Counter; IpClass::COUNT],
+    /// Packets with each error, indexed by `ErrorKind as usize`. A packet can have several.
+    pub errors: [u64; ErrorKind::COUNT],
+    /// IP packets that are a part of a larger one: "more fragments" set, or an offset. An IPv6 atomic fragment (RFC 6946: a fragment header
+    /// with neither) is a whole packet and not counted.
+    pub fragments: u64,
+    /// Those of them that are not the first of their packet: without ports, and of which nothing behind IP is known.
+    pub fragments_later: u64,
+    /// By `Service as usize`. Most packets are of none.
+    pub services: [Counter; Service::COUNT],
+    /// Signs of good or bad health, packet by packet.
+    pub health: Health,
+    /// What was found in tunnels; `None` if the job does not look into them.
+    pub inner: Option<Inner>,
+    /// TCP segments; `None` if not every packet is analysed, or there are no flows.
+    pub segments: Option<Segments>,
+    /// Of the copies themselves; `None` if they do not come encapsulated.
+    pub copies: Option<Copies>,
+}
+
+impl Default for Traffic {
+    fn default() -> Traffic {
+        Traffic {
+            delivered: Counter::default(),
+            total: Counter::default(),
+            analysed: Counter::default(),
+            eth: [Counter::default(); EthClass::COUNT],
+            ip: [Counter::default(); IpClass::COUNT],
+            errors: [0; ErrorKind::COUNT],
+            fragments: 0,
+            fragments_later: 0,
+            services: [Counter::default(); Service::COUNT],
+            health: Health::default(),
+            inner: None,
+            segments: None,
+            copies: None,
+        }
+    }
+}
 
 words! {
     /// Services by well-known port ([`Service::ports`]). A packet belongs to the service of its destination port or, if that is nobody's, to

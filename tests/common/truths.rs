@@ -23,7 +23,7 @@ pub fn differences(sample: &Sample, truth: &Truth, view: View) -> Vec<String> {
     for (name, counter) in [("delivered", sample.delivered), ("total", sample.total), ("analysed", sample.analysed)] {
         wrong.one(name, &counter, &truth.total);
     }
-    wrong.all("eth", EthClass::ALL, &sample.eth, &truth.ethernet);
+    wrong.all("eth", EthClass::ALL, &sample.eth, &truth.eth);
     wrong.all("ip", IpClass::ALL, &sample.ip, &truth.ip);
     wrong.all("error", ErrorKind::ALL, &sample.errors, &truth.errors);
     wrong.one("fragments", &sample.fragments, &truth.fragments);
@@ -31,7 +31,7 @@ pub fn differences(sample: &Sample, truth: &Truth, view: View) -> Vec<String> {
     wrong.all("service", Service::ALL, &sample.services, &truth.services);
     wrong.health(&sample.health, &truth.health);
     wrong.sizes(&sample.packet_size, truth);
-    let inner = (view == View::Inner).then_some(&truth.inner);
+    let inner = truth.inner.as_ref().filter(|_| view == View::Inner);
     match (&sample.inner, inner) {
         (Some(inner), Some(truth)) => wrong.inner(inner, truth),
         (inner, truth) => wrong.one("inner", &inner.is_some(), &truth.is_some()),

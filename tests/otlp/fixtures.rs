@@ -11,7 +11,7 @@ use telegen_sonic::model::sample::{Counter, Histogram, INTERARRIVAL_BOUNDS, PACK
 use telegen_sonic::model::schema::{ErrorKind, EthClass, HistogramName, IpClass, Source, Status};
 use telegen_sonic::model::settings::Settings;
 use telegen_sonic::model::status::{JobStatus, Refused};
-use telegen_sonic::model::traffic::DistinctFlows;
+use telegen_sonic::model::traffic::{DistinctFlows, Traffic};
 
 /// 2026-03-01T12:00:00Z and `seconds`.
 pub fn at(seconds: i64) -> Timestamp {
@@ -133,19 +133,23 @@ pub fn results(seconds: i64, tcp_packets: u64) -> Results {
     ip[IpClass::Tcp as usize] = counter(tcp_packets, tcp_packets * 1_000);
     ip[IpClass::Udp as usize] = counter(3, 300);
     errors[ErrorKind::MalformedL4 as usize] = 1;
-    Results {
-        window: Duration::from_secs(10),
+    let traffic = Traffic {
         delivered: counter(tcp_packets + 9, tcp_packets * 1_000 + 900),
         total: counter(tcp_packets + 5, tcp_packets * 1_000 + 420),
         analysed: counter(1, 1_000),
+        eth,
+        ip,
+        errors,
+        ..Traffic::default()
+    };
+    Results {
+        window: Duration::from_secs(10),
+        traffic,
         sample_rate: 100,
         packets_per_sec: 0.0,
         bits_per_sec: 0.0,
         port_packets: None,
         coverage: None,
-        eth,
-        ip,
-        errors,
         ..Results::empty(at(seconds))
     }
 }

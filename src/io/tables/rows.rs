@@ -16,7 +16,7 @@ use crate::model::schema::{
     CountFamily, CounterFamily, FlowField, HistogramField, HistogramName, JobField, Reason, ResultField, Status,
     StatusField, Warning, state_db,
 };
-use crate::model::traffic::{Copies, DistinctFlows, Segments};
+use crate::model::traffic::{Copies, DistinctFlows, Segments, Traffic};
 use crate::model::value::{IP_PROTOCOL_NUMBERS, items, printable};
 
 /// A daemon whose heartbeat is older is taken for dead: three heartbeats of 5 s.
@@ -106,24 +106,28 @@ impl ResultsRow {
         let updated_at: Option<Timestamp> = row.number(ResultField::UpdatedAt.as_str(), "an RFC 3339 time")?;
         let window = decimal(ResultField::WindowSec)?.unwrap_or_default();
         let updated_at = updated_at.ok_or_else(|| row.error(ResultField::UpdatedAt.as_str(), "an RFC 3339 time"))?;
-        let mut results = Results {
-            window: Duration::try_from_secs_f64(window)
-                .map_err(|_| row.error(ResultField::WindowSec.as_str(), "a number of seconds"))?,
+        let traffic = Traffic {
             delivered: pair(ResultField::PacketsDelivered, ResultField::BytesDelivered)?,
             total: pair(ResultField::PacketsTotal, ResultField::BytesTotal)?,
             // Analysed bytes are not in the table.
             analysed: Counter { packets: zero(ResultField::PacketsAnalysed)?, bytes: 0 },
+            fragments: zero(ResultField::Fragments)?,
+            fragments_later: zero(ResultField::FragmentsLater)?,
+            segments: row.segments()?,
+            copies: row.copies()?,
+            ..Traffic::default()
+        };
+        let mut results = Results {
+            window: Duration::try_from_secs_f64(window)
+                .map_err(|_| row.error(ResultField::WindowSec.as_str(), "a number of seconds"))?,
+            traffic,
             sample_rate: row.number(ResultField::SampleRate.as_str(), "a whole number")?.unwrap_or(1),
             packets_per_sec: decimal(ResultField::Pps)?.unwrap_or_default(),
             bits_per_sec: decimal(ResultField::Bps)?.unwrap_or_default(),
             port_packets: count(ResultField::PortPackets)?,
             coverage: decimal(ResultField::Coverage)?,
-            fragments: zero(ResultField::Fragments)?,
-            fragments_later: zero(ResultField::FragmentsLater)?,
             thinning: row.thinning()?,
             estimate: row.estimate()?,
-            segments: row.segments()?,
-            copies: row.copies()?,
             ..Results::empty(updated_at)
         };
         for family in CounterFamily::ALL {

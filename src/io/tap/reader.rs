@@ -45,12 +45,9 @@ pub(super) struct Scope {
 
 /// All CPUs together. `flows` was read before.
 pub(super) fn sample(cpus: &MappedArray, taken_at_ns: u64, flows: Option<FlowTable>, scope: Scope) -> Sample {
-    let mut sample = Sample {
-        flows,
-        inner: scope.inner.then(Inner::default),
-        segments: scope.segments.then(Segments::default),
-        ..Sample::empty(taken_at_ns)
-    };
+    let mut sample = Sample { flows, ..Sample::empty(taken_at_ns) };
+    sample.inner = scope.inner.then(Inner::default);
+    sample.segments = scope.segments.then(Segments::default);
     let mut registers = [0; distinct::REGISTERS];
     let mut copies = Numbering::default();
     let mut no_destination = 0;
@@ -61,7 +58,7 @@ pub(super) fn sample(cpus: &MappedArray, taken_at_ns: u64, flows: Option<FlowTab
         distinct::merge(&mut registers, &cpu.distinct);
         copies.add(cpu.sequence, cpu.unreadable);
     }
-    sample.delivered += sample.total;
+    sample.traffic.delivered += sample.traffic.total;
     let [_, multicast, broadcast] = sample.health.cast;
     sample.health.cast[Cast::Unicast as usize] =
         sample.total.packets.saturating_sub(multicast + broadcast + no_destination);

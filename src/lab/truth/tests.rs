@@ -8,6 +8,8 @@ mod tunnels;
 use std::net::IpAddr;
 
 use super::*;
+use crate::model::schema::{ErrorKind, EthClass};
+use crate::model::traffic::Service;
 
 const MACS: [u8; 12] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
 
@@ -245,7 +247,7 @@ fn the_sums_of_all_classes_are_the_totals() {
     }
     let truth = Truth::of_cycle(&frames, 5);
     assert_eq!(truth.total, Counter { packets: 5, bytes: 2 * 42 + 2 * 60 + 24 });
-    assert_eq!(truth.ethernet[EthClass::Ipv4 as usize], Counter { packets: 3, bytes: 2 * 42 + 24 });
+    assert_eq!(truth.eth[EthClass::Ipv4 as usize], Counter { packets: 3, bytes: 2 * 42 + 24 });
     assert_eq!(truth.ip[IpClass::Truncated as usize], Counter { packets: 1, bytes: 24 });
     let udp = Counter { packets: 2, bytes: 84 };
     assert_eq!(truth.flows.by_key, HashMap::from([(v4_flow(17, (1000, 53), 0), udp)]));

@@ -11,7 +11,7 @@ use crate::model::sample::{Counter, Histogram};
 use crate::model::schema::{ErrorKind, EthClass, HistogramName, Source, Status};
 use crate::model::settings::Settings;
 use crate::model::status::{JobStatus, Refused};
-use crate::model::traffic::{Copies, DistinctFlows, Ecn, HealthEvent, Inner, Segments, Service, Tunnel};
+use crate::model::traffic::{Copies, DistinctFlows, Ecn, HealthEvent, Inner, Segments, Service, Traffic, Tunnel};
 
 fn status(status: Status) -> JobStatus {
     let fields = Fields::from([("port".to_owned(), "Ethernet16".to_owned())]);
@@ -36,22 +36,26 @@ fn status(status: Status) -> JobStatus {
 fn results() -> Results {
     let mut eth = [Counter::default(); EthClass::COUNT];
     eth[EthClass::Arp as usize] = Counter { packets: 10, bytes: 600 };
-    let mut results = Results {
-        window: Duration::from_secs(2),
+    let traffic = Traffic {
         delivered: Counter { packets: 12, bytes: 720 },
         total: Counter { packets: 10, bytes: 600 },
         analysed: Counter { packets: 10, bytes: 600 },
-        sample_rate: 1,
-        packets_per_sec: 5.0,
-        bits_per_sec: 2400.0,
-        port_packets: Some(24),
-        coverage: Some(0.5),
         eth,
         fragments: 3,
         fragments_later: 2,
         inner: Some(Inner::default()),
         segments: Some(Segments { tracked: 9, untracked: 0, retransmitted: 0, out_of_order: 4 }),
         copies: Some(Copies { lost: None, unreadable: 0 }),
+        ..Traffic::default()
+    };
+    let mut results = Results {
+        window: Duration::from_secs(2),
+        traffic,
+        sample_rate: 1,
+        packets_per_sec: 5.0,
+        bits_per_sec: 2400.0,
+        port_packets: Some(24),
+        coverage: Some(0.5),
         ..Results::empty("2026-01-31T03:00:02Z".parse().unwrap())
     };
     results.errors[ErrorKind::ChecksumIp as usize] = 6;

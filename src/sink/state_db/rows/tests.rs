@@ -8,10 +8,14 @@ use crate::model::job::Fields;
 use crate::model::report::{Detail, Estimate, Flows, Results, Thinning};
 use crate::model::sample::{Counter, Histogram};
 use crate::model::schema::{CountFamily, CounterFamily, ErrorKind, EthClass, HistogramName, IpClass};
-use crate::model::traffic::{Copies, DistinctFlows, HealthEvent, Inner, Segments, Service, Tunnel};
+use crate::model::traffic::{Copies, DistinctFlows, HealthEvent, Inner, Segments, Service, Traffic, Tunnel};
 
 fn empty() -> Results {
     Results::empty("2026-01-31T03:00:02Z".parse().expect("a time"))
+}
+
+fn counted(traffic: Traffic) -> Results {
+    Results { traffic, ..empty() }
 }
 
 fn detail() -> Detail {
@@ -53,7 +57,7 @@ const NOTHING: [(&str, &str); 10] = [
 #[test]
 fn a_sampled_and_cut_mirror_says_so_and_only_a_whole_copy_has_bytes_to_estimate() {
     let total = Counter { packets: 100, bytes: 9_000 };
-    let mut thin = Results { total, ..empty() };
+    let mut thin = counted(Traffic { total, ..Traffic::default() });
     thin.thinning = Some(Thinning { sample_rate: 50, truncate: None });
     thin.estimate = Some(Estimate { packets: 5_000, bytes: Some(450_000), packets_err95: 971 });
     let said = |results: &Results| -> Vec<String> {
@@ -71,16 +75,17 @@ fn a_sampled_and_cut_mirror_says_so_and_only_a_whole_copy_has_bytes_to_estimate(
 fn nothing_counted_is_a_short_row() {
     assert_eq!(results(&empty(), None), row(&NOTHING));
     // A job that looks into tunnels and found none says no more than that.
-    assert_eq!(results(&Results { inner: Some(Inner::default()), ..empty() }, None), row(&NOTHING));
+    let looked = counted(Traffic { inner: Some(Inner::default()), ..Traffic::default() });
+    assert_eq!(results(&looked, None), row(&NOTHING));
 }
 
 #[test]
 fn what_was_measured_is_written_at_zero_and_what_was_not_is_absent() {
-    let measured = Results {
+    let measured = counted(Traffic {
         segments: Some(Segments::default()),
         copies: Some(Copies { lost: Some(0), unreadable: 0 }),
-        ..empty()
-    };
+        ..Traffic::default()
+    });
     let mut expected = row(&NOTHING);
     expected.extend(row(&[
         ("tcp_tracked", "0"),
@@ -95,7 +100,7 @@ fn what_was_measured_is_written_at_zero_and_what_was_not_is_absent() {
         ("flows_distinct_err95", "0"),
     ]));
     assert_eq!(results(&measured, Some(&detail())), expected);
-    let unsequenced = Results { copies: Some(Copies { lost: None, unreadable: 3 }), ..empty() };
+    let unsequenced = counted(Traffic { copies: Some(Copies { lost: None, unreadable: 3 }), ..Traffic::default() });
     let mut expected = row(&NOTHING);
     expected.extend(row(&[("copies_unreadable", "3")]));
     assert_eq!(results(&unsequenced, None), expected);
@@ -103,7 +108,8 @@ fn what_was_measured_is_written_at_zero_and_what_was_not_is_absent() {
 
 #[test]
 fn counters_are_named_by_family_and_name() {
-    let mut counted = Results { fragments: 3, fragments_later: 2, inner: Some(Inner::default()), ..empty() };
+    let traffic = Traffic { fragments: 3, fragments_later: 2, inner: Some(Inner::default()), ..Traffic::default() };
+    let mut counted = counted(traffic);
     counted.eth[EthClass::Arp as usize] = Counter { packets: 1, bytes: 60 };
     counted.errors[ErrorKind::ChecksumIp as usize] = 4;
     counted.services[Service::NvmeTcp as usize] = Counter { packets: 5, bytes: 500 };
@@ -156,13 +162,13 @@ fn counters_are_named_by_family_and_name() {
 
 #[test]
 fn a_row_is_read_back_as_the_value_it_was_made_of() {
-    let mut counted = Results {
+    let mut counted = counted(Traffic {
         fragments: 3,
         fragments_later: 2,
         segments: Some(Segments { tracked: 4, untracked: 5, retransmitted: 6, out_of_order: 7 }),
         copies: Some(Copies { lost: Some(8), unreadable: 9 }),
-        ..empty()
-    };
+        ..Traffic::default()
+    });
     let mut next = 10;
     let mut number = || {
         next += 1;
