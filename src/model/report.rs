@@ -74,8 +74,14 @@ pub struct Thinning {
     pub truncate: Option<u16>,
 }
 
+impl Default for Thinning {
+    fn default() -> Thinning {
+        Thinning { sample_rate: 1, truncate: None }
+    }
+}
+
 /// The port's packets, estimated from a sampled mirror.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Estimate {
     /// Packets that passed the filters.
     pub packets: u64,
@@ -174,6 +180,34 @@ pub struct Flows {
     pub evicted: u64,
     /// How many different flows the analysed packets were of.
     pub distinct: DistinctFlows,
+}
+
+impl Flows {
+    /// How many there were.
+    #[must_use]
+    pub fn counts(&self) -> FlowCounts {
+        FlowCounts { seen: Some(self.seen), evicted: Some(self.evicted), distinct: Some(self.distinct) }
+    }
+}
+
+impl Report {
+    /// The latest numbers of its flows; nothing without a flow table.
+    #[must_use]
+    pub fn flow_counts(&self) -> FlowCounts {
+        let flows = self.detail.as_ref().and_then(|detail| detail.flows.as_ref());
+        flows.map(Flows::counts).unwrap_or_default()
+    }
+}
+
+/// How many flows a job had; each number is `None` where it was not measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowCounts {
+    /// How often a flow entered the table.
+    pub seen: Option<u64>,
+    /// How often one had to leave it.
+    pub evicted: Option<u64>,
+    /// How many different flows the analysed packets were of.
+    pub distinct: Option<DistinctFlows>,
 }
 
 /// One flow. Addresses are text because an anonymised job's are hashes.

@@ -1,4 +1,5 @@
-//! Every name that other programs see: tables, fields, statuses, reasons, warnings, protocol names. Each stands here once.
+//! Every name that other programs see: tables, fields, statuses, reasons, warnings, protocol names. Each stands here once; those of a job's
+//! results stand in `measure`.
 //!
 //! The YANG module, the CLI plugins and the REST shim say the same names in their own languages; `tests/agreement.rs`
 //! holds them to this file. This file knows no values and no rules: those are in `job` and `settings`.
@@ -280,21 +281,6 @@ words! {
 words! {
     /// The door through which a job came.
     Source { Config = "config", Appl = "appl" }
-}
-
-words! {
-    /// Fields of `TELEGEN_RESULT_TABLE` besides the families. From [`ResultField::TcpTracked`] on, what is absent was not measured, and 0 is
-    /// written: there absence never means 0.
-    ResultField {
-        WindowSec = "window_sec", PacketsDelivered = "packets_delivered", BytesDelivered = "bytes_delivered", PacketsTotal = "packets_total",
-        BytesTotal = "bytes_total", PacketsAnalysed = "packets_analysed", SampleRate = "sample_rate", Pps = "pps", Bps = "bps",
-        PortPackets = "port_packets", Coverage = "coverage", Fragments = "fragments", FragmentsLater = "fragments_later",
-        FlowsSeen = "flows_seen", FlowsEvicted = "flows_evicted", MirrorSampleRate = "mirror_sample_rate", MirrorTruncate = "mirror_truncate",
-        PacketsEst = "packets_est", BytesEst = "bytes_est", PacketsErr95 = "packets_err95", UpdatedAt = "updated_at",
-        TcpTracked = "tcp_tracked", TcpUntracked = "tcp_untracked", TcpRetransmitted = "tcp_retransmitted", TcpOutOfOrder = "tcp_out_of_order",
-        CopiesLost = "copies_lost", CopiesUnreadable = "copies_unreadable",
-        FlowsDistinctEst = "flows_distinct_est", FlowsDistinctErr95 = "flows_distinct_err95",
-    }
 }
 
 words! {

@@ -10,24 +10,21 @@ use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 use telegen_sonic::io::tap::Program;
 use telegen_sonic::lab::truth::{Truth, View};
+use telegen_sonic::model::measure::{Cell, scalars};
 use telegen_sonic::model::sample::{Counter, FlowKey, FlowTable, Histogram, Sample};
 use telegen_sonic::model::schema::{ErrorKind, EthClass, IpClass};
 use telegen_sonic::model::traffic::{
-    Cast, Ecn, Health, HealthEvent, Inner, Rocev2Op, Service, TCP_FLAG_SETS, Tunnel, tcp_flags_name,
+    Cast, Ecn, Health, HealthEvent, Inner, Rocev2Op, Service, TCP_FLAG_SETS, Traffic, Tunnel, tcp_flags_name,
 };
 
 /// Everything in which a sample is not the truth, in words; of a tap that analyses every packet into a table with room for every flow.
 /// Of [`Sample::copies`], which are not about frames, nothing.
 pub fn differences(sample: &Sample, truth: &Truth, view: View) -> Vec<String> {
     let mut wrong = Wrong::default();
-    for (name, counter) in [("delivered", sample.delivered), ("total", sample.total), ("analysed", sample.analysed)] {
-        wrong.one(name, &counter, &truth.total);
-    }
+    wrong.scalars(sample, truth, view);
     wrong.all("eth", EthClass::ALL, &sample.eth, &truth.eth);
     wrong.all("ip", IpClass::ALL, &sample.ip, &truth.ip);
     wrong.all("error", ErrorKind::ALL, &sample.errors, &truth.errors);
-    wrong.one("fragments", &sample.fragments, &truth.fragments);
-    wrong.one("fragments_later", &sample.fragments_later, &truth.fragments_later);
     wrong.all("service", Service::ALL, &sample.services, &truth.services);
     wrong.health(&sample.health, &truth.health);
     wrong.sizes(&sample.packet_size, truth);
@@ -36,7 +33,6 @@ pub fn differences(sample: &Sample, truth: &Truth, view: View) -> Vec<String> {
         (Some(inner), Some(truth)) => wrong.inner(inner, truth),
         (inner, truth) => wrong.one("inner", &inner.is_some(), &truth.is_some()),
     }
-    wrong.one("segments", &sample.segments, &Some(truth.flows(view).segments()));
     match &sample.flows {
         Some(table) => wrong.flows(table, truth, view),
         None => wrong.0.push("flows: there is no table".to_owned()),
@@ -83,6 +79,18 @@ impl Wrong {
         for ((name, counted), truth) in names.iter().zip(counted).zip(truth) {
             self.one(&format!("{family} {name:?}"), counted, truth);
         }
+    }
+
+    /// Every number of the table of measures that is counted of packets.
+    fn scalars(&mut self, sample: &Sample, truth: &Truth, view: View) {
+        let segments = Some(truth.flows(view).segments());
+        let truth = Traffic { segments, copies: sample.copies, ..truth.traffic.clone() };
+        for scalar in scalars() {
+            if let Cell::Traffic { of, .. } = scalar.cell {
+                self.one(scalar.name, &of(&sample.traffic), &of(&truth));
+            }
+        }
+        self.one("bytes_analysed", &sample.analysed.bytes, &truth.analysed.bytes);
     }
 
     fn health(&mut self, counted: &Health, truth: &Health) {

@@ -7,9 +7,10 @@ use super::table::{Column, table};
 use super::words;
 use crate::io::tables::JobRow;
 use crate::model::job::ResultDetail;
-use crate::model::report::Results;
+use crate::model::measure::{Among, Scalar, Value, scalars};
+use crate::model::report::{FlowCounts, Results};
 use crate::model::schema::{ErrorKind, EthClass, IpClass, JobField};
-use crate::model::traffic::{Ecn, HealthEvent, Rocev2Op, Segments};
+use crate::model::traffic::{Ecn, HealthEvent, Rocev2Op};
 
 /// One line of the table.
 struct Finding {
@@ -122,22 +123,34 @@ fn wrong(results: &Results) -> Vec<Finding> {
     }));
     findings.push(finding("runts", event(HealthEvent::Runt), all, "all", "shorter than Ethernet allows"));
     findings.retain(|finding| finding.packets > 0);
-    let mut segments = results.segments.map(lost_or_late).unwrap_or_default();
-    segments.append(&mut findings);
-    segments
+    let mut measured = of_measures(results, true);
+    measured.append(&mut findings);
+    measured
 }
 
-/// Both lines or none: where there is one, the zero of the other is an answer.
-fn lost_or_late(segments: Segments) -> Vec<Finding> {
-    let Segments { tracked: of, retransmitted, out_of_order, .. } = segments;
-    if retransmitted + out_of_order == 0 {
-        return Vec::new();
-    }
-    let among = "tracked TCP";
-    vec![
-        Finding { what: "TCP retransmissions", packets: retransmitted, of, among, means: "lost or late on the way" },
-        Finding { what: "TCP out of order", packets: out_of_order, of, among, means: "paths of different delay" },
-    ]
+/// The findings among the numbers that a job has once. Of those which are wrong and stand beside one field, all or none are shown: where there is
+/// one, the zero of the other is an answer.
+fn of_measures(results: &Results, is_wrong: bool) -> Vec<Finding> {
+    let packets = |scalar: &Scalar| match scalar.of(results, &FlowCounts::default()) {
+        Some(Value::Whole(packets)) => packets,
+        Some(Value::Decimal(_) | Value::Instant(_)) | None => 0,
+    };
+    let findings = || {
+        let found = scalars().filter_map(|scalar| Some((scalar, scalar.finding?)));
+        found.filter(|(_, finding)| finding.is_wrong == is_wrong)
+    };
+    let is_shown = |scalar: &Scalar| {
+        let beside = |other: &Scalar| is_wrong && other.beside.is_some() && other.beside == scalar.beside;
+        packets(scalar) > 0 || findings().any(|(other, _)| beside(other) && packets(other) > 0)
+    };
+    let shown = findings().filter(|(scalar, _)| is_shown(scalar)).map(|(scalar, finding)| {
+        let (of, among) = match finding.among {
+            Among::Ip => (ip_packets(results), "IP"),
+            Among::TrackedTcp => (results.segments.unwrap_or_default().tracked, "tracked TCP"),
+        };
+        Finding { what: finding.title, packets: packets(scalar), of, among, means: finding.means }
+    });
+    shown.collect()
 }
 
 /// What may be as it should be.
@@ -148,16 +161,9 @@ fn notes(results: &Results) -> Vec<Finding> {
     let mut findings = vec![
         finding("TTL 1", event(HealthEvent::Ttl1), ip, "IP", "the next router drops it; normal between neighbours"),
         finding("jumbo frames", event(HealthEvent::Jumbo), all, "all", "above 1518 bytes"),
-        finding("IP fragments", results.fragments, ip, "IP", "parts of larger packets"),
-        finding(
-            "later fragments",
-            results.fragments_later,
-            ip,
-            "IP",
-            "without ports: in no service, and flows of their own",
-        ),
     ];
     findings.retain(|finding| finding.packets > 0);
+    findings.extend(of_measures(results, false));
     findings
 }
 

@@ -226,11 +226,11 @@ fn flows(flows: &[FlowRow], row: &ResultsRow, glyphs: Glyphs) -> String {
 /// How many flows there were: counted as long as all of them found room, estimated afterwards.
 fn flows_line(row: &ResultsRow, glyphs: Glyphs) -> String {
     let among = if row.results.analysis_factor() > 1 { " among the analysed packets" } else { "" };
-    let (Some(seen), Some(evicted)) = (row.flows_seen, row.flows_evicted) else { return String::new() };
+    let (Some(seen), Some(evicted)) = (row.flows.seen, row.flows.evicted) else { return String::new() };
     if evicted == 0 {
         return format!("{}{among}\n", counted(seen, "different flow"));
     }
-    let different = match row.flows_distinct {
+    let different = match row.flows.distinct {
         Some(distinct) => {
             let error = format!("{}{}", glyphs.pick("±", "+/-"), thousands(distinct.err95));
             format!("about {} {error} different flows{among}", thousands(distinct.estimate))

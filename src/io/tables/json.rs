@@ -7,9 +7,11 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::members::{FILTERS, REST_MEMBERS};
-use super::rows::{HistogramRow, JobRow, ResultsRow};
-use super::{DaemonRow, JobReport};
+use super::rows::{HistogramRow, JobRow};
+use super::{DaemonRow, JobReport, ResultsRow};
+use crate::model::job::rfc3339;
 use crate::model::limits::{self, Kind};
+use crate::model::measure::{self, MEASURES, Measure, Scalar};
 use crate::model::report::{ExportState, FlowRow, Results};
 use crate::model::schema::{CountFamily, CounterFamily, JobField, StatusField};
 use crate::model::value::{ip_protocol_name, items};
@@ -142,77 +144,41 @@ pub fn daemon(row: &DaemonRow, is_alive: bool) -> Value {
     Value::Object(object)
 }
 
+/// Every measure, in its place.
 fn totals(object: &mut Map<String, Value>, row: Option<&ResultsRow>) {
-    let mut add = |name: &str, value: Value| drop(object.insert(name.to_owned(), value));
+    let value = |scalar: &Scalar| row.and_then(|row| scalar.of(&row.results, &row.flows));
     let results = row.map(|row| &row.results);
-    let whole = |value: Option<u64>| value.map_or(Value::Null, Value::from);
-    let decimal = |value: Option<f64>| value.map_or(Value::Null, Value::from);
-    add(
-        "updated_at",
-        results.map_or(Value::Null, |results| Value::from(crate::model::job::rfc3339(results.updated_at))),
-    );
-    add("window_sec", decimal(results.map(|results| results.window.as_secs_f64())));
-    add("packets_total", whole(results.map(|results| results.total.packets)));
-    add("bytes_total", whole(results.map(|results| results.total.bytes)));
-    add("packets_delivered", whole(results.map(|results| results.delivered.packets)));
-    add("bytes_delivered", whole(results.map(|results| results.delivered.bytes)));
-    add("packets_analysed", whole(results.map(|results| results.analysed.packets)));
-    add("sample_rate", whole(results.map(|results| u64::from(results.sample_rate))));
-    add("pps", decimal(results.map(|results| results.packets_per_sec)));
-    add("bps", decimal(results.map(|results| results.bits_per_sec)));
-    add("port_packets", whole(results.and_then(|results| results.port_packets)));
-    add("coverage", decimal(results.and_then(|results| results.coverage)));
-    let thinning = results.and_then(|results| results.thinning);
-    add("mirror_sample_rate", thinning.map_or(Value::Null, |thinning| Value::from(thinning.sample_rate)));
-    add("mirror_truncate", thinning.and_then(|thinning| thinning.truncate).map_or(Value::Null, Value::from));
-    add("estimate", estimate(results));
-    let counters = |family| counters(results, family);
-    add("protocols", json!({ "ethernet": counters(CounterFamily::Eth), "ip": counters(CounterFamily::Ip) }));
-    add("services", counters(CounterFamily::Service));
-    add("tunnels", counters(CounterFamily::Tunnel));
-    add("inner", counters(CounterFamily::Inner));
-    add("errors", counts(results, CountFamily::Error));
-    add("fragments", whole(results.map(|results| results.fragments)));
-    add("fragments_later", whole(results.map(|results| results.fragments_later)));
-    add("health", health(results));
-    let copies = results.and_then(|results| results.copies);
-    add("copies", copies.map_or(Value::Null, |copies| json!({ "lost": copies.lost, "unreadable": copies.unreadable })));
-    add("flows_seen", whole(row.and_then(|row| row.flows_seen)));
-    add("flows_evicted", whole(row.and_then(|row| row.flows_evicted)));
-    let distinct = row.and_then(|row| row.flows_distinct);
-    add(
-        "distinct_flows",
-        distinct.map_or(Value::Null, |flows| json!({ "estimate": flows.estimate, "err95": flows.err95 })),
-    );
+    for measure in MEASURES {
+        let (part, member) = measure.place();
+        let Some(object) = part_of(object, part, value) else { continue };
+        let value = match measure {
+            Measure::One(scalar) => value(scalar).map_or(Value::Null, scalar_value),
+            Measure::Counters(family) => counters(results, family.of),
+            Measure::Counts(family) => counts(results, family.of),
+        };
+        object.insert(member.to_owned(), value);
+    }
 }
 
-/// The port's packets, where a sampled mirror makes the totals those of copies.
-fn estimate(results: Option<&Results>) -> Value {
-    let estimate = results.and_then(|results| results.estimate);
-    estimate.map_or(Value::Null, |estimate| {
-        json!({ "packets": estimate.packets, "bytes": estimate.bytes, "packets_err95": estimate.packets_err95 })
+/// The object at `path`; `None` if it is null, because the number is absent that stands for the whole.
+fn part_of<'a>(
+    object: &'a mut Map<String, Value>,
+    path: &[&str],
+    value: impl Fn(&Scalar) -> Option<measure::Value>,
+) -> Option<&'a mut Map<String, Value>> {
+    (1..=path.len()).try_fold(object, |object, depth| {
+        let is_null = measure::anchor(&path[..depth]).is_some_and(|anchor| value(anchor).is_none());
+        let part = object.entry(path[depth - 1]);
+        part.or_insert_with(|| if is_null { Value::Null } else { json!({}) }).as_object_mut()
     })
 }
 
-fn health(results: Option<&Results>) -> Value {
-    let counts = |family| counts(results, family);
-    let segments = results.and_then(|results| results.segments).map(|segments| {
-        json!({
-            "tracked": segments.tracked,
-            "untracked": segments.untracked,
-            "retransmitted": segments.retransmitted,
-            "out_of_order": segments.out_of_order,
-        })
-    });
-    json!({
-        "events": counts(CountFamily::Health),
-        "cast": counts(CountFamily::Cast),
-        "ecn": counts(CountFamily::Ecn),
-        "dscp": counts(CountFamily::Dscp),
-        "tcp_flags": counts(CountFamily::TcpFlags),
-        "segments": segments,
-        "rocev2": { "ops": counts(CountFamily::Rocev2), "ecn": counts(CountFamily::Rocev2Ecn) },
-    })
+fn scalar_value(value: measure::Value) -> Value {
+    match value {
+        measure::Value::Whole(number) => Value::from(number),
+        measure::Value::Decimal(number) => Value::from(number),
+        measure::Value::Instant(instant) => Value::from(rfc3339(instant)),
+    }
 }
 
 /// Zeros are left out, as in the table.
@@ -244,8 +210,8 @@ fn flow(flow: &FlowRow) -> Value {
         "pkts_err95": flow.packets_err95,
         "pkts_analysed": flow.analysed.packets,
         "bytes_analysed": flow.analysed.bytes,
-        "first_seen": crate::model::job::rfc3339(flow.first_seen),
-        "last_seen": crate::model::job::rfc3339(flow.last_seen),
+        "first_seen": rfc3339(flow.first_seen),
+        "last_seen": rfc3339(flow.last_seen),
     })
 }
 

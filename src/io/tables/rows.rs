@@ -8,15 +8,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::error::RowError;
 use crate::model::job::Fields;
-use crate::model::report::{Estimate, FlowRow, Results, Thinning};
+use crate::model::report::FlowRow;
+use crate::model::rows::RowError;
 use crate::model::sample::{Counter, Histogram};
 use crate::model::schema::{
-    CountFamily, CounterFamily, FlowField, HistogramField, HistogramName, JobField, Reason, ResultField, Status,
-    StatusField, Warning, state_db,
+    FlowField, HistogramField, HistogramName, JobField, Reason, Status, StatusField, Warning, state_db,
 };
-use crate::model::traffic::{Copies, DistinctFlows, Segments, Traffic};
 use crate::model::value::{IP_PROTOCOL_NUMBERS, items, printable};
 
 /// A daemon whose heartbeat is older is taken for dead: three heartbeats of 5 s.
@@ -76,74 +74,6 @@ impl JobRow {
     #[must_use]
     pub fn instant(&self, field: StatusField) -> Option<Timestamp> {
         self.added(field)?.parse().ok()
-    }
-}
-
-/// A row of `TELEGEN_RESULT_TABLE`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ResultsRow {
-    /// Totals and protocol counters.
-    pub results: Results,
-    /// How often a flow entered the table; `None` with `result_detail` `summary`.
-    pub flows_seen: Option<u64>,
-    /// How often one had to leave it.
-    pub flows_evicted: Option<u64>,
-    /// How many different flows the analysed packets were of.
-    pub flows_distinct: Option<DistinctFlows>,
-}
-
-impl ResultsRow {
-    /// Reads a row.
-    ///
-    /// # Errors
-    /// A field holds something other than its number.
-    pub fn parse(id: &str, fields: &Fields) -> Result<ResultsRow, RowError> {
-        let row = Row { table: state_db::RESULT, key: id, fields };
-        let count = |field: ResultField| row.number::<u64>(field.as_str(), "a whole number");
-        let zero = |field: ResultField| count(field).map(Option::unwrap_or_default);
-        let decimal = |field: ResultField| row.number::<f64>(field.as_str(), "a number");
-        let pair = |packets, bytes| Ok::<_, RowError>(Counter { packets: zero(packets)?, bytes: zero(bytes)? });
-        let updated_at: Option<Timestamp> = row.number(ResultField::UpdatedAt.as_str(), "an RFC 3339 time")?;
-        let window = decimal(ResultField::WindowSec)?.unwrap_or_default();
-        let updated_at = updated_at.ok_or_else(|| row.error(ResultField::UpdatedAt.as_str(), "an RFC 3339 time"))?;
-        let traffic = Traffic {
-            delivered: pair(ResultField::PacketsDelivered, ResultField::BytesDelivered)?,
-            total: pair(ResultField::PacketsTotal, ResultField::BytesTotal)?,
-            // Analysed bytes are not in the table.
-            analysed: Counter { packets: zero(ResultField::PacketsAnalysed)?, bytes: 0 },
-            fragments: zero(ResultField::Fragments)?,
-            fragments_later: zero(ResultField::FragmentsLater)?,
-            segments: row.segments()?,
-            copies: row.copies()?,
-            ..Traffic::default()
-        };
-        let mut results = Results {
-            window: Duration::try_from_secs_f64(window)
-                .map_err(|_| row.error(ResultField::WindowSec.as_str(), "a number of seconds"))?,
-            traffic,
-            sample_rate: row.number(ResultField::SampleRate.as_str(), "a whole number")?.unwrap_or(1),
-            packets_per_sec: decimal(ResultField::Pps)?.unwrap_or_default(),
-            bits_per_sec: decimal(ResultField::Bps)?.unwrap_or_default(),
-            port_packets: count(ResultField::PortPackets)?,
-            coverage: decimal(ResultField::Coverage)?,
-            thinning: row.thinning()?,
-            estimate: row.estimate()?,
-            ..Results::empty(updated_at)
-        };
-        for family in CounterFamily::ALL {
-            family.set(&mut results, |name| row.counter(&format!("{family}_{name}")))?;
-        }
-        for family in CountFamily::ALL {
-            family.set(&mut results, |name| Ok(row.whole(&format!("{family}_{name}"))?.unwrap_or_default()))?;
-        }
-        Ok(ResultsRow {
-            results,
-            flows_seen: count(ResultField::FlowsSeen)?,
-            flows_evicted: count(ResultField::FlowsEvicted)?,
-            flows_distinct: count(ResultField::FlowsDistinctEst)?
-                .map(|estimate| Ok(DistinctFlows { estimate, err95: zero(ResultField::FlowsDistinctErr95)? }))
-                .transpose()?,
-        })
     }
 }
 
@@ -309,48 +239,6 @@ impl Row<'_> {
         expected: &'static str,
     ) -> Result<Option<T>, RowError> {
         self.text(field).map(|text| from_word(text).ok_or_else(|| self.error(field, expected))).transpose()
-    }
-
-    fn whole(&self, field: &str) -> Result<Option<u64>, RowError> {
-        self.number(field, "a whole number")
-    }
-
-    /// What was not measured is absent; the four stand together.
-    fn segments(&self) -> Result<Option<Segments>, RowError> {
-        let Some(tracked) = self.whole(ResultField::TcpTracked.as_str())? else { return Ok(None) };
-        let beside = |field: ResultField| {
-            self.whole(field.as_str())?.ok_or_else(|| self.error(field.as_str(), "a whole number beside tcp_tracked"))
-        };
-        Ok(Some(Segments {
-            tracked,
-            untracked: beside(ResultField::TcpUntracked)?,
-            retransmitted: beside(ResultField::TcpRetransmitted)?,
-            out_of_order: beside(ResultField::TcpOutOfOrder)?,
-        }))
-    }
-
-    fn thinning(&self) -> Result<Option<Thinning>, RowError> {
-        let sample_rate = self.number(ResultField::MirrorSampleRate.as_str(), "a whole number")?;
-        let truncate = self.number(ResultField::MirrorTruncate.as_str(), "a number of bytes")?;
-        Ok(sample_rate.map(|sample_rate| Thinning { sample_rate, truncate }))
-    }
-
-    fn estimate(&self) -> Result<Option<Estimate>, RowError> {
-        let Some(packets) = self.whole(ResultField::PacketsEst.as_str())? else { return Ok(None) };
-        let bytes = self.whole(ResultField::BytesEst.as_str())?;
-        let packets_err95 = self.whole(ResultField::PacketsErr95.as_str())?.unwrap_or_default();
-        Ok(Some(Estimate { packets, bytes, packets_err95 }))
-    }
-
-    fn copies(&self) -> Result<Option<Copies>, RowError> {
-        let lost = self.whole(ResultField::CopiesLost.as_str())?;
-        let unreadable = self.whole(ResultField::CopiesUnreadable.as_str())?;
-        Ok(unreadable.map(|unreadable| Copies { lost, unreadable }))
-    }
-
-    fn counter(&self, name: &str) -> Result<Counter, RowError> {
-        let part = |what: &str| self.whole(&format!("{name}_{what}")).map(Option::unwrap_or_default);
-        Ok(Counter { packets: part("packets")?, bytes: part("bytes")? })
     }
 }
 

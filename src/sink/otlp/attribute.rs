@@ -1,4 +1,5 @@
-//! Names that leave in OTLP messages (contract section 5, OpenTelemetry semantic conventions) and the few helpers that make its values.
+//! Names that leave in OTLP messages (contract section 5, OpenTelemetry semantic conventions) and the few helpers that make its
+//! values. Those of measures are in `model::measure`.
 
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -18,28 +19,8 @@ pub const TRANSPORT: &str = "network.transport";
 pub const NETWORK_TYPE: &str = "network.type";
 /// The Ethernet class of packets that are not IP.
 pub const ETHERNET_TYPE: &str = "telegen.ethernet.type";
-/// A service, by its well-known port.
-pub const PROTOCOL_NAME: &str = "network.protocol.name";
-/// A kind of tunnel.
-pub const TUNNEL_TYPE: &str = "telegen.tunnel.type";
-/// The IP protocol of what is in a tunnel, or `non_ip`.
-pub const INNER_TYPE: &str = "telegen.inner.type";
-/// Something that an operator looks for.
-pub const HEALTH_EVENT: &str = "telegen.health.event";
-/// `unicast`, `multicast` or `broadcast`.
-pub const CAST_TYPE: &str = "telegen.cast.type";
-/// The ECN field: `not_ect`, `ect0`, `ect1` or `ce`.
-pub const ECN: &str = "telegen.ecn.codepoint";
-/// The DSCP, 0 to 63.
-pub const DSCP: &str = "telegen.dscp.codepoint";
-/// A combination of TCP flags, such as `syn_ack`.
-pub const TCP_FLAGS: &str = "telegen.tcp.flags";
-/// What a RoCEv2 packet does.
-pub const ROCEV2_OPERATION: &str = "telegen.rocev2.operation";
 /// `first` or `later`.
 pub const FRAGMENT_POSITION: &str = "telegen.fragment.position";
-/// What was wrong with a packet.
-pub const ERROR_TYPE: &str = "error.type";
 /// A flow's source, or its keyed hash.
 pub const SOURCE_ADDRESS: &str = "source.address";
 /// A flow's destination, or its keyed hash.

@@ -1,162 +1,73 @@
-//! The families of a job's counters, and the numbers that a job has once, as OTLP metrics: name, unit and attribute of each. Pure.
+//! The measures of a job as OTLP metrics. Pure.
 //!
 //! None of these points add up with `network.packets`: a packet is in some of them and not in others, which the descriptions say.
 
-use opentelemetry_proto::tonic::metrics::v1::Metric;
+use std::borrow::Cow;
+
+use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint};
 
 use super::attribute::{self, int, text};
 use super::metrics::{Export, Instrument, gauge, sum};
-use crate::model::report::{Detail, Flows, Results};
+use crate::model::measure::{Absent, Attributed, Cell, Family, Kind, MEASURES, Measure, Scalar, Unit, Value, scalars};
+use crate::model::report::{Detail, FlowCounts, Flows, Results};
 use crate::model::sample::Counter;
 use crate::model::schema::{CountFamily, CounterFamily};
 
-/// A family's metric, and the attribute that tells its points apart.
-#[derive(Clone, Copy)]
-struct Family {
-    instrument: Instrument,
-    attribute: &'static str,
-}
-
-const fn family(name: &'static str, unit: &'static str, attribute: &'static str, description: &'static str) -> Family {
-    Family { instrument: Instrument { name, unit, description }, attribute }
-}
-
-const PACKET: &str = "{packet}";
-const BYTE: &str = "By";
-
-/// Packets and bytes of a family; `None` for those whose points make up `network.packets` and `network.bytes`.
-const fn of_counters(of: CounterFamily) -> Option<[Family; 2]> {
-    match of {
-        CounterFamily::Eth | CounterFamily::Ip => None,
-        CounterFamily::Service => {
-            let (attribute, description) = (attribute::PROTOCOL_NAME, "By service, as well-known ports say");
-            Some([
-                family("telegen.service.packets", PACKET, attribute, description),
-                family("telegen.service.bytes", BYTE, attribute, description),
-            ])
-        }
-        CounterFamily::Tunnel => {
-            let (attribute, description) = (attribute::TUNNEL_TYPE, "In tunnels, of jobs that look into them");
-            Some([
-                family("telegen.tunnel.packets", PACKET, attribute, description),
-                family("telegen.tunnel.bytes", BYTE, attribute, description),
-            ])
-        }
-        CounterFamily::Inner => {
-            let attribute = attribute::INNER_TYPE;
-            let description = "What was in the tunnels, by IP protocol; bytes are those of the whole frames";
-            Some([
-                family("telegen.inner.packets", PACKET, attribute, description),
-                family("telegen.inner.bytes", BYTE, attribute, description),
-            ])
-        }
-    }
-}
-
-const fn of_counts(of: CountFamily) -> Family {
-    match of {
-        CountFamily::Error => family(
-            "network.errors",
-            "{error}",
-            attribute::ERROR_TYPE,
-            "Truncated, malformed and corrupt packets; one packet can have several errors",
-        ),
-        CountFamily::Health => family(
-            "telegen.health.events",
-            "{event}",
-            attribute::HEALTH_EVENT,
-            "Packets that an operator looks for; one packet can be several events",
-        ),
-        CountFamily::Cast => family("telegen.cast.packets", PACKET, attribute::CAST_TYPE, "By destination MAC"),
-        CountFamily::Ecn => family("telegen.ecn.packets", PACKET, attribute::ECN, "IP packets by their ECN field"),
-        CountFamily::Dscp => family("telegen.dscp.packets", PACKET, attribute::DSCP, "IP packets by their DSCP"),
-        CountFamily::TcpFlags => {
-            family("telegen.tcp.packets", PACKET, attribute::TCP_FLAGS, "TCP packets by their combination of flags")
-        }
-        CountFamily::Rocev2 => {
-            family("telegen.rocev2.packets", PACKET, attribute::ROCEV2_OPERATION, "RoCEv2 packets by what they do")
-        }
-        CountFamily::Rocev2Ecn => {
-            family("telegen.rocev2.ecn.packets", PACKET, attribute::ECN, "RoCEv2 packets by their ECN field")
-        }
-    }
-}
-
-/// Name, unit, description and value.
-type Once<T, V> = (&'static str, &'static str, &'static str, fn(&T) -> V);
-
-/// Numbers that a job has once, if they are measured: then they are sent at 0, too.
-const ONCE: [Once<Results, Option<u64>>; 6] = [
-    ("telegen.tcp.tracked", PACKET, "TCP packets of flows that were tracked", |totals| {
-        totals.segments.map(|segments| segments.tracked)
-    }),
-    ("telegen.tcp.untracked", PACKET, "TCP packets of flows that were not tracked", |totals| {
-        totals.segments.map(|segments| segments.untracked)
-    }),
-    ("telegen.tcp.retransmitted", "{segment}", "Segments of tracked flows that repeat what had been seen", |totals| {
-        totals.segments.map(|segments| segments.retransmitted)
-    }),
-    (
-        "telegen.tcp.out_of_order",
-        "{segment}",
-        "Segments of tracked flows that came later than others behind them",
-        |totals| totals.segments.map(|segments| segments.out_of_order),
-    ),
-    (
-        "telegen.copies.lost",
-        PACKET,
-        "Encapsulated mirror copies that were sent and did not arrive, by their sequence numbers",
-        |totals| totals.copies.and_then(|copies| copies.lost),
-    ),
-    ("telegen.copies.unreadable", PACKET, "Encapsulated mirror copies without a frame to read", |totals| {
-        totals.copies.map(|copies| copies.unreadable)
-    }),
-];
-
-const DISTINCT: [Once<Flows, u64>; 2] = [
-    ("telegen.flow.distinct", "{flow}", "Different flows among the analysed packets, estimated", |flows| {
-        flows.distinct.estimate
-    }),
-    (
-        "telegen.flow.distinct_err95",
-        "{flow}",
-        "Half the width of the 95 % interval around telegen.flow.distinct",
-        |flows| flows.distinct.err95,
-    ),
-];
-
-const FRAGMENTS: Instrument = Instrument {
+const FRAGMENTS: Instrument<'static> = Instrument {
     name: "telegen.ip.fragments",
-    unit: PACKET,
+    unit: Unit::Packets.ucum(),
     description: "IP fragments, the first of their packet and the later ones",
 };
 
 /// Everything of `totals` but the classes that make up `network.packets` and `network.bytes`.
 pub(super) fn of_totals(export: &Export, totals: &Results) -> Vec<Metric> {
-    let point = |attribute: &str, name: &str, value| export.point([text(attribute, name)], totals.updated_at, value);
-    let counts = CountFamily::ALL.iter().map(|of| {
-        let Family { instrument, attribute } = of_counts(*of);
-        sum(instrument, of.seen(totals).iter().map(|(name, count)| point(attribute, name, *count)).collect())
+    let metrics = MEASURES.iter().flat_map(|measure| match measure {
+        Measure::One(scalar) => of_scalar(export, scalar, totals).into_iter().collect(),
+        Measure::Counters(family) => of_counters(export, family, totals),
+        Measure::Counts(family) => of_counts(export, family, totals).into_iter().collect(),
     });
+    metrics.chain([of_fragments(export, totals)]).collect()
+}
+
+/// A number that a job has once, if it is measured: then it is sent at 0, too, unless tables leave it out there.
+fn of_scalar(export: &Export, scalar: &Scalar, totals: &Results) -> Option<Metric> {
+    let (Cell::Traffic { .. } | Cell::Results { .. }) = scalar.cell else { return None };
+    let value = scalar.of(totals, &FlowCounts::default())?;
+    let is_said = scalar.absent != Absent::Zero || value != Value::Whole(0);
+    let points = whole(value).filter(|_| is_said).map(|value| export.point([], totals.updated_at, value));
+    one(scalar, points.into_iter().collect())
+}
+
+fn of_counters(export: &Export, family: &Family<CounterFamily>, totals: &Results) -> Vec<Metric> {
+    let Some(Attributed { name, unit, attribute }) = family.otlp else { return Vec::new() };
     let packets: fn(&Counter) -> u64 = |counter| counter.packets;
     let bytes: fn(&Counter) -> u64 = |counter| counter.bytes;
-    let counters =
-        CounterFamily::ALL.iter().filter_map(|of| Some((of, of_counters(*of)?))).flat_map(|(of, families)| {
-            families.into_iter().zip([packets, bytes]).map(move |(Family { instrument, attribute }, value)| {
-                sum(
-                    instrument,
-                    of.seen(totals).iter().map(|(name, counter)| point(attribute, name, value(counter))).collect(),
-                )
-            })
-        });
+    let metrics = [("packets", unit, packets), ("bytes", Unit::Bytes.ucum(), bytes)];
+    let metrics = metrics.map(|(part, unit, value)| {
+        let seen = family.of.seen(totals);
+        let points = seen
+            .iter()
+            .map(|(member, counter)| export.point([text(attribute, *member)], totals.updated_at, value(counter)));
+        sum(Instrument { name: &format!("{name}.{part}"), unit, description: family.help }, points.collect())
+    });
+    metrics.into()
+}
+
+fn of_counts(export: &Export, family: &Family<CountFamily>, totals: &Results) -> Option<Metric> {
+    let Attributed { name, unit, attribute } = family.otlp?;
+    let point = |(member, count): &(Cow<'static, str>, u64)| {
+        export.point([text(attribute, member.as_ref())], totals.updated_at, *count)
+    };
+    let points = family.of.seen(totals).iter().map(point).collect();
+    Some(sum(Instrument { name, unit, description: family.help }, points))
+}
+
+/// Of fragments one metric with two points, for two numbers of the tables.
+fn of_fragments(export: &Export, totals: &Results) -> Metric {
     let first = totals.fragments.saturating_sub(totals.fragments_later);
     let fragments = [("first", first), ("later", totals.fragments_later)].into_iter().filter(|(_, count)| *count > 0);
-    let fragments = fragments.map(|(which, count)| point(attribute::FRAGMENT_POSITION, which, count)).collect();
-    let once = ONCE.iter().map(|(name, unit, description, value)| {
-        let points = value(totals).map(|value| export.point([], totals.updated_at, value));
-        sum(Instrument { name, unit, description }, points.into_iter().collect())
-    });
-    counts.chain(counters).chain([sum(FRAGMENTS, fragments)]).chain(once).collect()
+    let point = |(which, count)| export.point([text(attribute::FRAGMENT_POSITION, which)], totals.updated_at, count);
+    sum(FRAGMENTS, fragments.map(point).collect())
 }
 
 /// How many flows there are, as gauges: an estimate may fall again. Nothing before the first flow.
@@ -164,9 +75,27 @@ pub(super) fn of_flows(export: &Export, detail: &Detail, flows: &Flows) -> Vec<M
     if flows.distinct.estimate == 0 {
         return Vec::new();
     }
-    let metrics = DISTINCT.iter().map(|(name, unit, description, value)| {
+    let counts = flows.counts();
+    let metrics = scalars().filter_map(|scalar| {
+        let Cell::Flows { of, .. } = scalar.cell else { return None };
         let rate = int(attribute::SAMPLING_RATE, detail.sample_rate);
-        gauge(Instrument { name, unit, description }, vec![export.point([rate], detail.updated_at, value(flows))])
+        one(scalar, vec![export.point([rate], detail.updated_at, whole(of(&counts)?)?)])
     });
     metrics.collect()
+}
+
+fn one(scalar: &Scalar, points: Vec<NumberDataPoint>) -> Option<Metric> {
+    let instrument = Instrument { name: scalar.otlp?, unit: scalar.unit.ucum(), description: scalar.help };
+    Some(match scalar.kind {
+        Kind::Sum => sum(instrument, points),
+        Kind::Gauge => gauge(instrument, points),
+    })
+}
+
+/// Only whole numbers are exported.
+fn whole(value: Value) -> Option<u64> {
+    match value {
+        Value::Whole(number) => Some(number),
+        Value::Decimal(_) | Value::Instant(_) => None,
+    }
 }

@@ -78,7 +78,7 @@ impl Export {
         metrics
     }
 
-    fn classes(&self, totals: &Results, instrument: Instrument, value: fn(&Counter) -> u64) -> Metric {
+    fn classes(&self, totals: &Results, instrument: Instrument<'_>, value: fn(&Counter) -> u64) -> Metric {
         let is_ip = |class: EthClass| matches!(class, EthClass::Ipv4 | EthClass::Ipv6);
         let not_ip = EthClass::ALL
             .iter()
@@ -98,7 +98,7 @@ impl Export {
             return Vec::new();
         };
         let rows = || flows.top.iter().zip(&self.flow_values).skip(range.start).take(range.len());
-        let metric = |instrument: Instrument, value: fn(&Counter) -> u64| {
+        let metric = |instrument: Instrument<'_>, value: fn(&Counter) -> u64| {
             let points = rows().map(|(flow, counter)| {
                 self.point(flow_attributes(flow, detail.sample_rate), detail.updated_at, value(counter))
             });
@@ -157,28 +157,28 @@ impl Export {
 
 /// Name, unit and description of a metric.
 #[derive(Clone, Copy)]
-pub(super) struct Instrument {
-    pub name: &'static str,
-    pub unit: &'static str,
-    pub description: &'static str,
+pub(super) struct Instrument<'a> {
+    pub name: &'a str,
+    pub unit: &'a str,
+    pub description: &'a str,
 }
 
-const PACKETS: Instrument = Instrument {
+const PACKETS: Instrument<'static> = Instrument {
     name: "network.packets",
     unit: "{packet}",
     description: "Packets that passed the job's filters, by protocol; the points sum to the job's total",
 };
-const BYTES: Instrument = Instrument {
+const BYTES: Instrument<'static> = Instrument {
     name: "network.bytes",
     unit: "By",
     description: "Frame bytes, without FCS, of the packets that passed the job's filters, by protocol; the points sum to the job's total",
 };
-const FLOW_PACKETS: Instrument =
+const FLOW_PACKETS: Instrument<'static> =
     Instrument { name: "flow.packets", unit: "{packet}", description: "Estimated packets of the job's largest flows" };
-const FLOW_BYTES: Instrument =
+const FLOW_BYTES: Instrument<'static> =
     Instrument { name: "flow.bytes", unit: "By", description: "Estimated frame bytes of the job's largest flows" };
 
-fn histogram_instrument(name: HistogramName) -> Instrument {
+fn histogram_instrument(name: HistogramName) -> Instrument<'static> {
     match name {
         HistogramName::PacketSize => {
             Instrument { name: "network.packet.size", unit: "By", description: "Frame lengths of all packets" }
@@ -209,16 +209,16 @@ fn flow_attributes(flow: &FlowRow, sample_rate: u32) -> Vec<KeyValue> {
     attributes
 }
 
-pub(super) fn sum(instrument: Instrument, data_points: Vec<NumberDataPoint>) -> Metric {
+pub(super) fn sum(instrument: Instrument<'_>, data_points: Vec<NumberDataPoint>) -> Metric {
     let aggregation_temporality = AggregationTemporality::Cumulative.into();
     metric(instrument, Data::Sum(Sum { data_points, aggregation_temporality, is_monotonic: true }))
 }
 
-pub(super) fn gauge(instrument: Instrument, data_points: Vec<NumberDataPoint>) -> Metric {
+pub(super) fn gauge(instrument: Instrument<'_>, data_points: Vec<NumberDataPoint>) -> Metric {
     metric(instrument, Data::Gauge(Gauge { data_points }))
 }
 
-fn metric(instrument: Instrument, data: Data) -> Metric {
+fn metric(instrument: Instrument<'_>, data: Data) -> Metric {
     Metric {
         name: instrument.name.to_owned(),
         description: instrument.description.to_owned(),

@@ -9,7 +9,8 @@ use std::fmt::{Display, Write};
 
 use jiff::Timestamp;
 
-use crate::model::report::{ExportState, Flows, Report, Results, Snapshot};
+use crate::model::measure::{Kind, Value, scalars};
+use crate::model::report::{ExportState, Report, Snapshot};
 use crate::model::sample::Histogram;
 use crate::model::schema::{HistogramName, Reason, Status};
 
@@ -99,132 +100,27 @@ impl<'a> Labelled<'a> {
     }
 }
 
-type Value = fn(&Results) -> Option<f64>;
-
-/// Name, type, help and value of each number that a job has once.
-#[expect(clippy::cast_precision_loss, reason = "Prometheus' numbers are 64-bit floats")]
-const TOTALS: [(&str, &str, &str, Value); 21] = [
-    (
-        "telegen_job_mirror_sample_rate",
-        "gauge",
-        "The ASIC copies 1 of so many packets; other counters are of copies.",
-        |r| r.thinning.map(|thinning| f64::from(thinning.sample_rate)),
-    ),
-    ("telegen_job_delivered_packets_total", "counter", "Packets that reached the tap.", |r| {
-        Some(r.delivered.packets as f64)
-    }),
-    ("telegen_job_delivered_bytes_total", "counter", "Frame bytes that reached the tap.", |r| {
-        Some(r.delivered.bytes as f64)
-    }),
-    ("telegen_job_packets_total", "counter", "Packets that passed the job's filters.", |r| {
-        Some(r.total.packets as f64)
-    }),
-    ("telegen_job_bytes_total", "counter", "Frame bytes that passed the job's filters.", |r| {
-        Some(r.total.bytes as f64)
-    }),
-    ("telegen_job_analysed_packets_total", "counter", "Packets that sampling chose for detail.", |r| {
-        Some(r.analysed.packets as f64)
-    }),
-    ("telegen_job_fragments_total", "counter", "IP fragments.", |r| Some(r.fragments as f64)),
-    ("telegen_job_fragments_later_total", "counter", "IP fragments that are not the first of their packet.", |r| {
-        Some(r.fragments_later as f64)
-    }),
-    (
-        "telegen_job_tcp_tracked_packets_total",
-        "counter",
-        "TCP packets of tracked flows; absent unless every packet is analysed.",
-        |r| r.segments.map(|segments| segments.tracked as f64),
-    ),
-    (
-        "telegen_job_tcp_untracked_packets_total",
-        "counter",
-        "TCP packets of flows that were not tracked; absent unless every packet is analysed.",
-        |r| r.segments.map(|segments| segments.untracked as f64),
-    ),
-    (
-        "telegen_job_tcp_retransmitted_segments_total",
-        "counter",
-        "Segments of tracked flows that repeat what had been seen; absent unless every packet is analysed.",
-        |r| r.segments.map(|segments| segments.retransmitted as f64),
-    ),
-    (
-        "telegen_job_tcp_out_of_order_segments_total",
-        "counter",
-        "Segments of tracked flows that came later than others behind them; absent unless every packet is analysed.",
-        |r| r.segments.map(|segments| segments.out_of_order as f64),
-    ),
-    (
-        "telegen_job_copies_lost_total",
-        "counter",
-        "Encapsulated copies that were sent and did not arrive, by their sequence numbers; absent without them.",
-        |r| r.copies.and_then(|copies| copies.lost).map(|lost| lost as f64),
-    ),
-    (
-        "telegen_job_copies_unreadable_total",
-        "counter",
-        "Encapsulated copies without a frame to read; absent where copies come bare.",
-        |r| r.copies.map(|copies| copies.unreadable as f64),
-    ),
-    ("telegen_job_sample_rate", "gauge", "One of this many packets is analysed.", |r| Some(f64::from(r.sample_rate))),
-    ("telegen_job_packets_per_second", "gauge", "Packets per second over the last interval.", |r| {
-        Some(r.packets_per_sec)
-    }),
-    ("telegen_job_bits_per_second", "gauge", "Bits per second over the last interval.", |r| Some(r.bits_per_sec)),
-    ("telegen_job_window_seconds", "gauge", "How long the job has counted.", |r| Some(r.window.as_secs_f64())),
-    ("telegen_job_updated_timestamp_seconds", "gauge", "When the tap was read last, Unix time.", |r| {
-        Some(seconds(r.updated_at))
-    }),
-    (
-        "telegen_job_port_packets",
-        "gauge",
-        "Packets that the port itself counted meanwhile; absent while unknown.",
-        |r| r.port_packets.map(|packets| packets as f64),
-    ),
-    (
-        "telegen_job_coverage_ratio",
-        "gauge",
-        "Delivered packets over those the port counted; absent while unknown.",
-        |r| r.coverage,
-    ),
-];
-
+/// The numbers that a job has once.
 fn totals(text: &mut Text, jobs: &[Labelled<'_>]) {
-    for (name, kind, help, value) in TOTALS {
-        text.family(name, kind, help);
+    for (scalar, name) in scalars().filter_map(|scalar| Some((scalar, scalar.metric?))) {
+        let kind = match scalar.kind {
+            Kind::Sum => "counter",
+            Kind::Gauge => "gauge",
+        };
+        text.family(name, kind, &scalar.sentence());
         for job in jobs {
-            if let Some(value) = job.report.results.as_deref().and_then(value) {
-                text.sample(name, &job.labels, value);
+            let results = job.report.results.as_deref();
+            match results.and_then(|results| scalar.of(results, &job.report.flow_counts())) {
+                Some(Value::Whole(number)) => text.sample(name, &job.labels, number),
+                Some(Value::Decimal(number)) => text.sample(name, &job.labels, number),
+                Some(Value::Instant(instant)) => text.sample(name, &job.labels, seconds(instant)),
+                None => {}
             }
         }
     }
 }
 
-type FlowValue = fn(&Flows) -> u64;
-
-/// The same of the flow table.
-const FLOWS: [(&str, &str, &str, FlowValue); 4] = [
-    ("telegen_job_flows_seen_total", "counter", "How often a flow entered the flow table.", |flows| flows.seen),
-    ("telegen_job_flows_evicted_total", "counter", "How often a flow had to leave the flow table.", |flows| {
-        flows.evicted
-    }),
-    ("telegen_job_distinct_flows", "gauge", "Different flows among the analysed packets, estimated.", |flows| {
-        flows.distinct.estimate
-    }),
-    (
-        "telegen_job_distinct_flows_err95",
-        "gauge",
-        "Half the width of the 95 % interval around telegen_job_distinct_flows.",
-        |flows| flows.distinct.err95,
-    ),
-];
-
 fn detail(text: &mut Text, jobs: &[Labelled<'_>]) {
-    for (name, kind, help, value) in FLOWS {
-        text.family(name, kind, help);
-        for (job, flows) in jobs.iter().filter_map(|job| Some((job, job.report.detail.as_ref()?.flows.as_ref()?))) {
-            text.sample(name, &job.labels, value(flows));
-        }
-    }
     for name in HistogramName::ALL {
         let (family, help, per_unit) = match name {
             HistogramName::PacketSize => ("telegen_job_packet_size_bytes", "Frame lengths of all packets.", 1.0),

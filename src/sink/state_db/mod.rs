@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Closing;
 use crate::model::report::{Report, Snapshot};
+use crate::model::rows::results;
 use crate::model::schema::state_db;
 use crate::sonic::connection::{CHUNK, Write};
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Fields, Reconnecting, RedisConnection};
@@ -260,7 +261,7 @@ impl StateDb {
         if let Some(results) = &report.results
             && written.results_at != Some(results.updated_at)
         {
-            let fields = rows::results(results, report.detail.as_deref());
+            let fields = results::write(results, &report.flow_counts());
             let row = Write::Replace { key: database.key(state_db::RESULT, key), fields };
             connection.write_together(&[row]).await?;
             written.results_at = Some(results.updated_at);

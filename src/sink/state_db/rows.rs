@@ -3,12 +3,9 @@
 use jiff::Timestamp;
 
 use crate::model::job::{Fields, rfc3339};
-use crate::model::report::{Detail, FlowRow, Results, Snapshot};
+use crate::model::report::{Detail, FlowRow, Snapshot};
 use crate::model::sample::Histogram;
-use crate::model::schema::{
-    CountFamily, CounterFamily, FlowField, HistogramField, HistogramName, JobField, ResultField, Source, Status,
-    StatusField, state_db,
-};
+use crate::model::schema::{FlowField, HistogramField, HistogramName, JobField, Source, Status, StatusField, state_db};
 use crate::model::supervisor::Prior;
 use crate::sonic::Database;
 use crate::sonic::connection::Write;
@@ -39,62 +36,6 @@ pub fn daemon(snapshot: &Snapshot, now: Timestamp) -> Fields {
         row.push(("settings_errors", info.settings_errors.join("; ")));
     }
     row.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-/// The row of a job's totals.
-pub fn results(results: &Results, detail: Option<&Detail>) -> Fields {
-    let mut row = Fields::new();
-    let flows = detail.and_then(|detail| detail.flows.as_ref());
-    let seen = |count: u64| (count > 0).then_some(count);
-    let (segments, copies) = (results.segments.as_ref(), results.copies.as_ref());
-    let whole = |count: Option<u64>| count.map(|count| count.to_string());
-    for field in ResultField::ALL {
-        let value = match field {
-            ResultField::WindowSec => Some(format!("{:.3}", results.window.as_secs_f64())),
-            ResultField::PacketsDelivered => Some(results.delivered.packets.to_string()),
-            ResultField::BytesDelivered => Some(results.delivered.bytes.to_string()),
-            ResultField::PacketsTotal => Some(results.total.packets.to_string()),
-            ResultField::BytesTotal => Some(results.total.bytes.to_string()),
-            ResultField::PacketsAnalysed => Some(results.analysed.packets.to_string()),
-            ResultField::SampleRate => Some(results.sample_rate.to_string()),
-            ResultField::Pps => Some(format!("{:.1}", results.packets_per_sec)),
-            ResultField::Bps => Some(format!("{:.0}", results.bits_per_sec)),
-            ResultField::PortPackets => whole(results.port_packets),
-            ResultField::Coverage => results.coverage.map(|coverage| format!("{coverage:.4}")),
-            ResultField::Fragments => whole(seen(results.fragments)),
-            ResultField::FragmentsLater => whole(seen(results.fragments_later)),
-            ResultField::FlowsSeen => whole(flows.map(|flows| flows.seen)),
-            ResultField::FlowsEvicted => whole(flows.map(|flows| flows.evicted)),
-            ResultField::MirrorSampleRate => results.thinning.map(|thinning| thinning.sample_rate.to_string()),
-            ResultField::MirrorTruncate => results.thinning.and_then(|thinning| Some(thinning.truncate?.to_string())),
-            ResultField::PacketsEst => whole(results.estimate.map(|estimate| estimate.packets)),
-            ResultField::BytesEst => whole(results.estimate.and_then(|estimate| estimate.bytes)),
-            ResultField::PacketsErr95 => whole(results.estimate.map(|estimate| estimate.packets_err95)),
-            ResultField::UpdatedAt => Some(rfc3339(results.updated_at)),
-            ResultField::TcpTracked => whole(segments.map(|segments| segments.tracked)),
-            ResultField::TcpUntracked => whole(segments.map(|segments| segments.untracked)),
-            ResultField::TcpRetransmitted => whole(segments.map(|segments| segments.retransmitted)),
-            ResultField::TcpOutOfOrder => whole(segments.map(|segments| segments.out_of_order)),
-            ResultField::CopiesLost => whole(copies.and_then(|copies| copies.lost)),
-            ResultField::CopiesUnreadable => whole(copies.map(|copies| copies.unreadable)),
-            ResultField::FlowsDistinctEst => whole(flows.map(|flows| flows.distinct.estimate)),
-            ResultField::FlowsDistinctErr95 => whole(flows.map(|flows| flows.distinct.err95)),
-        };
-        row.extend(value.map(|value| (field.to_string(), value)));
-    }
-    // Zeros are left out: a row of hundreds of zeros hides the one number that matters.
-    for family in CounterFamily::ALL {
-        for (name, counter) in family.seen(results) {
-            row.insert(format!("{family}_{name}_packets"), counter.packets.to_string());
-            row.insert(format!("{family}_{name}_bytes"), counter.bytes.to_string());
-        }
-    }
-    for family in CountFamily::ALL {
-        row.extend(
-            family.seen(results).into_iter().map(|(name, count)| (format!("{family}_{name}"), count.to_string())),
-        );
-    }
-    row
 }
 
 /// The writes that make the flow table's rows be `detail`'s, and how many rows there are then.

@@ -1,79 +1,67 @@
-//! The schema of a job's results. The names of counters come from `model::families`, so that a client's types know all of them. Pure.
+//! The schema of a job's results, made of `model::measure`; the names of counters come from `model::families`, so that a client's types know
+//! all of them. Pure.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use crate::model::measure::{Absent, Form, MEASURES, Measure, PARTS, Scalar, anchor};
 use crate::model::schema::{CountFamily, CounterFamily, HistogramName};
 
 pub(super) fn results() -> Value {
+    let mut properties = Map::new();
+    for measure in MEASURES {
+        let (part, member) = measure.place();
+        let schema = match measure {
+            Measure::One(scalar) => number(scalar),
+            Measure::Counters(family) => counters(family.of),
+            Measure::Counts(family) => counts(family.of),
+        };
+        if let Some(properties) = properties_of(&mut properties, part) {
+            properties.insert(member.to_owned(), schema);
+        }
+    }
+    let besides = json!({
+        "top_flows": { "type": "array", "items": { "type": "object", "description": "pkts and bytes are estimates, pkts_err95 half the \
+                       width of the 95 % interval around pkts." } },
+        "histograms": histograms(),
+        "latency_histogram_ns": { "type": "null" },
+        "otel_export": { "type": "object" },
+    });
+    properties.extend(besides.as_object().into_iter().flatten().map(|(name, schema)| (name.clone(), schema.clone())));
     json!({
         "type": "object",
         "description": "null: not measured. Counters that are 0 are left out of their objects. Exact, of the packets that passed the filter, \
                         but for pps, bps, coverage, distinct_flows, top_flows and the histogram interarrival.",
-        "properties": {
-            "window_sec": measured("number"),
-            "packets_total": measured("integer"), "bytes_total": measured("integer"),
-            "packets_delivered": measured("integer"), "bytes_delivered": measured("integer"),
-            "packets_analysed": measured("integer"), "sample_rate": measured("integer"),
-            "pps": measured("number"), "bps": measured("number"),
-            "port_packets": measured("integer"), "coverage": measured("number"),
-            "mirror_sample_rate": measured("integer"), "mirror_truncate": measured("integer"),
-            "estimate": {
-                "type": ["object", "null"],
-                "description": "The port's packets where the ASIC copies 1 of mirror_sample_rate; all other counters are then of copies. bytes is null \
-                                where the copies are cut. packets_err95 is half the width of the 95 % interval.",
-                "properties": { "packets": { "type": "integer" }, "bytes": measured("integer"), "packets_err95": { "type": "integer" } },
-            },
-            "protocols": { "type": "object",
-                           "properties": { "ethernet": counters(CounterFamily::Eth), "ip": counters(CounterFamily::Ip) } },
-            "services": counters(CounterFamily::Service),
-            "tunnels": counters(CounterFamily::Tunnel),
-            "inner": counters(CounterFamily::Inner),
-            "errors": counts(CountFamily::Error),
-            "fragments": measured("integer"), "fragments_later": measured("integer"),
-            "health": health(),
-            "copies": {
-                "type": ["object", "null"],
-                "description": "Mirror copies that came encapsulated. lost: sent and not arrived, by gaps in their sequence numbers; null if they \
-                                have none. unreadable: without a frame to read.",
-                "properties": { "lost": measured("integer"), "unreadable": { "type": "integer" } },
-            },
-            "flows_seen": measured("integer"), "flows_evicted": measured("integer"),
-            "distinct_flows": {
-                "type": ["object", "null"],
-                "description": "How many different flows the analysed packets were of; err95 is half the width of the 95 % interval.",
-                "properties": { "estimate": { "type": "integer" }, "err95": { "type": "integer" } },
-            },
-            "top_flows": { "type": "array", "items": { "type": "object", "description": "pkts and bytes are estimates, pkts_err95 half the \
-                           width of the 95 % interval around pkts." } },
-            "histograms": histograms(),
-            "latency_histogram_ns": { "type": "null" },
-            "otel_export": { "type": "object" },
-        },
+        "properties": properties,
     })
 }
 
-fn health() -> Value {
-    json!({
-        "type": "object",
-        "description": "Counts of packets.",
-        "properties": {
-            "events": counts(CountFamily::Health),
-            "cast": counts(CountFamily::Cast),
-            "ecn": counts(CountFamily::Ecn),
-            "dscp": counts(CountFamily::Dscp),
-            "tcp_flags": counts(CountFamily::TcpFlags),
-            "segments": {
-                "type": ["object", "null"],
-                "description": "TCP segments as their flows saw them; null unless sample_rate is 1, result_detail is flows, and the ASIC copies every packet whole.",
-                "properties": {
-                    "tracked": { "type": "integer" }, "untracked": { "type": "integer" },
-                    "retransmitted": { "type": "integer" }, "out_of_order": { "type": "integer" },
-                },
-            },
-            "rocev2": { "type": "object",
-                        "properties": { "ops": counts(CountFamily::Rocev2), "ecn": counts(CountFamily::Rocev2Ecn) } },
-        },
+/// The properties of the object at `path`.
+fn properties_of<'a>(properties: &'a mut Map<String, Value>, path: &[&str]) -> Option<&'a mut Map<String, Value>> {
+    (1..=path.len()).try_fold(properties, |properties, depth| {
+        let object = properties.entry(path[depth - 1]).or_insert_with(|| object_schema(&path[..depth]));
+        object["properties"].as_object_mut()
     })
+}
+
+fn object_schema(path: &[&str]) -> Value {
+    let mut object = Map::new();
+    let kind = if anchor(path).is_some() { json!(["object", "null"]) } else { json!("object") };
+    object.insert("type".to_owned(), kind);
+    let help = PARTS.iter().find(|part| part.path == path).map(|part| part.help);
+    object.extend(help.map(|help| ("description".to_owned(), Value::from(help))));
+    object.insert("properties".to_owned(), json!({}));
+    Value::Object(object)
+}
+
+/// At the top everything is null before the first reading; within an object, what may be absent beside the number that stands for it.
+fn number(scalar: &Scalar) -> Value {
+    let kind = match scalar.form {
+        Form::Whole => "integer",
+        Form::Decimal(_) => "number",
+        Form::Instant => "string",
+    };
+    let may_be_absent = scalar.beside.is_some() && matches!(scalar.absent, Absent::NotMeasured(_));
+    if scalar.part.is_empty() || may_be_absent { measured(kind) } else { json!({ "type": kind }) }
 }
 
 fn histograms() -> Value {

@@ -1,0 +1,67 @@
+//! The table agrees with itself.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+fn are_different<'a>(names: impl Iterator<Item = &'a str>) {
+    let names: Vec<&str> = names.collect();
+    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+}
+
+#[test]
+fn no_two_measures_share_a_name_anywhere() {
+    are_different(scalars().map(|scalar| scalar.name));
+    are_different(scalars().filter_map(|scalar| scalar.metric));
+    are_different(scalars().filter_map(|scalar| scalar.otlp));
+    let places: Vec<String> =
+        MEASURES.iter().map(Measure::place).map(|(part, member)| format!("{}.{member}", part.join("."))).collect();
+    are_different(places.iter().map(String::as_str));
+}
+
+#[test]
+fn a_scalar_is_never_taken_for_a_member_of_a_family() {
+    let families = CounterFamily::ALL.iter().map(|family| family.as_str());
+    let families: Vec<&str> = families.chain(CountFamily::ALL.iter().map(|family| family.as_str())).collect();
+    for scalar in scalars() {
+        let family = families.iter().find(|family| scalar.name.starts_with(&format!("{family}_")));
+        assert_eq!(family, None, "{}", scalar.name);
+    }
+}
+
+#[test]
+fn every_family_has_one_row() {
+    for family in CounterFamily::ALL {
+        let rows = MEASURES.iter().filter(|measure| matches!(measure, Measure::Counters(row) if row.of == *family));
+        assert_eq!(rows.count(), 1, "{family}");
+    }
+    for family in CountFamily::ALL {
+        let rows = MEASURES.iter().filter(|measure| matches!(measure, Measure::Counts(row) if row.of == *family));
+        assert_eq!(rows.count(), 1, "{family}");
+    }
+}
+
+#[test]
+fn what_stands_beside_a_field_stands_in_its_object_and_an_object_has_one_such_field() {
+    for scalar in scalars() {
+        let Some(beside) = scalar.beside else { continue };
+        let other = super::scalar(beside).expect("a measure");
+        assert_eq!((other.part, other.beside), (scalar.part, None), "{}", scalar.name);
+        assert!(matches!(other.absent, Absent::NotMeasured(_)), "{} is always there", other.name);
+    }
+    let anchors = scalars().filter(|scalar| !scalar.part.is_empty() && scalar.beside.is_none());
+    let parts: Vec<String> = anchors.map(|scalar| scalar.part.join(".")).collect();
+    are_different(parts.iter().map(String::as_str));
+}
+
+#[test]
+fn names_follow_the_kinds() {
+    for scalar in scalars() {
+        if let Some(metric) = scalar.metric {
+            assert!(metric.starts_with("telegen_job_"), "{metric}");
+            assert_eq!(metric.ends_with("_total"), scalar.kind == Kind::Sum, "{metric}");
+        }
+        assert!(scalar.otlp.is_none_or(|name| name.starts_with("telegen.")), "{}", scalar.name);
+        assert!(!scalar.help.ends_with('.'), "{}", scalar.name);
+    }
+}
