@@ -12,7 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::model::ability::{Trials, abilities};
 use crate::model::job::rfc3339;
 use crate::model::report::{DaemonInfo, Device};
-use crate::model::schema::{DAEMON_HOLD, config_db};
+use crate::model::schema::{DAEMON_HOLD, DaemonField, config_db};
 use crate::model::seed_variables::Variables;
 use crate::model::settings::Settings;
 use crate::model::world::World;
@@ -98,12 +98,12 @@ pub fn capabilities(world: &World, settings: &Settings, trials: &Trials) -> BTre
     let pool: Vec<&str> = world.pool.keys().map(String::as_str).collect();
     let kernel = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
     let facts = [
-        ("kernel", kernel.unwrap_or_default()),
-        ("mirror_ports", pool.join(",")),
-        ("tap_bytes_summary", world.tap_cost.summary_bytes.to_string()),
-        ("tap_bytes_flows", world.tap_cost.flows_bytes.to_string()),
+        (DaemonField::Kernel, kernel.unwrap_or_default()),
+        (DaemonField::MirrorPorts, pool.join(",")),
+        (DaemonField::TapBytesSummary, world.tap_cost.summary_bytes.to_string()),
+        (DaemonField::TapBytesFlows, world.tap_cost.flows_bytes.to_string()),
     ];
-    let facts = facts.into_iter().map(|(name, value)| (name.to_owned(), value));
+    let facts = facts.into_iter().map(|(field, value)| (field.to_string(), value));
     let judged = abilities(world, settings, trials).into_iter();
     let judged = judged
         .flat_map(|(ability, can, why)| [(ability.to_string(), can.to_string()), (format!("{ability}_why"), why)]);

@@ -15,13 +15,13 @@ use crate::model::aggregate::{Aggregator, PortPoll};
 use crate::model::job::{JobId, JobSpec};
 use crate::model::report::{DaemonInfo, Detail, Report, Results, Snapshot};
 use crate::model::sample::Sample;
-use crate::model::schema::Status;
+use crate::model::schema::{DaemonField, Status};
 use crate::model::settings::Settings;
 use crate::model::status::{JobStatus, Refused};
 use crate::model::supervisor::{Event, Supervisor};
 
-/// The field of TELEGEN_DAEMON_TABLE that says which sessions of ours stay although no job wants them; absent if there are none.
-const SESSIONS_HELD: &str = "sessions_held";
+/// Which sessions of ours stay although no job wants them; absent if there are none.
+const SESSIONS_HELD: &str = DaemonField::SessionsHeld.as_str();
 /// Polls that wait at the most: a COUNTERS_DB that is slower than the readings loses polls, not the daemon.
 const POLLS_WAITING: usize = 8;
 

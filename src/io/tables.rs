@@ -10,7 +10,6 @@ mod filters;
 mod follow;
 pub mod json;
 pub mod members;
-mod rows;
 mod start;
 mod stop;
 mod watch;
@@ -21,16 +20,16 @@ use tokio::sync::Mutex;
 pub use drain::{DRAIN_TIMEOUT, Drained};
 pub use error::TablesError;
 pub use filters::SweepError;
-pub use rows::{DaemonRow, HEARTBEAT_LIMIT, HistogramRow, JobRow};
 pub use start::{ANSWER_TIMEOUT, StartOutcome, StartRequest, id_in_use_message, no_daemon_message, unanswered_message};
 pub use stop::{STOP_TIMEOUT, StopOutcome};
 pub use watch::{JobChanges, JobWatch, Waited};
 
 use crate::model::job::{Fields, JobId};
-use crate::model::limits::{self, Kind};
+use crate::model::limits::STATE_FLOWS_MAX;
 use crate::model::report::FlowRow;
-pub use crate::model::rows::{ResultsRow, RowError};
-use crate::model::schema::{HistogramName, SESSION_PREFIX, SettingField, StatusField, appl_db, config_db, state_db};
+use crate::model::rows::flow;
+pub use crate::model::rows::{DaemonRow, HistogramRow, JobRow, ResultsRow, RowError};
+use crate::model::schema::{HistogramName, SESSION_PREFIX, StatusField, appl_db, config_db, state_db};
 use crate::model::settings::Settings;
 use crate::sonic::{Database, DatabaseConfig, DatabaseConfigError, Reconnecting, RedisConnection};
 
@@ -38,12 +37,6 @@ use crate::sonic::{Database, DatabaseConfig, DatabaseConfigError, Reconnecting, 
 pub(crate) const CONFIG_DB: &str = "CONFIG_DB";
 pub(crate) const STATE_DB: &str = "STATE_DB";
 pub(crate) const APPL_DB: &str = "APPL_DB";
-
-/// The last rank that a flow in STATE_DB can have.
-const STATE_FLOWS_MAX: u64 = match limits::setting(SettingField::StateFlows).kind {
-    Kind::Integer { max, .. } => max,
-    _ => panic!("state_flows is an integer"),
-};
 
 /// The tables of one ASIC namespace. Connects when needed, and again after a loss.
 #[derive(Debug)]
@@ -185,7 +178,7 @@ impl JobTables {
         // The keys are known, so no SCAN through everything else that STATE_DB holds.
         let ranks = (1..=STATE_FLOWS_MAX).map(|rank| self.state.database.key(id, &rank.to_string()));
         let rows = self.state_rows(state_db::FLOW, ranks.collect()).await?;
-        Ok(rows.iter().map(|(key, fields)| rows::parse_flow(key, fields)).collect::<Result<_, _>>()?)
+        Ok(rows.iter().map(|(key, fields)| flow::parse(key, fields)).collect::<Result<_, _>>()?)
     }
 
     /// The histograms of a job.

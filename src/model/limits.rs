@@ -201,6 +201,12 @@ pub const fn setting(field: SettingField) -> &'static Rule<SettingField> {
     &SETTINGS[field as usize]
 }
 
+/// The last rank that a flow in STATE_DB can have.
+pub const STATE_FLOWS_MAX: u64 = match setting(SettingField::StateFlows).kind {
+    Kind::Integer { max, .. } => max,
+    _ => panic!("state_flows is an integer"),
+};
+
 #[cfg(test)]
 mod tests {
     use super::{JOB, SETTINGS};

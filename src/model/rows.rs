@@ -2,10 +2,17 @@
 //!
 //! Pure. A field that is absent or empty was not measured, or is 0 where zeros are left out.
 
+pub mod daemon;
+pub mod flow;
+pub mod histogram;
+pub mod job;
 pub mod results;
 
 use std::str::FromStr;
 
+pub use daemon::DaemonRow;
+pub use histogram::HistogramRow;
+pub use job::JobRow;
 pub use results::ResultsRow;
 
 use super::job::Fields;

@@ -284,6 +284,16 @@ words! {
 }
 
 words! {
+    /// Fields of the `TELEGEN_DAEMON_TABLE` row, besides what the switch can do ([`super::ability::Ability`]).
+    DaemonField {
+        Version = "version", Commit = "commit", BuiltAt = "built_at", Pid = "pid", StartedAt = "started_at", Heartbeat = "heartbeat",
+        ActiveJobs = "active_jobs", RefusedTotal = "refused_total", RefusedNotKept = "refused_not_kept",
+        SettingsErrors = "settings_errors", Kernel = "kernel", MirrorPorts = "mirror_ports", TapBytesSummary = "tap_bytes_summary",
+        TapBytesFlows = "tap_bytes_flows", SessionsHeld = "sessions_held",
+    }
+}
+
+words! {
     /// Families of `TELEGEN_RESULT_TABLE` that count packets and bytes, `<family>_<name>_packets` and `<family>_<name>_bytes`. Zeros are left
     /// out. `families` says which names each has.
     CounterFamily { Eth = "eth", Ip = "ip", Service = "service", Tunnel = "tunnel", Inner = "inner" }

@@ -11,7 +11,7 @@ use super::words;
 use crate::io::tables::{DaemonRow, JobRow};
 use crate::model::ability::Ability;
 use crate::model::job::Fields;
-use crate::model::schema::{JobField, StatusField};
+use crate::model::schema::{DaemonField, JobField, StatusField};
 
 /// The line after a start.
 #[must_use]
@@ -119,17 +119,19 @@ pub fn jobs(jobs: &[JobRow], unsaid: &[&str], now: Timestamp) -> String {
 #[must_use]
 pub fn daemon(daemon: &DaemonRow, jobs_known: &[JobRow], now: Timestamp) -> String {
     /// What the first line says.
-    const SHOWN: [&str; 5] = ["version", "commit", "pid", "started_at", "heartbeat"];
+    const SHOWN: [DaemonField; 5] =
+        [DaemonField::Version, DaemonField::Commit, DaemonField::Pid, DaemonField::StartedAt, DaemonField::Heartbeat];
     let is_alive = daemon.is_alive(now);
-    let field = |name: &str| daemon.fields.get(name).map(String::as_str).unwrap_or_default();
+    let field = |field| daemon.field(field).unwrap_or_default();
     let mut text = if is_alive {
-        let (version, commit, pid, since) = (field("version"), field("commit"), field("pid"), field("started_at"));
+        let [version, commit, pid, since, _] = SHOWN.map(field);
         format!("daemon {version} (commit {commit}) runs since {since}, pid {pid}\n")
     } else {
         "no daemon runs\n".to_owned()
     };
     let is_judged = |name: &str| daemon.fields.contains_key(&format!("{name}_why"));
-    let is_plain = |name: &str| !SHOWN.contains(&name) && !is_judged(name) && !name.ends_with("_why");
+    let is_plain =
+        |name: &str| !SHOWN.iter().any(|field| field.as_str() == name) && !is_judged(name) && !name.ends_with("_why");
     for (name, value) in daemon.fields.iter().filter(|(name, _)| is_plain(name)) {
         let _ = writeln!(text, "  {name}: {value}");
     }

@@ -7,8 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::members::{FILTERS, REST_MEMBERS};
-use super::rows::{HistogramRow, JobRow};
-use super::{DaemonRow, JobReport, ResultsRow};
+use super::{DaemonRow, HistogramRow, JobReport, JobRow, ResultsRow};
 use crate::model::job::rfc3339;
 use crate::model::limits::{self, Kind};
 use crate::model::measure::{self, MEASURES, Measure, Scalar};

@@ -6,10 +6,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
+use super::JobRow;
 use super::JobTables;
 use super::error::TablesError;
 use super::members::to_row;
-use super::rows::JobRow;
 use super::watch::Waited;
 use crate::model::job::{Fields, JobId, JobSpec, rfc3339};
 use crate::model::schema::{JobField, StatusField};

@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::JobRow;
 use super::JobTables;
 use super::error::TablesError;
-use super::rows::JobRow;
 use super::watch::Waited;
 use crate::model::job::Fields;
 use crate::model::schema::{Source, StatusField, appl_db, config_db};

@@ -6,9 +6,9 @@ use futures_util::future::select_all;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::JobRow;
 use super::JobTables;
 use super::error::TablesError;
-use super::rows::JobRow;
 use crate::sonic::connection::COMMAND_TIMEOUT;
 use crate::sonic::pubsub::{Message, Subscription, table_pattern};
 use crate::sonic::{Database, Error};

@@ -1,5 +1,5 @@
 //! STATE_DB: what SONiC's own tools see. Writes the latest snapshot, compares it with what it wrote before, and writes only
-//! what changed; the rows themselves are rendered in `rows`.
+//! what changed; which rows a job has is in `rows`.
 //!
 //! Level-triggered like everything else: after a loss, or when its own row is gone, it forgets what it wrote and writes all.
 
@@ -16,8 +16,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Closing;
 use crate::model::report::{Report, Snapshot};
+use crate::model::rows::daemon::{self, HEARTBEAT};
 use crate::model::rows::results;
-use crate::model::schema::state_db;
+use crate::model::schema::{DaemonField, state_db};
 use crate::sonic::connection::{CHUNK, Write};
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Fields, Reconnecting, RedisConnection};
 
@@ -25,8 +26,6 @@ pub use prior::read_prior;
 
 /// How soon our own rows are written again after somebody flushed STATE_DB, and how soon a failed write is repeated.
 const CHECK: Duration = Duration::from_secs(1);
-/// Between two heartbeats.
-const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// Keys of jobs whose rows are to be deleted. A set, so that a sink that cannot write for a while makes it no longer than there are jobs.
 #[derive(Clone, Debug, Default)]
@@ -227,7 +226,7 @@ impl StateDb {
     /// Whether our own row, which was there, is not any more.
     async fn is_flushed(&self, connection: &RedisConnection) -> Result<bool, Error> {
         let key = connection.database().key(state_db::DAEMON, state_db::DAEMON_KEY);
-        Ok(self.daemon_written.is_some() && connection.hget(&key, "pid").await?.is_none())
+        Ok(self.daemon_written.is_some() && connection.hget(&key, DaemonField::Pid.as_str()).await?.is_none())
     }
 
     async fn write_daemon(&mut self, connection: &RedisConnection, snapshot: &Snapshot) -> Result<(), Error> {
@@ -235,7 +234,7 @@ impl StateDb {
             return Ok(());
         }
         let key = connection.database().key(state_db::DAEMON, state_db::DAEMON_KEY);
-        let fields = rows::daemon(snapshot, Timestamp::now());
+        let fields = daemon::write(snapshot, Timestamp::now());
         let names: BTreeSet<String> = fields.keys().cloned().collect();
         if self.daemon_written.as_ref() == Some(&names) {
             connection.hset_whole(&key, &fields).await?;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::rows;
 use crate::io::window::ROWS;
+use crate::model::rows::job;
 use crate::model::schema::state_db;
 use crate::model::supervisor::{FINISHED_MAX, Prior};
 use crate::sonic::connection::CHUNK;
@@ -27,7 +28,7 @@ pub async fn read_prior(connection: &RedisConnection) -> Result<BTreeMap<String,
         for chunk in keys.chunks(CHUNK) {
             let mut deleted = Vec::new();
             for (key, fields) in connection.rows_at(state_db::JOB, chunk.to_vec()).await? {
-                let dropped = rows::prior(&fields).and_then(|prior| kept.add(key, prior));
+                let dropped = job::prior(&fields).and_then(|prior| kept.add(key, prior));
                 left_out += usize::from(dropped.is_some());
                 deleted.extend(
                     dropped.into_iter().flat_map(|(key, prior)| {
