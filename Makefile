@@ -89,7 +89,7 @@ test-soak: ## random jobs and faults on a virtual switch for SECONDS (3600; as r
 	cargo build --release
 	@$(VENV)/python -B scripts/soak
 
-pages: ## write man pages and shell completions anew, after a change of the command line
+pages: ## write man pages, completions and the table of results anew, after a change of command line or measures
 	@scripts/setup.sh build
 	TELEGEN_BLESS=1 cargo test --quiet --test command_line_pages
 

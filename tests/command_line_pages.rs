@@ -1,8 +1,8 @@
-//! The man pages in `man/` and the completions in `completion/` are made from the command line's own definition. This test holds the
-//! committed files to it, and writes them where `TELEGEN_BLESS` is set (`make pages`).
+//! The man pages in `man/` and the completions in `completion/` are made from the command line's own definition, the table of results in
+//! `docs/interface.md` from the table of measures. This test holds the committed files to them, and writes them where `TELEGEN_BLESS` is set
+//! (`make pages`).
 //!
-//! They are committed so that a package can be built without building their generators, and so that a change of the command line
-//! shows what its users will read.
+//! They are committed so that a package can be built without building their generators, and so that a change shows what its users will read.
 
 #![allow(clippy::unwrap_used)] // test code all through; clippy.toml's exception covers only what is inside a #[test]
 
@@ -14,6 +14,7 @@ use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use telegen_sonic::cli::Cli;
+use telegen_sonic::model::measure::{Absent, Family, MEASURES, Measure, Scalar};
 
 const NAME: &str = "telegen-sonic";
 
@@ -80,4 +81,88 @@ fn the_man_pages_are_what_the_command_line_says() {
 #[test]
 fn the_completions_are_what_the_command_line_says() {
     assert_committed("completion", &completions());
+}
+
+const TABLE_BEGINS: &str = "<!-- Made of the table of measures by `make pages`. -->\n\n";
+const TABLE_ENDS: &str = "\n<!-- The end of what is made. -->\n";
+
+/// The table of results, a row for each measure.
+fn measures_table() -> String {
+    let mut text = "| field | unit | what it says | absent | REST | Prometheus | OpenTelemetry |\n".to_owned();
+    text.push_str("|---|---|---|---|---|---|---|\n");
+    for measure in MEASURES {
+        let cells = match measure {
+            Measure::One(scalar) => scalar_cells(scalar),
+            Measure::Counters(family) => family_cells(family, family.of.as_str(), &["packets", "bytes"]),
+            Measure::Counts(family) => family_cells(family, family.of.as_str(), &[]),
+        };
+        text.extend(["| ", &cells.join(" | "), " |\n"]);
+    }
+    text
+}
+
+fn code(name: &str) -> String {
+    if name.is_empty() { "–".to_owned() } else { format!("`{name}`") }
+}
+
+fn place(part: &[&str], member: &str) -> String {
+    code(&part.iter().copied().chain([member]).collect::<Vec<_>>().join("."))
+}
+
+fn scalar_cells(scalar: &Scalar) -> [String; 7] {
+    let absent = match (scalar.absent, scalar.beside) {
+        (Absent::Zero, _) => "at 0".to_owned(),
+        (Absent::NotMeasured(when), _) => when.to_owned(),
+        (Absent::Never | Absent::Refused, Some(beside)) => format!("as {}", code(beside)),
+        (Absent::Never | Absent::Refused, None) => "never".to_owned(),
+    };
+    [
+        code(scalar.name),
+        scalar.unit.word().to_owned(),
+        scalar.help.to_owned(),
+        absent,
+        place(scalar.part, scalar.member),
+        code(scalar.metric.unwrap_or_default()),
+        code(scalar.otlp.unwrap_or_default()),
+    ]
+}
+
+/// `units` are what each member counts, or nothing: packets alone.
+fn family_cells<F>(family: &Family<F>, prefix: &str, units: &[&str]) -> [String; 7] {
+    let each = |name: &dyn Fn(&str) -> String| match units {
+        [] => code(&name("")),
+        units => units.iter().map(|unit| code(&name(unit))).collect::<Vec<_>>().join(", "),
+    };
+    let behind = |mark: &str, unit: &str| if unit.is_empty() { String::new() } else { format!("{mark}{unit}") };
+    let (metric, label) = (family.metric, family.label);
+    let otlp = family.otlp.as_ref().map_or_else(
+        || code(""),
+        |otlp| {
+            let names = each(&|unit| format!("{}{}", otlp.name, behind(".", unit)));
+            format!("{names} by {}", code(otlp.attribute))
+        },
+    );
+    [
+        each(&|unit| format!("{prefix}_<name>{}", behind("_", unit))),
+        if units.is_empty() { "packets".to_owned() } else { units.join(", ") },
+        family.help.to_owned(),
+        "at 0".to_owned(),
+        place(family.part, family.member),
+        each(&|unit| format!("telegen_job_{metric}{}_total{{{label}}}", behind("_", unit))),
+        otlp,
+    ]
+}
+
+#[test]
+fn the_table_of_results_is_what_the_measures_say() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/interface.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(TABLE_BEGINS).unwrap();
+    let (committed, after) = rest.split_once(TABLE_ENDS).unwrap();
+    let wanted = measures_table();
+    if std::env::var_os("TELEGEN_BLESS").is_some() {
+        fs::write(&path, [before, TABLE_BEGINS, &wanted, TABLE_ENDS, after].concat()).unwrap();
+    } else {
+        assert_eq!(committed, wanted, "`make pages` makes it anew");
+    }
 }
