@@ -288,4 +288,4 @@ impl Scalar {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,7 +2,8 @@
 
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
-use telegen_sonic::model::report::Results;
+use telegen_sonic::model::measure::{Kind, Value, scalars};
+use telegen_sonic::model::report::{FlowCounts, Results};
 use telegen_sonic::model::schema::{ErrorKind, IpClass};
 use telegen_sonic::model::traffic::{
     Cast, Copies, DistinctFlows, Ecn, HealthEvent, Inner, Rocev2Op, Segments, Service, Tunnel,
@@ -107,4 +108,30 @@ fn the_number_of_different_flows_is_a_gauge_with_its_error_and_its_sampling_rate
     let expected = [("telegen.flow.distinct {flow}", 1_000), ("telegen.flow.distinct_err95 {flow}", 0)]
         .map(|(name, value)| (name.to_owned(), own.to_owned(), Some(Number::AsInt(value))));
     assert_eq!(said, expected);
+}
+
+#[test]
+fn every_number_that_names_a_metric_is_sent_with_its_unit() {
+    let mut report = running("a1").totals(11, 7).detail(8, Vec::new());
+    let mut results = Results::clone(report.results.as_ref().unwrap());
+    let mut flows = FlowCounts::default();
+    let exported = || scalars().filter(|scalar| scalar.otlp.is_some());
+    for (index, scalar) in (1..).zip(exported()) {
+        assert_eq!(scalar.set(&mut results, &mut flows, Value::Whole(index)), Some(()), "{}", scalar.name);
+    }
+    report.results = Some(results.into());
+    let mut detail = (**report.detail.as_ref().unwrap()).clone();
+    detail.flows.as_mut().unwrap().distinct = flows.distinct.unwrap();
+    report.detail = Some(detail.into());
+    let sent = requests(&mut Cursor::default(), &default_snapshot(report));
+    for (index, scalar) in (1..).zip(exported()) {
+        let metric = metrics(&sent).into_iter().find(|metric| Some(metric.name.as_str()) == scalar.otlp).unwrap();
+        let points = match (&metric.data, scalar.kind) {
+            (Some(Data::Sum(sum)), Kind::Sum) => &sum.data_points,
+            (Some(Data::Gauge(gauge)), Kind::Gauge) => &gauge.data_points,
+            other => panic!("{}: {other:?}", scalar.name),
+        };
+        assert_eq!(metric.unit, scalar.unit.ucum(), "{}", scalar.name);
+        assert_eq!(points.iter().map(|point| point.value).collect::<Vec<_>>(), [Some(Number::AsInt(index))]);
+    }
 }

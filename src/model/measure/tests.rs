@@ -2,7 +2,37 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use super::*;
+
+/// A job each of whose numbers has a value of its own.
+pub(crate) fn numbered() -> (Results, FlowCounts) {
+    let (mut results, mut flows) = (Results::empty(Timestamp::UNIX_EPOCH), FlowCounts::default());
+    for (index, scalar) in (1_u32..).zip(scalars()) {
+        let value = match scalar.form {
+            Form::Whole => Value::Whole(u64::from(index)),
+            Form::Decimal(_) => Value::Decimal(f64::from(index)),
+            Form::Instant => Value::Instant(Timestamp::UNIX_EPOCH),
+        };
+        assert_eq!(scalar.set(&mut results, &mut flows, value), Some(()), "{}", scalar.name);
+        assert_eq!(scalar.of(&results, &flows), Some(value), "{}", scalar.name);
+    }
+    (results, flows)
+}
+
+#[test]
+fn every_number_has_a_place_of_its_own() {
+    let (results, flows) = numbered();
+    let values = scalars().filter_map(|scalar| match scalar.of(&results, &flows) {
+        Some(Value::Whole(number)) => Some(number.to_string()),
+        Some(Value::Decimal(number)) => Some(number.to_string()),
+        Some(Value::Instant(_)) | None => None,
+    });
+    let values: Vec<String> = values.collect();
+    assert_eq!(values.len() + 1, scalars().count());
+    are_different(values.iter().map(String::as_str));
+}
 
 fn are_different<'a>(names: impl Iterator<Item = &'a str>) {
     let names: Vec<&str> = names.collect();

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{daemon, job, job_brief, results};
+use super::{daemon, job, job_brief, results, totals_only};
 use crate::io::tables::{DaemonRow, HistogramRow, JobReport, JobRow, ResultsRow};
 use crate::model::job::Fields;
+use crate::model::measure::tests::numbered;
+use crate::model::measure::{MEASURES, Measure};
 use crate::model::report::{ExportState, FlowRow};
 use crate::model::sample::Counter;
 use crate::model::schema::HistogramName;
@@ -196,4 +198,27 @@ fn the_daemons_numbers_are_numbers() {
     let row = DaemonRow { fields: fields(&[("pid", "42"), ("version", "0.1.0"), ("settings_errors@", "a,b")]) };
     let expected = json!({ "alive": true, "pid": 42, "settings_errors": ["a", "b"], "version": "0.1.0" });
     assert_eq!(daemon(&row, true), expected);
+}
+
+#[test]
+fn every_measure_is_in_its_place_and_null_or_empty_before_the_first_reading() {
+    let (results, flows) = numbered();
+    let row = ResultsRow { results, flows };
+    let counted = totals_only(&row);
+    let said =
+        super::results(&JobReport { job: running(), results: None, flows: Vec::new(), histograms: Vec::new() }, None);
+    for measure in MEASURES {
+        let (part, member) = measure.place();
+        let pointer = format!("/{}", part.iter().copied().chain([member]).collect::<Vec<_>>().join("/"));
+        match measure {
+            Measure::One(scalar) => {
+                let value = scalar.of(&row.results, &row.flows).map(super::scalar_value);
+                assert_eq!(counted.pointer(&pointer), value.as_ref(), "{pointer}");
+                assert!(said.pointer(&pointer).is_none_or(serde_json::Value::is_null), "{pointer}");
+            }
+            Measure::Counters(_) | Measure::Counts(_) => {
+                assert_eq!(said.pointer(&pointer), Some(&json!({})), "{pointer}");
+            }
+        }
+    }
 }

@@ -1,9 +1,11 @@
 //! The rows of a job's numbers: to the field, and back again to the same value.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
 use super::*;
+use crate::model::measure::tests::numbered;
 use crate::model::report::{Estimate, Thinning};
 use crate::model::schema::{ErrorKind, EthClass, IpClass};
 use crate::model::traffic::{Copies, DistinctFlows, HealthEvent, Inner, Segments, Service, Traffic, Tunnel};
@@ -238,4 +240,12 @@ fn a_sampled_mirror_is_known_by_its_rate_and_what_it_means_for_the_port() {
     assert_eq!(thin.thinning, Some(Thinning { sample_rate: 50, truncate: Some(128) }));
     assert_eq!(thin.estimate, Some(Estimate { packets: 5_000, bytes: None, packets_err95: 971 }));
     assert_eq!((thin.analysis_factor(), thin.packets_of_port()), (200, 5_000));
+}
+
+#[test]
+fn every_number_is_written_under_its_name_and_read_back() {
+    let (results, flows) = numbered();
+    let row = write(&results, &flows);
+    assert!(row.keys().map(String::as_str).eq(scalars().map(|scalar| scalar.name).collect::<BTreeSet<_>>()));
+    assert_eq!(ResultsRow::parse("a", &row), Ok(ResultsRow { results, flows }));
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::render;
 use crate::model::job::{Fields, JobSpec};
+use crate::model::measure::tests::numbered;
+use crate::model::measure::{Value, scalars};
 use crate::model::report::{DaemonInfo, Detail, Device, ExportState, Flows, Report, Results, Snapshot};
 use crate::model::sample::{Counter, Histogram};
 use crate::model::schema::{ErrorKind, EthClass, HistogramName, Source, Status};
@@ -200,4 +202,29 @@ fn buckets_are_cumulative_and_in_seconds_where_they_are_times() {
 fn labels_are_escaped() {
     let text = render(&snapshot(), &ExportState::default());
     assert!(text.contains(r#"interface="a\"b\\c""#), "{text}");
+}
+
+#[test]
+fn every_number_that_names_a_metric_is_in_it() {
+    let (results, flows) = numbered();
+    let mut snapshot = snapshot();
+    let mut report = Report::clone(&snapshot.jobs["j1"]);
+    let mut detail = Detail::clone(report.detail.as_ref().unwrap());
+    if let Some(table) = &mut detail.flows {
+        (table.seen, table.evicted) = (flows.seen.unwrap(), flows.evicted.unwrap());
+        table.distinct = flows.distinct.unwrap();
+    }
+    (report.results, report.detail) = (Some(Arc::new(results.clone())), Some(Arc::new(detail)));
+    snapshot.jobs = BTreeMap::from([("j1".to_owned(), Arc::new(report))]);
+    let text = render(&snapshot, &ExportState::default());
+    let job = "job_id=\"j1\",port=\"Ethernet16\",direction=\"ingress\"";
+    for (scalar, metric) in scalars().filter_map(|scalar| Some((scalar, scalar.metric?))) {
+        let value = match scalar.of(&results, &flows).unwrap() {
+            Value::Whole(number) => number.to_string(),
+            Value::Decimal(number) => number.to_string(),
+            Value::Instant(_) => "0".to_owned(),
+        };
+        let line = format!("{metric}{{{job}}} {value}");
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
 }

@@ -89,3 +89,20 @@ fn counters(family: CounterFamily) -> Value {
 fn counts(family: CountFamily) -> Value {
     json!({ "type": "object", "propertyNames": { "enum": family.names() }, "additionalProperties": { "type": "integer" } })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_measure_is_described_where_it_stands() {
+        let schema = results();
+        for measure in MEASURES {
+            let (part, member) = measure.place();
+            let pointer: Vec<String> =
+                part.iter().copied().chain([member]).map(|name| format!("/properties/{name}")).collect();
+            let described = schema.pointer(&pointer.concat());
+            assert!(described.is_some_and(|schema| !schema["type"].is_null()), "{}", pointer.concat());
+        }
+    }
+}
