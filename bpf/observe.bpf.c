@@ -153,6 +153,13 @@ static __always_inline void check_sum(struct cpu *cpu, const struct frame *frame
 	}
 }
 
+/* Of the packet of cpu->packet: the fast parser takes none that has options. */
+static __always_inline void count_options(struct cpu *cpu, const struct weight *weight)
+{
+	if (cpu->packet.ip_header > sizeof(struct iphdr))
+		cpu->ipv4_options += weight->packets;
+}
+
 /* What is counted of every packet that passes the filter, besides its totals; what is left to do.
  */
 static __always_inline int count_more(struct cpu *cpu, const struct frame *frame,
@@ -168,6 +175,8 @@ static __always_inline int count_more(struct cpu *cpu, const struct frame *frame
 		ip = ip_head_of(frame, seen->outer, &scratch);
 	if (config.health)
 		count_health(cpu, frame, seen->outer, ip, &seen->weight);
+	if (config.health && !seen->fast)
+		count_options(cpu, &seen->weight);
 	if (config.checksum)
 		check_sum(cpu, frame, seen, ip);
 	if (config.inner && !seen->fast)

@@ -242,7 +242,8 @@ struct cpu {
 	__u64 evicted;
 	struct segments segments;
 	struct sequence sequence;
-	__u64 unreadable; /* copies of this job without a frame to read */
+	__u64 unreadable;   /* copies of this job without a frame to read */
+	__u64 ipv4_options; /* packets whose IPv4 header has options */
 	__u64 gap_sum;
 	__u64 gap_counts[GAP_BUCKETS];
 	__u64 gap_start_ns; /* when the packet before the next one came; 0: not to be measured */
@@ -259,7 +260,7 @@ struct cpu {
 	struct weight weight;
 	__u64 flow_words[5]; /* struct flow_key */
 	__u64 place;	     /* of the frame in a copy, see frame.h */
-	__u64 pad[6];
+	__u64 pad[5];
 };
 
 /* 40 bytes without holes, so that it is handled as words. IPv4 addresses are mapped

@@ -101,6 +101,17 @@ fn a_packet_cut_at_any_length_is_counted_once_with_the_length_that_it_has() {
 }
 
 #[test]
+fn options_of_ipv4_are_counted_where_all_of_the_header_is_there() {
+    let options = |options| {
+        let packet = Ipv4 { options, ..Ipv4::new(UDP) }.around(&udp(1, 2, &[0; 10]));
+        ethernet(&[], IPV4, &packet)
+    };
+    let counted = |packet: &[u8]| sample_of(packet, Gso::default()).ipv4_options;
+    assert_eq!([0, 1, 10].map(|words| counted(&options(words))), [0, 1, 1]);
+    assert_eq!(counted(&options(10)[..14 + 59]), 0, "one byte of the header is missing");
+}
+
+#[test]
 fn a_packet_cut_before_the_end_of_its_headers_is_an_error() {
     for (name, packet, headers) in [
         ("TCP", ethernet(&[(VLAN, 7)], IPV4, &Ipv4::new(TCP).around(&tcp(1, 2, &[0; 10]))), 18 + 20 + 20),

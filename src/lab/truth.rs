@@ -208,6 +208,7 @@ fn count_ip(traffic: &mut Traffic, ip: &Ip, counter: Counter) {
     let times = counter.packets;
     traffic.fragments += if ip.fragment.is_some() { times } else { 0 };
     traffic.fragments_later += if ip.fragment == Some(Fragment::Later) { times } else { 0 };
+    traffic.ipv4_options += if ip.has_options { times } else { 0 };
     traffic.health.dscp[usize::from(ip.tos >> 2)] += times;
     traffic.health.ecn[ip.ecn() as usize] += times;
     if let Some(tcp) = ip.tcp() {

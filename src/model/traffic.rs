@@ -28,6 +28,8 @@ pub struct Traffic {
     pub fragments: u64,
     /// Those of them that are not the first of their packet: without ports, and of which nothing behind IP is known.
     pub fragments_later: u64,
+    /// IPv4 packets with options (a header of more than 20 bytes, RFC 791), the whole header in the frame.
+    pub ipv4_options: u64,
     /// By `Service as usize`. Most packets are of none.
     pub services: [Counter; Service::COUNT],
     /// Signs of good or bad health, packet by packet.
@@ -51,6 +53,7 @@ impl Default for Traffic {
             errors: [0; ErrorKind::COUNT],
             fragments: 0,
             fragments_later: 0,
+            ipv4_options: 0,
             services: [Counter::default(); Service::COUNT],
             health: Health::default(),
             inner: None,

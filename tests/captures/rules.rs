@@ -215,10 +215,11 @@ fn ipv4(walk: &mut Walk<'_, '_>, room: Option<usize>) -> Read {
     let total: usize = frame.must("ip.len", nth)?;
     let stated = total - header;
     let segment = room.unwrap_or(total).min(total).checked_sub(header).map(|here| Segment { here, stated });
+    let has_options = header > 20 && segment.is_some();
     let protocol = frame.must("ip.proto", nth)?;
     let (class, transport) = transport(walk, protocol, fragment, segment)?;
     let (tos, ttl) = (frame.must("ip.dsfield", nth)?, frame.must("ip.ttl", nth)?);
-    Ok(Ok(Ip { src, dst, tos, ttl, protocol, class, fragment, transport }))
+    Ok(Ok(Ip { src, dst, tos, ttl, protocol, class, fragment, has_options, transport }))
 }
 
 fn ipv6(walk: &mut Walk<'_, '_>, room: Option<usize>) -> Read {
@@ -243,6 +244,7 @@ fn ipv6(walk: &mut Walk<'_, '_>, room: Option<usize>) -> Read {
             protocol,
             class: IpClass::Truncated,
             fragment,
+            has_options: false,
             transport: Transport::default(),
         }))
     };
@@ -271,7 +273,7 @@ fn ipv6(walk: &mut Walk<'_, '_>, room: Option<usize>) -> Read {
     }
     let segment = Segment { here: room, stated: stated - (whole - room) };
     let (class, transport) = transport(walk, protocol, fragment, Some(segment))?;
-    Ok(Ok(Ip { src, dst, tos, ttl, protocol, class, fragment, transport }))
+    Ok(Ok(Ip { src, dst, tos, ttl, protocol, class, fragment, has_options: false, transport }))
 }
 
 /// What is behind an IP header, in bytes.

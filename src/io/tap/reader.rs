@@ -86,6 +86,7 @@ fn add_cpu(sample: &mut Sample, cpu: &types::cpu) {
         *sum += counter(*count);
     }
     add_health(&mut sample.health, cpu);
+    sample.ipv4_options += cpu.ipv4_options;
     add_sizes(sample, &cpu.size_counts);
     sample.analysed += counter(cpu.analysed);
     add(&mut sample.interarrival.counts, &cpu.gap_counts);

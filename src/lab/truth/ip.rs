@@ -21,6 +21,8 @@ pub(super) struct Header<'frame> {
     /// `Truncated` if that is not the packet's protocol.
     pub class: IpClass,
     pub fragment: Option<Fragment>,
+    /// Whether it is IPv4 and its header, which is all there, has options.
+    pub has_options: bool,
     /// What the protocol's own header is in; `None` in a later fragment and behind a cut header.
     pub segment: Option<Segment<'frame>>,
 }
@@ -75,6 +77,7 @@ pub(super) fn ipv4<'frame>(packet: &'frame [u8], errors: &mut Errors) -> Option<
         protocol: fixed[9],
         class: class(fixed[9]),
         fragment,
+        has_options: header > FIXED && segment.is_some(),
         segment: segment.filter(|_| fragment != Some(Fragment::Later)),
     })
 }
@@ -122,7 +125,17 @@ pub(super) fn ipv6<'frame>(packet: &'frame [u8], errors: &mut Errors) -> Option<
     };
     let (src, dst) = (Ipv6Addr::from(*fixed[8..].first_chunk()?), Ipv6Addr::from(*fixed[24..].first_chunk()?));
     let tos = fixed[0] << 4 | fixed[1] >> 4;
-    Some(Header { src: src.into(), dst: dst.into(), tos, ttl: fixed[7], protocol, class, fragment, segment })
+    Some(Header {
+        src: src.into(),
+        dst: dst.into(),
+        tos,
+        ttl: fixed[7],
+        protocol,
+        class,
+        fragment,
+        has_options: false,
+        segment,
+    })
 }
 
 /// A chain of IPv6 extension headers.

@@ -91,6 +91,8 @@ pub struct Ip {
     pub class: IpClass,
     /// Whether it is a part of a larger packet.
     pub fragment: Option<Fragment>,
+    /// Whether it is IPv4 and its header, which is all there, has options.
+    pub has_options: bool,
     /// What is behind the IP header.
     pub transport: Transport,
 }
@@ -107,6 +109,7 @@ impl Ip {
             protocol: header.protocol,
             class: header.class,
             fragment: header.fragment,
+            has_options: header.has_options,
             transport: transport.unwrap_or_default(),
         }
     }

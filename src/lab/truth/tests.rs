@@ -151,6 +151,20 @@ fn a_later_fragment_keeps_its_class_and_has_no_ports() {
 }
 
 #[test]
+fn options_of_ipv4_are_counted_where_all_of_the_header_is_there() {
+    let mut header = ipv4_header(17, 32, 0);
+    header[0] = 0x46;
+    header.extend([1, 1, 1, 0]);
+    let with_options = frame(&[&[0x08, 0x00], &header, &UDP_1000_TO_53]);
+    let mut truth = Truth::default();
+    truth.add(&with_options);
+    truth.add(&with_options[..14 + 22]);
+    truth.add(&frame(&[&[0x08, 0x00], &ipv4_header(17, 28, 0), &UDP_1000_TO_53]));
+    truth.add(&frame(&[&[0x86, 0xdd], &ipv6_header(0, 16), &[17, 0, 1, 4, 0, 0, 0, 0], &UDP_1000_TO_53]));
+    assert_eq!((truth.total.packets, truth.ipv4_options), (4, 1));
+}
+
+#[test]
 fn headers_that_contradict_themselves_are_truncated_and_in_no_flow() {
     let mut version_6 = ipv4_header(17, 28, 0);
     version_6[0] = 0x65;

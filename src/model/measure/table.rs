@@ -182,6 +182,12 @@ pub const MEASURES: &[Measure] = &[
     .metric("telegen_job_fragments_later_total")
     .note("later fragments", Among::Ip, "without ports: in no service, and flows of their own")
     .row(),
+    sum("ipv4_options", Unit::Packets, "IPv4 packets with options in their header", field!(Traffic, ipv4_options))
+        .absent(Absent::Zero)
+        .metric("telegen_job_ipv4_options_packets_total")
+        .otlp("telegen.ipv4.options")
+        .note("IPv4 options", Among::Ip, "routers tend to handle them in software, or to drop them")
+        .row(),
     counts(
         CountFamily::Health,
         "Packets that an operator looks for; a packet can be of several",
