@@ -1,8 +1,9 @@
-//! The man pages in `man/` and the completions in `completion/` are made from the command line's own definition, the table of results in
-//! `docs/interface.md` from the table of measures. This test holds the committed files to them, and writes them where `TELEGEN_BLESS` is set
-//! (`make pages`).
+//! The man pages in `man/` and the completions in `completion/` are made from the command line's own definition, the
+//! table of results in `docs/interface.md` from the table of measures. This test holds the committed files to them, and
+//! writes them where `TELEGEN_BLESS` is set (`make pages`).
 //!
-//! They are committed so that a package can be built without building their generators, and so that a change shows what its users will read.
+//! They are committed so that a package can be built without building their generators, and so that a change shows what
+//! its users will read.
 
 #![allow(clippy::unwrap_used)] // test code all through; clippy.toml's exception covers only what is inside a #[test]
 

@@ -57,8 +57,8 @@ use crate::model::traffic::{Health, Inner, Segments, Traffic};
 /// The truth about many frames, in the order in which they came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Truth {
-    /// What a tap counts that every frame reaches, passes and is analysed by, and that looks into tunnels; but for segments, which are the
-    /// flows', and copies. The truth reads as if these were fields of its own.
+    /// What a tap counts that every frame reaches, passes and is analysed by, and that looks into tunnels; but for
+    /// segments, which are the flows', and copies. The truth reads as if these were fields of its own.
     pub traffic: Traffic,
     /// By length: how many are in each bucket of [`PACKET_SIZE_BOUNDS`], and above.
     pub sizes: [u64; PACKET_SIZE_BOUNDS.len() + 1],

@@ -1,5 +1,6 @@
-//! The table of measures: a row for each number that a job has once, and for each family of counters. STATE_DB, JSON, OpenAPI, Prometheus,
-//! OTLP, the command line and `docs/interface.md` iterate it, so that a row is all that a number needs besides what counts it.
+//! The table of measures: a row for each number that a job has once, and for each family of counters. STATE_DB, JSON,
+//! OpenAPI, Prometheus, OTLP, the command line and `docs/interface.md` iterate it, so that a row is all that a number
+//! needs besides what counts it.
 //!
 //! Pure. The rows are in `table`; what a number means in detail is documented at its field, in `traffic` and `report`.
 
@@ -222,7 +223,8 @@ pub fn scalar(name: &str) -> Option<&'static Scalar> {
     scalars().find(|scalar| scalar.name == name)
 }
 
-/// The number that stands for a whole object of the JSON results: without it, the object is null. `None` for an object that is always there.
+/// The number that stands for a whole object of the JSON results: without it, the object is null. `None` for an object
+/// that is always there.
 #[must_use]
 pub fn anchor(part: &[&str]) -> Option<&'static Scalar> {
     scalars().find(|scalar| !part.is_empty() && scalar.part == part && scalar.beside.is_none())

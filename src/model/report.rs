@@ -64,13 +64,14 @@ pub struct Results {
     pub estimate: Option<Estimate>,
 }
 
-/// What a mirror session leaves out before the tap sees anything. Every count in [`Results`] is of the copies, as they arrived.
+/// What a mirror session leaves out before the tap sees anything. Every count in [`Results`] is of the copies, as they
+/// arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thinning {
     /// 1 of this many packets is copied; 1: every one.
     pub sample_rate: u32,
-    /// Copies are cut to this many bytes: bytes and lengths are of what is left, and where a header ends early nobody can tell the cut from a
-    /// fault of the packet's own.
+    /// Copies are cut to this many bytes: bytes and lengths are of what is left, and where a header ends early nobody
+    /// can tell the cut from a fault of the packet's own.
     pub truncate: Option<u16>,
 }
 
@@ -136,8 +137,8 @@ impl Results {
     }
 }
 
-/// Flows and histograms of one job. Flows are of the analysed packets, so estimates unless `sample_rate` is 1; what the histograms
-/// are of, [`Detail::rate_of`] says.
+/// Flows and histograms of one job. Flows are of the analysed packets, so estimates unless `sample_rate` is 1; what the
+/// histograms are of, [`Detail::rate_of`] says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Detail {
     /// When the tap was read.

@@ -1,4 +1,5 @@
-//! Rows of STATE_DB, each written and read in one file: what is written is read back as the value it was made of, which a test there holds.
+//! Rows of STATE_DB, each written and read in one file: what is written is read back as the value it was made of, which
+//! a test there holds.
 //!
 //! Pure. A field that is absent or empty was not measured, or is 0 where zeros are left out.
 
@@ -18,7 +19,8 @@ pub use results::ResultsRow;
 use super::job::Fields;
 use super::value::printable;
 
-/// A value in STATE_DB that no telegen daemon of this version writes: the row's writer is another version, or not telegen.
+/// A value in STATE_DB that no telegen daemon of this version writes: the row's writer is another version, or not
+/// telegen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{table}|{key}: {field}: \"{value}\" is not {expected}; was it written by another version of telegen-sonic?")]
 pub struct RowError {

@@ -1,5 +1,5 @@
-//! One reading of a tap: what the kernel has counted since the tap was opened. Pure values: the aggregator makes reports
-//! of them, and nothing here knows how they were counted.
+//! One reading of a tap: what the kernel has counted since the tap was opened. Pure values: the aggregator makes
+//! reports of them, and nothing here knows how they were counted.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -40,14 +40,14 @@ pub const INTERARRIVAL_BOUNDS: &[u64] = &[
     10_000_000_000,
 ];
 
-/// At least this many packets lie on average between two whose distance is measured: reading the clock costs more than all
-/// other work on a packet.
+/// At least this many packets lie on average between two whose distance is measured: reading the clock costs more than
+/// all other work on a packet.
 pub const INTERARRIVAL_RATE: NonZeroU32 = NonZeroU32::new(64).unwrap();
 
 /// All that a tap counted since it was opened; every number only grows (flows can be evicted).
 ///
-/// In the sample that closes a tap everything agrees to the packet. One that is read while packets arrive is the work of a few
-/// hundred microseconds: its parts may differ by the packets that came meanwhile.
+/// In the sample that closes a tap everything agrees to the packet. One that is read while packets arrive is the work
+/// of a few hundred microseconds: its parts may differ by the packets that came meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// When it was read, `CLOCK_MONOTONIC`, nanoseconds.
@@ -57,7 +57,8 @@ pub struct Sample {
     /// Lengths of the packets of `total`, bytes; one observation per wire packet.
     pub packet_size: Histogram,
     /// Nanoseconds between two packets of `total` that the same CPU saw one after the other: of one pair in
-    /// [`INTERARRIVAL_RATE`], chosen at random, or one in `sample_rate` if that is more. One observation per buffer the kernel handed over.
+    /// [`INTERARRIVAL_RATE`], chosen at random, or one in `sample_rate` if that is more. One observation per buffer the
+    /// kernel handed over.
     pub interarrival: Histogram,
     /// `None` if the job asks for no flows, or this reading did not.
     pub flows: Option<FlowTable>,
@@ -139,8 +140,9 @@ pub struct Flow {
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// How many more packets the flow may have had before it entered (they are in [`FlowTable::other`]); 0 if it found a
-    /// free place. `packets` is a lower bound, `packets + base` the estimate of RAP (Ben Basat et al., "Randomized Admission Policy", 2016).
+    /// How many more packets the flow may have had before it entered (they are in [`FlowTable::other`]); 0 if it found
+    /// a free place. `packets` is a lower bound, `packets + base` the estimate of RAP (Ben Basat et al., "Randomized
+    /// Admission Policy", 2016).
     pub base: u64,
     /// When its first counted packet came, `CLOCK_MONOTONIC`, nanoseconds.
     pub first_seen_ns: u64,

@@ -1,14 +1,16 @@
-//! What a tap counts of packets: [`Traffic`], the one struct of all totals. And what can be said of a packet besides its class: the service
-//! it belongs to, the tunnel it travels in, and the signs of good or bad health. Names, the ports behind them, and the counters by these names.
-//! Pure values.
+//! What a tap counts of packets: [`Traffic`], the one struct of all totals. And what can be said of a packet besides
+//! its class: the service it belongs to, the tunnel it travels in, and the signs of good or bad health. Names, the
+//! ports behind them, and the counters by these names. Pure values.
 
 use super::counter::Counter;
 use super::schema::{ErrorKind, EthClass, IpClass, words};
 
-/// Everything that is counted of packets one by one; exact. The tap's readings ([`super::sample::Sample`]), what is reported of a job
-/// ([`super::report::Results`]) and the truth about test traffic all hold this struct, so that a counter has one place.
+/// Everything that is counted of packets one by one; exact. The tap's readings ([`super::sample::Sample`]), what is
+/// reported of a job ([`super::report::Results`]) and the truth about test traffic all hold this struct, so that a
+/// counter has one place.
 ///
-/// Packets are wire packets (a GSO buffer counts its segments), bytes are Ethernet frame bytes without FCS and with all VLAN tags.
+/// Packets are wire packets (a GSO buffer counts its segments), bytes are Ethernet frame bytes without FCS and with all
+/// VLAN tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traffic {
     /// What reached the tap.
@@ -23,8 +25,8 @@ pub struct Traffic {
     pub ip: [Counter; IpClass::COUNT],
     /// Packets with each error, indexed by `ErrorKind as usize`. A packet can have several.
     pub errors: [u64; ErrorKind::COUNT],
-    /// IP packets that are a part of a larger one: "more fragments" set, or an offset. An IPv6 atomic fragment (RFC 6946: a fragment header
-    /// with neither) is a whole packet and not counted.
+    /// IP packets that are a part of a larger one: "more fragments" set, or an offset. An IPv6 atomic fragment (RFC
+    /// 6946: a fragment header with neither) is a whole packet and not counted.
     pub fragments: u64,
     /// Those of them that are not the first of their packet: without ports, and of which nothing behind IP is known.
     pub fragments_later: u64,
@@ -64,8 +66,8 @@ impl Default for Traffic {
 }
 
 words! {
-    /// Services by well-known port ([`Service::ports`]). A packet belongs to the service of its destination port or, if that is nobody's, to
-    /// the one of its source port; most packets belong to none.
+    /// Services by well-known port ([`Service::ports`]). A packet belongs to the service of its destination port or, if
+    /// that is nobody's, to the one of its source port; most packets belong to none.
     Service {
         Ssh = "ssh", Tacacs = "tacacs", Dns = "dns", Dhcp = "dhcp", Http = "http", Ntp = "ntp", Snmp = "snmp", Bgp = "bgp",
         /// PTP over UDP; PTP over Ethernet is an Ethernet class.
@@ -93,7 +95,8 @@ pub struct ServicePorts {
 }
 
 impl Service {
-    /// The service's ports, as IANA's "Service Name and Transport Protocol Port Number Registry" has them; 2055 is `NetFlow`'s by custom.
+    /// The service's ports, as IANA's "Service Name and Transport Protocol Port Number Registry" has them; 2055 is
+    /// `NetFlow`'s by custom.
     #[must_use]
     pub const fn ports(self) -> ServicePorts {
         let (tcp, udp): (&[u16], &[u16]) = match self {
@@ -135,7 +138,8 @@ impl Service {
 }
 
 words! {
-    /// Tunnels into which a job with `inner=true` looks. The first one of a packet counts; a tunnel inside of it is not opened.
+    /// Tunnels into which a job with `inner=true` looks. The first one of a packet counts; a tunnel inside of it is not
+    /// opened.
     Tunnel {
         /// RFC 7348, UDP port 4789.
         Vxlan = "vxlan",
@@ -151,7 +155,8 @@ words! {
 }
 
 words! {
-    /// Things that happen to single packets and that an operator looks for. All exact, of the packets that pass the filter.
+    /// Things that happen to single packets and that an operator looks for. All exact, of the packets that pass the
+    /// filter.
     HealthEvent {
         /// TCP with RST. As all TCP here: no fragments, and the fixed header is there.
         TcpReset = "tcp_reset",
@@ -167,7 +172,8 @@ words! {
         Ttl0 = "ttl_0",
         /// TTL or hop limit 1: the next router drops it. Normal for protocols between neighbours.
         Ttl1 = "ttl_1",
-        /// A frame below 60 bytes (64 with the FCS), IEEE 802.3 §4A.2.3.2.4. The switch's own CPU may send such frames unpadded.
+        /// A frame below 60 bytes (64 with the FCS), IEEE 802.3 §4A.2.3.2.4. The switch's own CPU may send such frames
+        /// unpadded.
         Runt = "runt",
         /// A frame above 1518 bytes (1522 with the FCS: a full payload and one VLAN tag).
         Jumbo = "jumbo",
@@ -185,7 +191,8 @@ words! {
 }
 
 words! {
-    /// What a `RoCEv2` packet does, by the opcode of its base transport header (InfiniBand Architecture Specification, volume 1, 9.2, and annex A17).
+    /// What a `RoCEv2` packet does, by the opcode of its base transport header (InfiniBand Architecture Specification,
+    /// volume 1, 9.2, and annex A17).
     Rocev2Op {
         Send = "send", Write = "write", ReadRequest = "read_request", ReadResponse = "read_response", Ack = "ack",
         /// Atomic requests and their acknowledgement.
@@ -201,7 +208,8 @@ words! {
 /// How many combinations of the six flags of RFC 793 there are.
 pub const TCP_FLAG_SETS: usize = 64;
 
-/// The name of a combination of TCP flags, bits as in the header (FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32): `syn_ack`, `psh_ack`, `none`.
+/// The name of a combination of TCP flags, bits as in the header (FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32):
+/// `syn_ack`, `psh_ack`, `none`.
 #[must_use]
 pub fn tcp_flags_name(flags: usize) -> String {
     const NAMES: [(usize, &str); 6] = [(2, "syn"), (1, "fin"), (4, "rst"), (8, "psh"), (32, "urg"), (16, "ack")];
@@ -209,7 +217,8 @@ pub fn tcp_flags_name(flags: usize) -> String {
     if set.is_empty() { "none".to_owned() } else { set.join("_") }
 }
 
-/// The health of the traffic. Exact, of the packets that pass the filter; where a job looks into tunnels, still of the outer headers.
+/// The health of the traffic. Exact, of the packets that pass the filter; where a job looks into tunnels, still of the
+/// outer headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     /// By `HealthEvent as usize`, packets.
@@ -255,11 +264,12 @@ pub struct Inner {
 
 /// TCP segments as their flows saw them: only with `sample_rate` 1 and flows.
 ///
-/// A segment occupies sequence numbers if it has payload, SYN or FIN; others say nothing here. One that begins below the highest
-/// number its flow has reached is *out of order* if it begins in the flow's latest gap, and else *retransmitted*; a probe of one byte right
-/// below that number is a keep-alive and neither. So a flow with two gaps open at once has the filling of the older one counted as retransmitted.
-/// A segment is as long as its IP header says, even where a mirror cut it off. One that begins in the gap leaves of it what is behind
-/// the segment or, if that is nothing, what is before it.
+/// A segment occupies sequence numbers if it has payload, SYN or FIN; others say nothing here. One that begins below
+/// the highest number its flow has reached is *out of order* if it begins in the flow's latest gap, and else
+/// *retransmitted*; a probe of one byte right below that number is a keep-alive and neither. So a flow with two gaps
+/// open at once has the filling of the older one counted as retransmitted. A segment is as long as its IP header says,
+/// even where a mirror cut it off. One that begins in the gap leaves of it what is behind the segment or, if that is
+/// nothing, what is before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segments {
     /// TCP packets whose flow was in the table, so that the next three are exact.
@@ -275,9 +285,11 @@ pub struct Segments {
 /// Mirror copies that came encapsulated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Copies {
-    /// Copies that were sent and did not arrive, by the gaps in their sequence numbers; `None` as long as no copy had one.
+    /// Copies that were sent and did not arrive, by the gaps in their sequence numbers; `None` as long as no copy had
+    /// one.
     pub lost: Option<u64>,
-    /// Copies of this job in which there was no frame to read: fragments, unknown encapsulations, cut headers. They are not delivered packets.
+    /// Copies of this job in which there was no frame to read: fragments, unknown encapsulations, cut headers. They are
+    /// not delivered packets.
     pub unreadable: u64,
 }
 

@@ -6,7 +6,8 @@ use crate::model::schema::{CountFamily, CounterFamily};
 /// The unit of most counters.
 pub(super) const PACKET: &str = Unit::Packets.ucum();
 
-/// A whole number that is always written, at the top of the JSON results; in Prometheus and OTLP only where the row says so.
+/// A whole number that is always written, at the top of the JSON results; in Prometheus and OTLP only where the row
+/// says so.
 const fn one(name: &'static str, unit: Unit, kind: Kind, help: &'static str, cell: Cell) -> Scalar {
     Scalar {
         name,

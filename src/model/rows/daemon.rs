@@ -65,8 +65,8 @@ impl DaemonRow {
         self.field(DaemonField::Heartbeat)?.parse().ok()
     }
 
-    /// Whether its heartbeat is younger than [`HEARTBEAT_LIMIT`]. One from the future by more than that is no sign of life: the clock was
-    /// set back, and a living daemon would have written again.
+    /// Whether its heartbeat is younger than [`HEARTBEAT_LIMIT`]. One from the future by more than that is no sign of
+    /// life: the clock was set back, and a living daemon would have written again.
     #[must_use]
     pub fn is_alive(&self, now: Timestamp) -> bool {
         self.silence(now).is_some_and(|silence| silence < HEARTBEAT_LIMIT)

@@ -1,5 +1,5 @@
-//! `TELEGEN_JOB_TABLE` of STATE_DB: what is said of a job. Written of a [`JobStatus`]; read as a [`JobRow`] by whoever shows it, and as a [`Prior`]
-//! by the next daemon.
+//! `TELEGEN_JOB_TABLE` of STATE_DB: what is said of a job. Written of a [`JobStatus`]; read as a [`JobRow`] by whoever
+//! shows it, and as a [`Prior`] by the next daemon.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! `TELEGEN_RESULT_TABLE`: the numbers that a job has once, and its families of counters. Which there are, `measure` says.
+//! `TELEGEN_RESULT_TABLE`: the numbers that a job has once, and its families of counters. Which there are, `measure`
+//! says.
 
 use jiff::Timestamp;
 

@@ -1,6 +1,7 @@
 //! The measures of a job as OTLP metrics. Pure.
 //!
-//! None of these points add up with `network.packets`: a packet is in some of them and not in others, which the descriptions say.
+//! None of these points add up with `network.packets`: a packet is in some of them and not in others, which the
+//! descriptions say.
 
 use std::borrow::Cow;
 

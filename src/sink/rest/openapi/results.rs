@@ -1,5 +1,5 @@
-//! The schema of a job's results, made of `model::measure`; the names of counters come from `model::families`, so that a client's types know
-//! all of them. Pure.
+//! The schema of a job's results, made of `model::measure`; the names of counters come from `model::families`, so that
+//! a client's types know all of them. Pure.
 
 use serde_json::{Map, Value, json};
 
@@ -53,7 +53,8 @@ fn object_schema(path: &[&str]) -> Value {
     Value::Object(object)
 }
 
-/// At the top everything is null before the first reading; within an object, what may be absent beside the number that stands for it.
+/// At the top everything is null before the first reading; within an object, what may be absent beside the number that
+/// stands for it.
 fn number(scalar: &Scalar) -> Value {
     let kind = match scalar.form {
         Form::Whole => "integer",
