@@ -201,7 +201,7 @@ impl JobSpec {
         };
         let spec = JobSpec {
             ports: reader(JobField::Port).ports(port)?,
-            direction: row.word(JobField::Direction, Direction::from_word)?.unwrap_or(Direction::Ingress),
+            direction: row.or_default(JobField::Direction, |reader, text| reader.word(text, Direction::from_word))?,
             span_method: row.word(JobField::SpanMethod, SpanMethod::from_word)?.unwrap_or(settings.span_method),
             duration: row
                 .one(JobField::Duration, |reader, text| reader.integer(text))?
@@ -215,10 +215,11 @@ impl JobSpec {
                 .and_then(NonZeroU32::new),
             mirror_truncate: row.one(JobField::MirrorTruncate, |reader, text| reader.integer(text))?,
             filter: row.filter()?,
-            inner: row.one(JobField::Inner, |reader, text| reader.boolean(text))?.unwrap_or(false),
-            result_detail: row.word(JobField::ResultDetail, ResultDetail::from_word)?.unwrap_or(ResultDetail::Flows),
-            otlp_export: row.one(JobField::OtlpExport, |reader, text| reader.boolean(text))?.unwrap_or(true),
-            anonymize: row.one(JobField::Anonymize, |reader, text| reader.boolean(text))?.unwrap_or(false),
+            inner: row.or_default(JobField::Inner, |reader, text| reader.boolean(text))?,
+            result_detail: row
+                .or_default(JobField::ResultDetail, |reader, text| reader.word(text, ResultDetail::from_word))?,
+            otlp_export: row.or_default(JobField::OtlpExport, |reader, text| reader.boolean(text))?,
+            anonymize: row.or_default(JobField::Anonymize, |reader, text| reader.boolean(text))?,
             expires_at: row.one(JobField::ExpiresAt, |reader, text| reader.timestamp(text))?,
             description: row.one(JobField::Description, |reader, text| reader.text(text))?,
             owner: row.one(JobField::Owner, |reader, text| reader.text(text))?,
@@ -344,6 +345,18 @@ impl<'a> Row<'a> {
         read: impl Fn(Reader<'_>, &str) -> Result<T, FieldError>,
     ) -> Result<Option<T>, FieldError> {
         self.get(field).map(|text| read(reader(field), text)).transpose()
+    }
+
+    /// The value in the row, or the default of `limits`.
+    fn or_default<T>(
+        &self,
+        field: JobField,
+        read: impl Fn(Reader<'_>, &str) -> Result<T, FieldError>,
+    ) -> Result<T, FieldError> {
+        let limits::Default::Value(default) = limits::job(field).default else {
+            unreachable!("{field} has a default in limits::JOB")
+        };
+        read(reader(field), self.get(field).unwrap_or(default))
     }
 
     fn word<T>(&self, field: JobField, from_word: fn(&str) -> Option<T>) -> Result<Option<T>, FieldError> {
