@@ -10,7 +10,7 @@
 //! REST/SSE ◀┘
 //! ```
 //!
-//! Imports point down only, and `tests/layers.rs` enforces it: `cli`, `daemon` → `sink` → `io` → `sonic` → `model`.
+//! Imports point down only, and `tests/layers.rs` enforces it: `cli`, `daemon` → `sink` → `io` → `sonic`, `model` → `row`.
 //! `lab` is the virtual switch of tests and demonstrations; it uses `sonic` and nothing above it.
 
 pub mod cli;
@@ -18,5 +18,6 @@ pub mod daemon;
 pub mod io;
 pub mod lab;
 pub mod model;
+pub mod row;
 pub mod sink;
 pub mod sonic;

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every layer, and what it may use besides itself. `model` may use nothing of ours.
-const LAYERS: [(&str, &[&str]); 7] = [
-    ("model", &[]),
-    ("sonic", &[]),
-    ("io", &["sonic", "model"]),
-    ("sink", &["io", "sonic", "model"]),
-    ("cli", &["io", "sonic", "model"]),
-    ("daemon", &["sink", "io", "sonic", "model"]),
-    ("lab", &["sonic", "model"]),
+/// Every layer, and what it may use besides itself. `row`, what a row of SONiC's tables is, may use nothing of ours.
+const LAYERS: [(&str, &[&str]); 8] = [
+    ("row", &[]),
+    ("model", &["row"]),
+    ("sonic", &["row"]),
+    ("io", &["sonic", "model", "row"]),
+    ("sink", &["io", "sonic", "model", "row"]),
+    ("cli", &["io", "sonic", "model", "row"]),
+    ("daemon", &["sink", "io", "sonic", "model", "row"]),
+    ("lab", &["sonic", "model", "row"]),
 ];
 /// Crates that do I/O, know a clock or own a runtime: not for `model`.
 const NOT_PURE: [&str; 9] =
@@ -86,8 +87,9 @@ fn the_model_does_no_io_and_knows_no_clock() {
 
 #[test]
 fn the_redis_conventions_know_no_word_of_ours() {
-    for path in sources(Path::new("src/sonic")).iter().filter(|path| !is_test(path)) {
-        let line = code(path).into_iter().find(|line| line.to_ascii_lowercase().contains("telegen"));
+    let sources = sources(Path::new("src/sonic")).into_iter().chain([PathBuf::from("src/row.rs")]);
+    for path in sources.filter(|path| !is_test(path)) {
+        let line = code(&path).into_iter().find(|line| line.to_ascii_lowercase().contains("telegen"));
         assert_eq!(line, None, "{}", path.display());
     }
 }

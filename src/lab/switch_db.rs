@@ -209,7 +209,7 @@ pub fn mac_text(mac: [u8; 6]) -> String {
 
 fn lanes(index: usize) -> String {
     let first = index * LANES_PER_PORT;
-    crate::sonic::fields::join_list((first..first + LANES_PER_PORT).map(|lane| lane.to_string()))
+    crate::row::join_list((first..first + LANES_PER_PORT).map(|lane| lane.to_string()))
 }
 
 async fn fill_config_db(config_db: &RedisConnection, layout: &SwitchLayout) -> Result<(), Error> {
@@ -239,7 +239,7 @@ async fn fill_config_db(config_db: &RedisConnection, layout: &SwitchLayout) -> R
         writes.push(Write::Replace { key: key(config_db::MIRROR_PORT, port), fields });
     }
     if let Some(collector) = &layout.collector {
-        let sources = crate::sonic::fields::join_list(collector.sources.iter().map(ToString::to_string));
+        let sources = crate::row::join_list(collector.sources.iter().map(ToString::to_string));
         let fields = row([
             ("erspan_src_ip@", &sources),
             ("erspan_dst_ip", &collector.addresses[0].to_string()),

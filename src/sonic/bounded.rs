@@ -3,8 +3,8 @@
 
 use super::connection::{CHUNK, RawFields, RedisConnection, SCAN_STEP, decode, escape_glob, text};
 use super::error::Error;
-use super::fields::Fields;
 use super::oddities;
+use crate::row::Fields;
 
 /// Fields of a row at the most. So many are looked at to find out how large it is.
 pub const ROW_FIELDS: usize = 512;

@@ -14,8 +14,8 @@ use redis::{Cmd, FromRedisValue, IntoConnectionInfo, Pipeline, RedisConnectionIn
 
 use super::database_config::{Database, DatabaseConfig, Endpoint};
 use super::error::Error;
-use super::fields::{Fields, NULL};
 use super::oddities;
+use crate::row::{Fields, NULL};
 
 /// No command takes longer: a Redis that hangs must not hang its clients. A healthy one answers within a millisecond.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);

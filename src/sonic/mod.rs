@@ -6,7 +6,7 @@
 //! - [`producer_table`], [`consumer_table`]: the queue-like protocol of APPL_DB;
 //! - [`pubsub`]: what both of them listen to; [`hold`]: a right that one process at a time has;
 //! - [`syslog`]: lines for the system log, and the levels of CONFIG_DB `LOGGER`;
-//! - [`ready`]: wait until the switch has loaded its configuration; [`fields`]: what a field's name and value mean.
+//! - [`ready`]: wait until the switch has loaded its configuration. What a field's name and value mean is in [`crate::row`].
 //!
 //! The names are those of sonic-swss-common, the text is not: this is written from the protocol, and tested against a real Redis.
 
@@ -16,7 +16,6 @@ pub mod connection;
 pub mod consumer_table;
 pub mod database_config;
 pub mod error;
-pub mod fields;
 pub mod hold;
 mod inbox;
 pub mod link;
@@ -27,11 +26,11 @@ pub mod ready;
 pub mod subscriber_table;
 pub mod syslog;
 
+pub use crate::row::Fields;
 pub use connection::{RedisConnection, connect};
 pub use consumer_table::ConsumerQueue;
 pub use database_config::{Database, DatabaseConfig, DatabaseConfigError};
 pub use error::Error;
-pub use fields::Fields;
 pub use link::Reconnecting;
 pub use producer_table::ProducerStateTable;
 pub use ready::wait_for_config_db;

@@ -7,7 +7,7 @@
 use super::connection::RedisConnection;
 use super::database_config::Database;
 use super::error::Error;
-use super::fields::{Fields, NULL};
+use crate::row::{Fields, NULL};
 
 /// KEYS: key set, staging row. ARGV: channel, key, then field and value in turn.
 const SET_SCRIPT: &str = "

@@ -16,8 +16,8 @@ use super::backoff::Backoff;
 use super::connection::{COMMAND_TIMEOUT, RedisConnection};
 use super::database_config::{Database, DatabaseConfig, DatabaseConfigError};
 use super::error::Error;
-use super::fields::Fields;
 use super::pubsub::{Message, Subscription, keyspace_prefix, row_pattern, table_pattern};
+use crate::row::Fields;
 
 /// How often a table is listed again where nothing calls for another value: a flushed database is noticed this late.
 pub const RESYNC: Duration = Duration::from_secs(30);
