@@ -17,9 +17,8 @@ use super::schema::{JobField, Reason, SESSION_PREFIX, words};
 use super::settings::Settings;
 use super::source_ports::SourcePorts;
 use super::value::{FieldError, Reader, ip_protocol_name, items, printable};
-
-/// A row's fields as they stand in Redis.
-pub type Fields = BTreeMap<String, String>;
+pub use crate::row::Fields;
+use crate::row::{NULL, base_name};
 
 /// The field of a row that was too large to be read. No field of a job is called so: a row that holds it is refused in either case.
 const TOO_LARGE: &str = "(too large)";
@@ -321,11 +320,12 @@ impl<'a> Row<'a> {
         }
         let mut known = BTreeMap::new();
         for (name, value) in fields {
-            if name == "NULL" {
+            if name == NULL {
                 continue;
             }
-            let field = JobField::from_word(name)
-                .or_else(|| JobField::from_word(name.strip_suffix('@')?).filter(|field| field.is_list()))
+            let (base, is_marked) = base_name(name);
+            let field = JobField::from_word(base)
+                .filter(|field| field.is_list() || !is_marked)
                 .ok_or_else(|| unknown_field(name))?;
             if known.insert(field, value.as_str()).is_some() {
                 let message = format!("{field}: given twice, as {field} and {field}@; give one of them");

@@ -9,6 +9,7 @@ use super::job::{Fields, SpanMethod};
 use super::limits::{self, Default};
 use super::schema::{Reason, SettingField, words};
 use super::value::{FieldError, Reader, items, printable};
+use crate::row::{NULL, base_name};
 
 words! {
     /// Whether jobs are served at all.
@@ -198,8 +199,8 @@ impl Row<'_> {
 
     fn refuse_unknown(&mut self) {
         let is_known = |name: &str| {
-            let list = || SettingField::from_word(name.strip_suffix('@')?).filter(|field| field.is_list());
-            name == "NULL" || SettingField::from_word(name).or_else(list).is_some()
+            let (base, is_marked) = base_name(name);
+            name == NULL || SettingField::from_word(base).is_some_and(|field| field.is_list() || !is_marked)
         };
         for name in self.fields.keys().filter(|name| !is_known(name)) {
             let known: Vec<&str> = SettingField::ALL.iter().map(|field| field.as_str()).collect();

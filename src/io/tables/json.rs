@@ -14,6 +14,7 @@ use crate::model::measure::{self, MEASURES, Measure, Scalar};
 use crate::model::report::{ExportState, FlowRow, Results};
 use crate::model::schema::{CountFamily, CounterFamily, JobField, StatusField};
 use crate::model::value::{ip_protocol_name, items};
+use crate::row::base_name;
 
 /// A job's status, with every field of its request.
 #[must_use]
@@ -134,9 +135,9 @@ pub fn totals_only(row: &ResultsRow) -> Value {
 pub fn daemon(row: &DaemonRow, is_alive: bool) -> Value {
     let mut object = Map::from_iter([("alive".to_owned(), Value::from(is_alive))]);
     for (name, text) in &row.fields {
-        let (name, value) = match name.strip_suffix('@') {
-            Some(name) => (name, items(text).map(Value::from).collect()),
-            None => (name.as_str(), number(text).unwrap_or_else(|| Value::from(text.as_str()))),
+        let (name, value) = match base_name(name) {
+            (name, true) => (name, items(text).map(Value::from).collect()),
+            (name, false) => (name, number(text).unwrap_or_else(|| Value::from(text.as_str()))),
         };
         object.insert(name.to_owned(), value);
     }

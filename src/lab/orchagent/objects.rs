@@ -12,11 +12,10 @@ use super::messages::{OrderedFields, Output};
 use super::session::Sampling;
 use crate::lab::layout::SWITCH_MAC;
 use crate::model::schema::asic_db;
+use crate::row::NULL;
 
 /// Tables and fields that only the lab writes.
 const POLICER: &str = "ASIC_STATE:SAI_OBJECT_TYPE_POLICER";
-/// What stands for no field at all.
-const NULL: &str = "NULL";
 const ADMIN_STATE: &str = "SAI_PORT_ATTR_ADMIN_STATE";
 const SAMPLE_RATE: &str = "SAI_SAMPLEPACKET_ATTR_SAMPLE_RATE";
 const SAMPLER_TYPE: &str = "SAI_SAMPLEPACKET_ATTR_TYPE";

@@ -5,6 +5,7 @@ use crate::model::job::Fields;
 use crate::model::sample::Histogram;
 use crate::model::schema::{HistogramField, HistogramName, state_db};
 use crate::model::value::items;
+use crate::row::join_list;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +46,8 @@ impl HistogramRow {
     pub fn to_fields(&self) -> Fields {
         let value = |field: &HistogramField| match field {
             HistogramField::Unit => Some(self.unit.clone()),
-            HistogramField::Bounds => Some(joined(&self.bounds)),
-            HistogramField::Counts => Some(joined(&self.counts)),
+            HistogramField::Bounds => Some(numbers(&self.bounds)),
+            HistogramField::Counts => Some(numbers(&self.counts)),
             HistogramField::Sum => Some(self.sum.to_string()),
             HistogramField::Count => Some(self.count.to_string()),
             HistogramField::SampleRate => self.sample_rate.map(|rate| rate.to_string()),
@@ -84,8 +85,8 @@ impl HistogramRow {
     }
 }
 
-fn joined(values: &[u64]) -> String {
-    values.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
+fn numbers(values: &[u64]) -> String {
+    join_list(values.iter().map(u64::to_string))
 }
 
 #[cfg(test)]

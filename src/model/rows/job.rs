@@ -11,6 +11,7 @@ use crate::model::schema::{JobField, Reason, Source, Status, StatusField, Warnin
 use crate::model::status::JobStatus;
 use crate::model::supervisor::Prior;
 use crate::model::value::{items, printable};
+use crate::row::{base_name, join_list};
 
 impl JobStatus {
     /// The STATE_DB row: every parsed field, then what the daemon adds. Absent values are left out.
@@ -36,7 +37,7 @@ impl JobStatus {
             StatusField::Status => Some(self.status.to_string()),
             StatusField::Reason => self.reason.map(|reason| reason.to_string()),
             StatusField::Message => (!self.message.is_empty()).then(|| self.message.clone()),
-            StatusField::Warning => (!self.warnings.is_empty()).then(|| words(&self.warnings).join(",")),
+            StatusField::Warning => (!self.warnings.is_empty()).then(|| join_list(words(&self.warnings))),
             StatusField::Source => Some(self.source.to_string()),
             StatusField::Tap => self.tap.clone(),
             StatusField::MirrorSession => self.mirror_session.clone(),
@@ -50,7 +51,7 @@ impl JobStatus {
     /// The known fields of a row that could not be parsed, so that its user recognises it.
     fn raw_fields(&self) -> impl Iterator<Item = (String, String)> {
         self.raw.iter().filter_map(|(name, value)| {
-            let field = JobField::from_word(name.strip_suffix('@').unwrap_or(name))?;
+            let field = JobField::from_word(base_name(name).0)?;
             (field != JobField::ExpiresAt).then(|| (field.table_name(), printable(value)))
         })
     }
@@ -117,7 +118,7 @@ impl JobRow {
 #[must_use]
 pub fn prior(row: &Fields) -> Option<Prior> {
     let instant = |field: StatusField| row.get(field.as_str()).and_then(|text| text.parse::<Timestamp>().ok());
-    let is_own = |name: &str| JobField::from_word(name.strip_suffix('@').unwrap_or(name)).is_some();
+    let is_own = |name: &str| JobField::from_word(base_name(name).0).is_some();
     Some(Prior {
         status: Status::from_word(row.get(StatusField::Status.as_str())?)?,
         source: row
