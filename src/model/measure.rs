@@ -141,7 +141,7 @@ pub enum Kind {
 pub enum Absent {
     /// It is always written; in the row of a version that did not, it is what it is before the first reading.
     Never,
-    /// It is always written, or with the field [`Scalar::beside`] which it stands; a row without it is refused.
+    /// It is always written, or with the field `Scalar::beside` which it stands; a row without it is refused.
     Refused,
     /// It is 0.
     Zero,
@@ -177,9 +177,9 @@ pub struct Family<F> {
     pub of: F,
     /// What it says, without a full stop.
     pub help: &'static str,
-    /// As [`Scalar::part`].
+    /// As `Scalar::part`.
     pub part: &'static [&'static str],
-    /// As [`Scalar::member`].
+    /// As `Scalar::member`.
     pub member: &'static str,
     /// The middle of Prometheus' name.
     pub metric: &'static str,

@@ -113,7 +113,7 @@ impl Histogram {
     }
 }
 
-/// The analysed packets by flow. `flows`, `other` and `non_ip` sum to [`Sample::analysed`].
+/// The analysed packets by flow. `flows`, `other` and `non_ip` sum to [`Traffic::analysed`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlowTable {
     /// In no order; each key once.
