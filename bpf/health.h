@@ -101,6 +101,13 @@ static __always_inline void count_window(struct cpu *cpu, facts facts, const str
 		health_add(cpu, HEALTH_TCP_ZERO_WINDOW, weight);
 }
 
+/* Of the packet of cpu->packet: the fast parser takes none that has options. */
+static __always_inline void count_options(struct cpu *cpu, const struct weight *weight)
+{
+	if (cpu->packet.ip_header > sizeof(struct iphdr))
+		cpu->ipv4_options += weight->packets;
+}
+
 static __always_inline void count_health(struct cpu *cpu, const struct frame *frame, facts facts,
 					 const union ip_head *ip, const struct weight *weight)
 {

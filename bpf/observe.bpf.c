@@ -153,13 +153,6 @@ static __always_inline void check_sum(struct cpu *cpu, const struct frame *frame
 	}
 }
 
-/* Of the packet of cpu->packet: the fast parser takes none that has options. */
-static __always_inline void count_options(struct cpu *cpu, const struct weight *weight)
-{
-	if (cpu->packet.ip_header > sizeof(struct iphdr))
-		cpu->ipv4_options += weight->packets;
-}
-
 /* What is counted of every packet that passes the filter, besides its totals; what is left to do.
  */
 static __always_inline int count_more(struct cpu *cpu, const struct frame *frame,
