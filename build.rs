@@ -1,6 +1,7 @@
-//! Compiles each `bpf/*.bpf.c` to a skeleton in `OUT_DIR` and stamps the binary with its commit and build time.
+//! Compiles each `bpf/*.bpf.c` to a skeleton in `OUT_DIR`, the tap's program for this process, too (`bpf/native.c`), and stamps the binary with
+//! its commit and build time.
 //!
-//! It does not fetch anything: clang is the only tool it needs besides cargo.
+//! It does not fetch anything: clang and a C compiler are the only tools it needs besides cargo.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,7 +25,21 @@ fn main() {
             .build_and_generate(&skeleton)
             .unwrap_or_else(|error| panic!("{}: {error:#}", source.display()));
     }
+    compile_native();
     stamp();
+}
+
+/// The same C as a static library. Optimised in every profile: it runs once for each packet.
+fn compile_native() {
+    cc::Build::new()
+        .file("bpf/native.c")
+        .include("bpf")
+        .std("gnu11")
+        .opt_level(2)
+        .flag("-fno-strict-aliasing") // headers are read where they lie, as in the kernel
+        .flag("-ftls-model=initial-exec") // the library is linked into programs only
+        .flag_if_supported("-Wno-unknown-pragmas")
+        .compile("telegen_native");
 }
 
 /// Debian keeps `asm/types.h` in a directory per architecture, where clang's bpf target does not look: the architecture's own

@@ -6,13 +6,13 @@
 #ifndef TELEGEN_CONFIG_H
 #define TELEGEN_CONFIG_H
 
-#include "types.h"
+#include "platform.h"
 
-const volatile struct config config = {};
+constant(struct config, config, );
 
 /* The bucket of each packet length. */
-const volatile __u8 size_buckets[SIZES] = {};
+constant(__u8, size_buckets, [SIZES]);
 
-const volatile struct service_slot service_slots[SERVICE_SLOTS] = {};
+constant(struct service_slot, service_slots, [SERVICE_SLOTS]);
 
 #endif

@@ -47,9 +47,9 @@ static __always_inline struct weight weigh_gso(const struct frame *frame,
  * mean N. So there is a random number per chosen packet instead of one per packet. User space draws
  * the first distance such that no packet is likelier than another.
  */
-static __always_inline __u32 draw_distance(__u32 rate)
+static __always_inline __u32 draw_distance(struct cpu *cpu, __u32 rate)
 {
-	return 1 + ((__u64)bpf_get_prandom_u32() * (2 * rate - 1) >> 32);
+	return 1 + ((__u64)random_number(cpu) * (2 * rate - 1) >> 32);
 }
 
 static __always_inline void counter_add(struct counter *counter, const struct weight *weight)

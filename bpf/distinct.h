@@ -7,7 +7,7 @@
 #ifndef TELEGEN_DISTINCT_H
 #define TELEGEN_DISTINCT_H
 
-#include "types.h"
+#include "platform.h"
 
 /* hash: of the flow, all bits of it. */
 static __always_inline void count_distinct(struct cpu *cpu, __u32 hash)

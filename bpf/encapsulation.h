@@ -44,7 +44,7 @@ struct outer {
 	bool fragment;
 };
 
-static __always_inline bool is_from_to(const __u64 src[2], const __u64 dst[2])
+static __always_inline bool is_from_to(const __u64 *src, const __u64 *dst)
 {
 	return src[0] == config.wrapping.src[0] && src[1] == config.wrapping.src[1] &&
 	       dst[0] == config.wrapping.dst[0] && dst[1] == config.wrapping.dst[1];

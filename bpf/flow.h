@@ -107,7 +107,7 @@ static __always_inline void flow_admit(struct flow_set *set, __u64 way, const __
 	keep_below(way, FLOW_WAYS - 1);
 	flow = &set->flows[way];
 	set->version[way]++;
-	asm volatile("" ::: "memory");
+	forget();
 	*(struct flow_words *)&flow->key = *(const struct flow_words *)words;
 	flow->bytes = weight->bytes;
 	flow->base = base;
@@ -115,7 +115,7 @@ static __always_inline void flow_admit(struct flow_set *set, __u64 way, const __
 	flow->last = tick;
 	set->rank[way] = base + weight->packets;
 	set->tag[way] = tag;
-	asm volatile("" ::: "memory");
+	forget();
 	set->version[way]++;
 }
 
@@ -127,7 +127,7 @@ static __always_inline __u64 is_same(__u32 one, __u32 other)
 {
 	__u64 difference = one ^ other;
 
-	asm volatile("" : "+r"(difference)); /* the compiler would see through it, and branch */
+	obscure(difference); /* the compiler would see through it, and branch */
 	return (difference - 1) >> 63;
 }
 
@@ -172,13 +172,13 @@ static __always_inline void flow_hit(struct flow_set *set, __u64 way, const stru
 }
 
 /* True with probability packets / (rank + packets). */
-static __always_inline bool flow_wins(__u64 rank, __u64 packets)
+static __always_inline bool flow_wins(struct cpu *cpu, __u64 rank, __u64 packets)
 {
 	__u64 of = rank + packets;
 
 	if (of >> 32)
 		of = 0xffffffff;
-	return (bpf_get_prandom_u32() * of) >> 32 < packets;
+	return (random_number(cpu) * of) >> 32 < packets;
 }
 
 /* The way that the flow got, if it got one. */
@@ -200,7 +200,7 @@ static __always_inline __u64 flow_miss(struct cpu *cpu, struct flow_set *set, __
 		flow_admit(set, way, cpu->flow_words, tag, 0, weight, tick);
 		return way;
 	}
-	if (!flow_wins(smallest, weight->packets)) {
+	if (!flow_wins(cpu, smallest, weight->packets)) {
 		counter_add(&cpu->other, weight);
 		return NO_WAY;
 	}
@@ -218,7 +218,7 @@ static __always_inline __u64 flow_miss(struct cpu *cpu, struct flow_set *set, __
 static __always_inline void follow(struct __sk_buff *skb, place at, struct cpu *cpu, __u32 index,
 				   __u64 way, bool fresh, bool linear)
 {
-	struct segment_set *set = bpf_map_lookup_elem(&telegen_segments, &index);
+	struct segment_set *set = element_of(telegen_segments, index);
 	struct frame frame = frame_in(skb, at);
 	struct segment *known;
 
@@ -241,13 +241,13 @@ static __always_inline void follow(struct __sk_buff *skb, place at, struct cpu *
  */
 static __always_inline __u32 tick_of(struct cpu *cpu)
 {
-	__u64 jiffies = bpf_jiffies64();
+	__u64 jiffies = read_jiffies(cpu);
 
 	if (config.untimed)
 		return 0;
 	if (cpu->jiffies != jiffies) {
 		cpu->jiffies = jiffies;
-		cpu->tick = (bpf_ktime_get_ns() - config.opened_ns) >> FLOW_TICK_SHIFT;
+		cpu->tick = (read_clock_ns(cpu) - config.opened_ns) >> FLOW_TICK_SHIFT;
 	}
 	return cpu->tick;
 }
@@ -282,9 +282,8 @@ static __always_inline void count_flow(struct __sk_buff *skb, place at, struct c
 	hash = note_flow(skb, at, cpu, linear);
 	tag = hash >> 8 | 1; /* the index takes the highest bits; 0 is a free way's */
 	mixed = scatter(hash >> 32);
-	index = bpf_get_smp_processor_id() * config.sets_per_cpu +
-		((__u64)mixed * config.sets_per_cpu >> 32);
-	set = bpf_map_lookup_elem(&telegen_flows, &index);
+	index = cpu_number() * config.sets_per_cpu + ((__u64)mixed * config.sets_per_cpu >> 32);
+	set = element_of(telegen_flows, index);
 	if (!set) {
 		counter_add(&cpu->other, weight); /* cannot happen, and would still reconcile */
 		return;

@@ -7,9 +7,7 @@
 #ifndef TELEGEN_FRAME_H
 #define TELEGEN_FRAME_H
 
-#include <stddef.h>
-#include <stdbool.h>
-#include "compiler.h"
+#include "platform.h"
 
 struct frame {
 	struct __sk_buff *skb;
@@ -29,8 +27,6 @@ struct scratch {
 /* No frame has headers behind this, and the verifier wants to hear it. */
 #define FRAME_MAX_OFFSET 0x7fff
 
-#ifdef __bpf__
-
 /* No encapsulation is longer, and the verifier wants to hear it. */
 #define FRAME_MAX_BASE 0xff
 
@@ -38,8 +34,8 @@ static __always_inline struct frame frame_of(struct __sk_buff *skb)
 {
 	return (struct frame){
 		.skb = skb,
-		.data = (const char *)(long)skb->data,
-		.data_end = (const char *)(long)skb->data_end,
+		.data = buffer_data(skb),
+		.data_end = buffer_end(skb),
 		.len = skb->len,
 	};
 }
@@ -64,7 +60,7 @@ static __always_inline struct frame frame_in(struct __sk_buff *skb, place at)
 	__u64 base = at >> 32;
 	struct frame frame;
 
-	asm volatile("" : "+r"(skb));
+	obscure(skb);
 	frame = frame_of(skb);
 	if (!at)
 		return frame;
@@ -77,21 +73,8 @@ static __always_inline struct frame frame_in(struct __sk_buff *skb, place at)
 
 static __always_inline long frame_load(const struct frame *frame, __u64 offset, void *to, __u32 len)
 {
-	return bpf_skb_load_bytes(frame->skb, frame->base + offset, to, len);
+	return buffer_load(frame->skb, frame->base + offset, to, len);
 }
-
-#else
-
-/* All bytes are at data, as if those behind data_end were not. */
-static inline long frame_load(const struct frame *frame, __u64 offset, void *to, __u32 len)
-{
-	if (offset + len > frame->len)
-		return -1;
-	__builtin_memcpy(to, frame->data + offset, len);
-	return 0;
-}
-
-#endif
 
 /* Whether the outermost tag is not among the bytes. */
 static __always_inline bool frame_tagged(const struct frame *frame)

@@ -55,7 +55,7 @@ static __always_inline __u64 bucket_of(const volatile __u64 *bounds, __u64 bucke
  */
 static __always_inline void count_gap(struct cpu *cpu)
 {
-	__u64 now = bpf_ktime_get_ns();
+	__u64 now = read_clock_ns(cpu);
 
 	if (!cpu->gap_start_ns) {
 		cpu->gap_start_ns = now;
@@ -65,7 +65,7 @@ static __always_inline void count_gap(struct cpu *cpu)
 	cpu->gap_sum += now;
 	cpu->gap_counts[bucket_of(config.gap_bounds, GAP_BUCKETS, now)]++;
 	cpu->gap_start_ns = 0;
-	cpu->gap_skip = draw_distance(config.gap_rate);
+	cpu->gap_skip = draw_distance(cpu, config.gap_rate);
 }
 
 /* Whether this packet is of a pair: gap_skip is 1 from the first packet of it to its second. */

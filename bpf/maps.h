@@ -7,34 +7,15 @@
 #ifndef TELEGEN_MAPS_H
 #define TELEGEN_MAPS_H
 
-#include <linux/bpf.h>
-#include <bpf/bpf_helpers.h>
-#include "types.h"
+#include "platform.h"
 
 /* One entry per possible CPU. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct cpu);
-} telegen_cpus SEC(".maps");
+array_map(telegen_cpus, struct cpu, BPF_F_MMAPABLE);
 
 /* config.sets_per_cpu entries per possible CPU, those of CPU 0 first. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct flow_set);
-} telegen_flows SEC(".maps");
+array_map(telegen_flows, struct flow_set, BPF_F_MMAPABLE);
 
 /* One entry per entry of telegen_flows, if config.segments. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct segment_set);
-} telegen_segments SEC(".maps");
+array_map(telegen_segments, struct segment_set, 0);
 
 #endif

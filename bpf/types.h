@@ -260,7 +260,9 @@ struct cpu {
 	struct weight weight;
 	__u64 flow_words[5]; /* struct flow_key */
 	__u64 place;	     /* of the frame in a copy, see frame.h */
-	__u64 pad[5];
+	__u64 clock_ns;	     /* the time, and the state of the random numbers, if they are */
+	__u64 random;	     /* inputs, see platform.h */
+	__u64 pad[3];
 };
 
 /* 40 bytes without holes, so that it is handled as words. IPv4 addresses are mapped
@@ -372,12 +374,13 @@ struct config {
 	__u8 health;
 	__u8 sizes;
 	__u8 checksum;
-	__u8 segments; /* follow TCP; there must be a flow table, and sample_rate 1 */
-	__u8 distinct; /* estimate the number of flows */
-	__u8 untimed;  /* no times of flows; for measurements */
-	__u8 filtered; /* whether filter asks for something */
-	__u8 more;     /* whether more than totals are counted of every packet */
-	__u8 pad_flags[7];
+	__u8 segments;	   /* follow TCP; there must be a flow table, and sample_rate 1 */
+	__u8 distinct;	   /* estimate the number of flows */
+	__u8 untimed;	   /* no times of flows; for measurements */
+	__u8 filtered;	   /* whether filter asks for something */
+	__u8 more;	   /* whether more than totals are counted of every packet */
+	__u8 fixed_inputs; /* for tests: the clock and the random numbers are struct cpu's */
+	__u8 pad_flags[6];
 };
 
 #endif

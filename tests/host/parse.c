@@ -60,16 +60,15 @@ int main(void)
 	} head;
 
 	while (fread(&head, sizeof(head), 1, stdin) == 1) {
-		struct __sk_buff skb = {.vlan_present = fgetc(stdin) == 1, .len = head.len};
+		struct buffer buffer = {.linear = head.linear, .held = head.len};
+		struct frame frame;
 		/* No byte more than the frame has: reading behind it is then seen. */
 		char *bytes = malloc(head.len ? head.len : 1);
-		struct frame frame = {
-			.skb = &skb,
-			.data = bytes,
-			.data_end = bytes + head.linear,
-			.len = head.len,
-		};
 
+		buffer.skb.len = head.len;
+		buffer.skb.vlan_present = fgetc(stdin) == 1;
+		buffer.data = bytes;
+		frame = frame_of(&buffer.skb);
 		if (!bytes || fread(bytes, 1, head.len, stdin) != head.len)
 			return 1;
 		print_parsed(&frame);

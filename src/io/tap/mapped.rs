@@ -1,5 +1,7 @@
-//! A BPF array in this process's memory, which the kernel's programs write while it is read.
+//! A BPF array in this process's memory, which the kernel's programs write while it is read; or memory of the same layout, which the native form
+//! of the program writes.
 
+use std::ffi::{c_int, c_void};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::{self, NonNull};
@@ -26,23 +28,28 @@ unsafe impl Sync for MappedArray {}
 impl MappedArray {
     /// Maps `elements` values of type `T`.
     pub(super) fn new<T: Plain>(map: impl AsFd, elements: usize) -> io::Result<MappedArray> {
-        let len_bytes = elements * size_of::<T>();
+        Self::map(elements * size_of::<T>(), libc::MAP_SHARED, map.as_fd().as_raw_fd())
+    }
+
+    /// Memory for as many values, all 0. Pages that nothing is written to take no memory.
+    pub(super) fn anonymous<T: Plain>(elements: usize) -> io::Result<MappedArray> {
+        Self::map(elements * size_of::<T>(), libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)
+    }
+
+    fn map(len_bytes: usize, flags: c_int, fd: c_int) -> io::Result<MappedArray> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice; nothing else knows it.
-        let address = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                len_bytes,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                map.as_fd().as_raw_fd(),
-                0,
-            )
-        };
+        let address = unsafe { libc::mmap(ptr::null_mut(), len_bytes, protection, flags, fd, 0) };
         if address == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
         let words = NonNull::new(address.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
         Ok(MappedArray { words, len_bytes })
+    }
+
+    /// Where the elements are, for the native form of the program.
+    pub(super) fn as_ptr(&self) -> *mut c_void {
+        self.words.as_ptr().cast()
     }
 
     fn words(&self) -> &[AtomicU64] {
@@ -59,6 +66,11 @@ impl MappedArray {
     /// A copy of element `index`, word by word. Each word is whole; two words may be from two moments.
     pub(super) fn read<T: Plain>(&self, index: usize) -> T {
         copy(self.element::<T>(index))
+    }
+
+    /// How long it is.
+    pub(super) fn len_bytes(&self) -> usize {
+        self.len_bytes
     }
 
     /// How many elements of this type there are.

@@ -10,7 +10,9 @@
 mod attach;
 mod clsact;
 mod distinct;
+mod inputs;
 mod mapped;
+mod native;
 pub mod netdev;
 mod netlink;
 mod plan;
@@ -21,6 +23,8 @@ mod tables;
 use std::io;
 use std::path::PathBuf;
 
+pub use inputs::Inputs;
+pub use native::{Buffer, Native};
 pub use plan::{DEFAULT_MEMORY, Encapsulation, FlowSlots, Hook, Hooks, Switches, TapPlan};
 pub use program::{Program, possible_cpus};
 

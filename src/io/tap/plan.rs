@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use ipnet::IpNet;
 
 use super::bpf::types;
+use super::inputs::Inputs;
 use super::tables::Services;
 use crate::model::filter::{Filter, MAX_PORT_RANGES, PortRange};
 use crate::model::sample::{INTERARRIVAL_BOUNDS, INTERARRIVAL_RATE};
@@ -173,6 +174,8 @@ pub struct Switches {
     pub bare_flows: bool,
     /// Hashes flows under keys that are all 0: those whose addresses, swapped or not, have one product then have one hash.
     pub zero_hash_keys: bool,
+    /// The clock and the random numbers are these: two taps that get the same packets at the same times then give the same sample.
+    pub fixed: Option<Inputs>,
 }
 
 impl Switches {
@@ -186,6 +189,7 @@ impl Switches {
         without_services: true,
         bare_flows: true,
         zero_hash_keys: false,
+        fixed: None,
     };
 
     /// Whether nothing but [`Self::TOTALS`] is counted of every packet.
@@ -241,6 +245,7 @@ impl TapPlan {
             filtered: u8::from(!self.filter.is_empty()),
             more: u8::from(self.inner || !switches.only_totals()),
             untimed: u8::from(switches.untimed),
+            fixed_inputs: u8::from(switches.fixed.is_some()),
             ..types::config::default()
         }
     }

@@ -5,15 +5,16 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{MapCore, OpenMapMut};
 
 use super::bpf::{ObserveSkelBuilder, types};
 use super::mapped::{MappedArray, Plain};
-use super::plan::{Circumstances, HASH_KEYS, Hook, Switches, TapPlan, first_skip};
-use super::{TapError, reader, tables};
+use super::inputs::{self, Random, monotonic_ns};
+use super::plan::{Circumstances, Hook, Switches, TapPlan};
+use super::{Inputs, TapError, reader, tables};
 use crate::model::sample::Sample;
 
 // SAFETY: integers and arrays of them, without padding that matters; sizes are asserted below.
@@ -46,6 +47,8 @@ pub struct Program {
     cpus: MappedArray,
     flows: Option<MappedArray>,
     opened_ns: u64,
+    /// The time, if it is not the kernel's.
+    clock_ns: Option<AtomicU64>,
     scope: reader::Scope,
 }
 
@@ -64,11 +67,8 @@ impl Program {
     /// As [`Program::load`].
     pub fn load_with(plan: &TapPlan, switches: Switches) -> Result<Program, TapError> {
         let cpus = possible_cpus().map_err(|error| TapError::Load(error.into()))?;
-        let mut hash_keys = [0_u64; HASH_KEYS];
-        if !switches.zero_hash_keys {
-            fill_random(&mut hash_keys)?;
-        }
-        let opened_ns = monotonic_ns();
+        let hash_keys = Random::of(switches.fixed).hash_keys(switches)?;
+        let opened_ns = switches.fixed.map_or_else(monotonic_ns, |Inputs { opened_ns, .. }| opened_ns);
         let config = plan.config(&Circumstances { opened_ns, hash_keys, switches });
         // The object holds its programs and maps only while this function runs; duplicates of their descriptors keep them
         // afterwards. So no tap borrows from storage that would have to be pinned or leaked.
@@ -109,7 +109,7 @@ impl Program {
                 })
             })
             .transpose()?;
-        seed_skips(&cpu_array, plan)?;
+        inputs::prime(&cpu_array, plan, switches.fixed)?;
         let duplicate = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(|error| TapError::Load(error.into()));
         let at_ingress = match (wrapped, slow) {
             (true, _) => loaded.progs.telegen_copies.as_fd(),
@@ -119,7 +119,8 @@ impl Program {
         let ingress = wants(Hook::Ingress).then(|| duplicate(at_ingress)).transpose()?;
         let egress = wants(Hook::Egress).then(|| duplicate(loaded.progs.telegen_egress.as_fd())).transpose()?;
         let scope = reader::Scope { inner: plan.inner, segments: config.segments != 0, copies: wrapped };
-        Ok(Program { ingress, egress, cpus: cpu_array, flows: flow_array, opened_ns, scope })
+        let clock_ns = switches.fixed.map(|Inputs { opened_ns, .. }| AtomicU64::new(opened_ns));
+        Ok(Program { ingress, egress, cpus: cpu_array, flows: flow_array, opened_ns, clock_ns, scope })
     }
 
     /// The program for this hook; `None` if the plan has nothing to do there.
@@ -132,11 +133,21 @@ impl Program {
         .map(AsFd::as_fd)
     }
 
+    /// The time of the packets that come next, for a program that was loaded with [`Switches::fixed`]; any other has the kernel's.
+    pub fn set_clock(&self, now_ns: u64) {
+        if let Some(clock) = &self.clock_ns {
+            clock.store(now_ns, Ordering::Relaxed);
+            for cpu in 0..self.cpus.len::<types::cpu>() {
+                inputs::set_clock(self.cpus.element::<types::cpu>(cpu), now_ns);
+            }
+        }
+    }
+
     /// What was counted since it was loaded; with the flow table if `flows` and the plan has one.
     #[must_use]
     pub fn read(&self, flows: bool) -> Sample {
         let table = self.flows.as_ref().filter(|_| flows);
-        let taken_at_ns = monotonic_ns();
+        let taken_at_ns = self.clock_ns.as_ref().map_or_else(monotonic_ns, |clock| clock.load(Ordering::Relaxed));
         // Flows first: what arrives meanwhile is missing in them rather than in the totals.
         let flows = table.map(|table| reader::flows(table, self.cpus.len::<types::cpu>(), self.opened_ns));
         reader::sample(&self.cpus, taken_at_ns, flows, self.scope)
@@ -155,38 +166,4 @@ fn missing(map: &'static str) -> TapError {
 
 fn resize(map: &mut OpenMapMut<'_>, entries: u32) -> Result<(), TapError> {
     map.set_max_entries(entries).map_err(TapError::Load)
-}
-
-/// Draws the first distances of every CPU, see [`first_skip`].
-fn seed_skips(cpus: &MappedArray, plan: &TapPlan) -> Result<(), TapError> {
-    // The two halves of a word, little-endian.
-    const SKIP: usize = std::mem::offset_of!(types::cpu, skip);
-    const { assert!(SKIP.is_multiple_of(8) && std::mem::offset_of!(types::cpu, gap_skip) == SKIP + 4) };
-    #[allow(clippy::cast_possible_truncation)] // two halves of one random number
-    let draw = |rate, random: u64| u64::from(first_skip(rate, [random as u32, (random >> 32) as u32]));
-    for cpu in 0..cpus.len::<types::cpu>() {
-        let mut random = [0_u64; 2];
-        fill_random(&mut random)?;
-        let skips = draw(plan.sample_rate, random[0]) | draw(plan.gap_rate(), random[1]) << 32;
-        cpus.element::<types::cpu>(cpu)[SKIP / 8].store(skips.to_le(), Ordering::Relaxed);
-    }
-    Ok(())
-}
-
-fn fill_random(words: &mut [u64]) -> Result<(), TapError> {
-    for word in words {
-        let mut bytes = [0; 8];
-        getrandom::fill(&mut bytes).map_err(TapError::Random)?;
-        *word = u64::from_ne_bytes(bytes);
-    }
-    Ok(())
-}
-
-/// `CLOCK_MONOTONIC`, the clock of `bpf_ktime_get_ns`.
-fn monotonic_ns() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: now is a timespec, and this clock exists on every Linux.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    let [seconds, nanoseconds] = [now.tv_sec, now.tv_nsec].map(i64::unsigned_abs);
-    seconds * 1_000_000_000 + nanoseconds
 }
