@@ -29,7 +29,7 @@ use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 use packets::{IPV4, IPV6, Ipv4, Ipv6, QINQ, TCP, UDP, VLAN, ethernet, tcp, udp};
 use telegen_sonic::io::tap::{FlowSlots, Switches, TapPlan};
-use telegen_sonic::model::filter::{Dscp, Filter, PortRange, VlanId};
+use telegen_sonic::model::filter::{Dscp, PortRange, VlanId};
 use telegen_sonic::model::sample::Sample;
 use test_run::{Gso, plan};
 use twins::{Pair, Twins, Ways};
