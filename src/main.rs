@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match &cli.command {
         Command::Daemon(args) => run_daemon(&cli, args),
+        Command::Analyze(args) => cli::analyze(args),
         Command::Tables(command) => cli::run(&cli.database_config, command),
     }
 }

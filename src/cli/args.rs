@@ -46,6 +46,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 the job failed, was refused or i
 pub enum Command {
     /// Run the daemon until SIGTERM
     Daemon(DaemonArgs),
+    /// What a job would find in capture files; needs no switch and no daemon
+    Analyze(AnalyzeArgs),
     /// Everything else
     #[command(flatten)]
     Tables(TableCommand),
@@ -154,6 +156,72 @@ pub struct DrainArgs {
     pub format: Format,
 }
 
+/// What is counted, and how much of it is kept.
+#[derive(Debug, Default, Args)]
+pub struct Selection {
+    /// Only this VLAN
+    #[arg(long, value_name = "ID")]
+    pub vlan: Option<String>,
+    /// Only matching packets; may be repeated. Keys: vlan, ip_proto, l4_sport, l4_dport, src_cidr, dst_cidr, dscp
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    pub filters: Vec<String>,
+    /// Look into tunnels: filters and flows then speak of what is inside of VXLAN, Geneve, GRE, IP-in-IP and MPLS, where there is something
+    #[arg(long)]
+    pub inner: bool,
+    /// What is kept: summary or flows [default: flows]
+    #[arg(long, value_name = "DETAIL")]
+    pub detail: Option<String>,
+}
+
+impl Selection {
+    /// Adds the fields that these arguments make.
+    fn add_to(&self, fields: &mut BTreeMap<JobField, String>) -> Result<(), FieldError> {
+        let given = [
+            (JobField::Vlan, self.vlan.clone()),
+            (JobField::ResultDetail, self.detail.clone()),
+            (JobField::Inner, self.inner.then(|| "true".to_owned())),
+        ];
+        fields.extend(given.into_iter().filter_map(|(field, value)| Some((field, value?))));
+        self.filters.iter().try_for_each(|filter| add_filter(fields, filter))
+    }
+}
+
+/// What to analyse.
+#[derive(Debug, Args)]
+pub struct AnalyzeArgs {
+    /// Captures of Ethernet frames: pcap or pcapng, plain or in gzip, in the order of their times; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Analyse 1 packet of N; totals are always exact [default: 100]
+    #[arg(long, value_name = "N")]
+    pub sample_rate: Option<String>,
+    /// Which frames, and how much of them.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Show keyed hashes instead of addresses
+    #[arg(long)]
+    pub anonymize: bool,
+    /// How to print.
+    #[command(flatten)]
+    pub format: Format,
+}
+
+impl AnalyzeArgs {
+    /// The fields of a job that is asked the same.
+    ///
+    /// # Errors
+    /// A filter that cannot be taken. Everything else is checked where a job is made of them.
+    pub fn to_fields(&self) -> Result<BTreeMap<JobField, String>, FieldError> {
+        let given = [
+            (JobField::SampleRate, self.sample_rate.clone()),
+            (JobField::Anonymize, self.anonymize.then(|| "true".to_owned())),
+        ];
+        let mut fields = given.into_iter().filter_map(|(field, value)| Some((field, value?))).collect();
+        self.selection.add_to(&mut fields)?;
+        Ok(fields)
+    }
+}
+
 /// A new job.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
@@ -181,18 +249,8 @@ pub struct StartArgs {
     /// Let the ASIC cut copies to this many bytes, where it can (span_method erspan) [default: whole]
     #[arg(long, value_name = "BYTES")]
     pub mirror_truncate: Option<String>,
-    /// Only this VLAN
-    #[arg(long, value_name = "ID")]
-    pub vlan: Option<String>,
-    /// Only matching packets; may be repeated. Keys: vlan, ip_proto, l4_sport, l4_dport, src_cidr, dst_cidr, dscp
-    #[arg(long = "filter", value_name = "KEY=VALUE")]
-    pub filters: Vec<String>,
-    /// Look into tunnels: filters and flows then speak of what is inside of VXLAN, Geneve, GRE, IP-in-IP and MPLS, where there is something
-    #[arg(long)]
-    pub inner: bool,
-    /// What is kept: summary or flows [default: flows]
-    #[arg(long, value_name = "DETAIL")]
-    pub detail: Option<String>,
+    #[command(flatten)]
+    pub selection: Selection,
     /// Id of the job [default: 12 random hex digits]
     #[arg(long)]
     pub id: Option<String>,
@@ -233,19 +291,14 @@ impl StartArgs {
             (JobField::SampleRate, self.sample_rate.clone()),
             (JobField::MirrorSampleRate, self.mirror_sample_rate.clone()),
             (JobField::MirrorTruncate, self.mirror_truncate.clone()),
-            (JobField::Vlan, self.vlan.clone()),
-            (JobField::ResultDetail, self.detail.clone()),
             (JobField::Description, self.description.clone()),
             (JobField::Owner, self.owner.clone()),
             (JobField::OtlpExport, flag(self.no_otlp, "false")),
             (JobField::Anonymize, flag(self.anonymize, "true")),
-            (JobField::Inner, flag(self.inner, "true")),
         ];
         let mut fields: BTreeMap<JobField, String> =
             given.into_iter().filter_map(|(field, value)| Some((field, value?))).collect();
-        for filter in &self.filters {
-            add_filter(&mut fields, filter)?;
-        }
+        self.selection.add_to(&mut fields)?;
         Ok(StartRequest { id: self.id.as_deref().map(JobId::parse).transpose()?, fields })
     }
 }

@@ -1,8 +1,10 @@
-//! The command line: `start`, `status`, `list`, `results`, `stop`, `watch`, `drain`, `dump`, on the same tables as everybody else.
+//! The command line: `start`, `status`, `list`, `results`, `stop`, `watch`, `drain`, `dump`, on the same tables as everybody else; and `analyze`,
+//! on capture files.
 //!
 //! [`Cli`] says what can be asked, [`run`] does it and returns the exit code. Everything that is printed is made by the pure functions
 //! of [`render`]. The daemon itself is not here: `main` starts it.
 
+mod analyze;
 mod args;
 mod inspect;
 mod launch;
@@ -17,7 +19,8 @@ use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
 
-pub use args::{Cli, Command, DaemonArgs, TableCommand};
+pub use analyze::analyze;
+pub use args::{AnalyzeArgs, Cli, Command, DaemonArgs, TableCommand};
 pub use output::{Failure, Out};
 
 use crate::io::tables::{JobTables, TablesError};

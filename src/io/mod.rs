@@ -1,12 +1,14 @@
 //! The drivers: Redis sources, mirror sessions, the tap, the executor. Each translates; none decides.
 
 pub mod asic;
+pub mod capture;
 pub mod counters;
 mod dirty;
 pub mod executor;
 pub mod known;
 pub mod mirror;
 pub mod probe;
+pub mod replay;
 mod rows;
 pub mod source;
 pub mod survey;

@@ -1,5 +1,6 @@
 //! What is printed, as text, from what is known, as values. Pure: no clock, no terminal, no escape codes.
 
+mod analysis;
 mod drained;
 mod health;
 mod jobs;
@@ -10,6 +11,7 @@ mod table;
 mod watch;
 mod words;
 
+pub use analysis::analysis;
 pub use drained::drained;
 pub use jobs::{daemon, job, jobs, row, started};
 pub use results::results;

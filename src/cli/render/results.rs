@@ -27,7 +27,14 @@ pub fn results(report: &JobReport, glyphs: Glyphs) -> String {
         let _ = writeln!(text, "warning {warning}: {}", words::warning(*warning));
     }
     let Some(row) = &report.results else { return text };
-    text.push_str(&filter_line(job, &row.results));
+    text.push_str(&found(report, row, glyphs));
+    text
+}
+
+/// What was counted, and what it means: all that follows the verdict.
+pub(super) fn found(report: &JobReport, row: &ResultsRow, glyphs: Glyphs) -> String {
+    let job = &report.job;
+    let mut text = filter_line(job, &row.results);
     text.push_str(&thinning_lines(&row.results, glyphs));
     text.push_str(&copies_line(&row.results));
     text.push_str(&health::health(job, &row.results));
@@ -47,9 +54,13 @@ fn subject(job: &JobRow) -> String {
 }
 
 /// One line: what was observed, how much of it, and how much could not be seen.
-#[expect(clippy::cast_precision_loss, reason = "rates are shown rounded")]
 fn verdict(job: &JobRow, row: &ResultsRow) -> String {
-    let results = &row.results;
+    amount(&subject(job), &row.results, &words::coverage(job, row))
+}
+
+/// What was observed, for how long, how much of it, and what share of all that is.
+#[expect(clippy::cast_precision_loss, reason = "rates are shown rounded")]
+pub(super) fn amount(subject: &str, results: &Results, coverage: &str) -> String {
     let window = results.window.as_secs_f64();
     let rates = if window > 0.0 {
         let packets = rounded(results.total.packets as f64 / window);
@@ -58,12 +69,10 @@ fn verdict(job: &JobRow, row: &ResultsRow) -> String {
         String::new()
     };
     format!(
-        "{}, {}: {} packets ({}){rates}; {}",
-        subject(job),
+        "{subject}, {}: {} packets ({}){rates}; {coverage}",
         duration(results.window),
         thousands(results.total.packets),
-        bytes(results.total.bytes),
-        words::coverage(job, row)
+        bytes(results.total.bytes)
     )
 }
 

@@ -1,0 +1,22 @@
+//! What captures hold: the results of a job that saw nothing else.
+
+use std::fmt::Write;
+
+use super::Glyphs;
+use super::results::{amount, found};
+use crate::io::tables::JobReport;
+use crate::model::schema::JobField;
+
+/// The numbers of `report`, whose port is the files' names; `remarks` say what they are not of.
+#[must_use]
+pub fn analysis(report: &JobReport, remarks: &[String], glyphs: Glyphs) -> String {
+    let Some(row) = &report.results else { return String::new() };
+    let files = report.job.job_field(JobField::Port).unwrap_or_default();
+    let coverage = if remarks.is_empty() { "every frame of the capture" } else { "not all is as it was on the wire" };
+    let mut text = format!("{}\n", amount(files, &row.results, coverage));
+    for remark in remarks {
+        let _ = writeln!(text, "{remark}");
+    }
+    text.push_str(&found(report, row, glyphs));
+    text
+}
