@@ -1,6 +1,6 @@
 //! Captures, replayed through the virtual switch under the eyes of the real daemon, with three witnesses: what `telegen-lab send` says
 //! it sent (`lab::truth`, Rust), what the job's rows in STATE_DB say (BPF), and what tshark says of the file. Packets and bytes must be
-//! the same in total, for each class and for each flow.
+//! the same in total, for each class and for each flow. What `telegen-sonic analyze` says of the file is what the job's results say (`analysis`).
 //!
 //! The rules by which tshark's dissection becomes our classes are in `tshark`, with their reasons: that is where a difference between the
 //! two is explained. There is no exception for a single capture.
@@ -11,6 +11,7 @@
 // Helpers panic as tests do.
 #![allow(clippy::unwrap_used)]
 
+mod analysis;
 mod numbers;
 mod rules;
 mod switch;
@@ -212,7 +213,7 @@ struct Judged {
 fn judge(client: &mut Client<'_>, path: &Path) -> Result<Judged, String> {
     // tshark's start takes about as long as a job's.
     let tshark = tshark::Reading::start(path)?;
-    let Observed { sent, seen } = client.replay(path)?;
+    let Observed { sent, seen, results } = client.replay(path)?;
     let dissected = tshark.end()?;
     if dissected.is_cut != sent.skipped.contains_key(&Skip::CutRecord) {
         return Err(format!("send skipped {:?}, but tshark says cut: {}", sent.skipped, dissected.is_cut));
@@ -221,8 +222,11 @@ fn judge(client: &mut Client<'_>, path: &Path) -> Result<Judged, String> {
         let say = |Difference { what, here, there }| format!("{what}: {witness} {there:?}, the job says {here:?}");
         seen.differences(view).into_iter().map(say).collect()
     };
-    let failures =
-        [against("sent", &View::from(&sent)), against("tshark sees", &View::from(dissected.frames.as_slice()))]
-            .concat();
+    let failures = [
+        against("sent", &View::from(&sent)),
+        against("tshark sees", &View::from(dissected.frames.as_slice())),
+        analysis::differences(path, &results)?,
+    ]
+    .concat();
     Ok(Judged { seen, failures })
 }

@@ -61,6 +61,8 @@ impl Drop for Daemon {
 pub struct Observed {
     pub sent: Sent,
     pub seen: View,
+    /// `results --json`.
+    pub results: serde_json::Value,
 }
 
 impl Switch {
@@ -152,7 +154,14 @@ impl Client<'_> {
         let _: () = self.config.del(&key).map_err(|error| error.to_string())?;
         self.wait_for(&id, "stopped")?;
         let seen = self.results(&id, sent.flows.len())?;
-        Ok(Observed { sent, seen })
+        Ok(Observed { sent, seen, results: self.results_json(&id)? })
+    }
+
+    fn results_json(&self, id: &str) -> Result<serde_json::Value, String> {
+        let command = [env!("CARGO_BIN_EXE_telegen-sonic"), "results", id, "--json"];
+        let output = self.switch.lab.run_command(&command).output().map_err(|error| error.to_string())?;
+        serde_json::from_slice(&output.stdout)
+            .map_err(|error| format!("results: {error}: {}", String::from_utf8_lossy(&output.stderr)))
     }
 
     fn wait_for(&mut self, id: &str, wanted: &str) -> Result<(), String> {

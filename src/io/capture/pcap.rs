@@ -84,16 +84,18 @@ impl Reader {
     /// tells which.
     fn modified_record(&self, input: &mut Input) -> io::Result<usize> {
         const LENGTHS: [usize; 2] = [24, 28];
+        const YEAR: u32 = 366 * 86_400;
         for length in LENGTHS {
             if !input.has(RECORD)? {
                 break;
             }
-            let (held, _) = self.lengths(input.piece(0, RECORD));
+            let (first, (held, _)) = (self.order.u32(input.bytes()), self.lengths(input.piece(0, RECORD)));
             let next = length + held as usize;
             let fits = held as usize <= FRAME_MAX && input.has((next + RECORD).min(super::input::PIECE_MAX))?;
             let is_record = |bytes: &[u8]| {
                 let (held, len) = self.lengths(bytes);
-                self.order.u32(&bytes[4..]) < 1_000_000 && held as usize <= FRAME_MAX && held <= len
+                let near = self.order.u32(bytes).abs_diff(first) < YEAR;
+                near && self.order.u32(&bytes[4..]) < 1_000_000 && held as usize <= FRAME_MAX && held <= len
             };
             if fits && next + RECORD <= input.bytes().len() && is_record(input.piece(next, RECORD)) {
                 return Ok(length);
