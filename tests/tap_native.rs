@@ -21,13 +21,17 @@ mod twins;
 #[path = "common/veth.rs"]
 mod veth;
 
+use std::env;
+use std::fs;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 
 use cases::{cases, tagged, tunnel_and_health_cases};
 use mirrors::{Carrier, Fields, Header, Wrapping};
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 use packets::{IPV4, IPV6, Ipv4, Ipv6, QINQ, TCP, UDP, VLAN, ethernet, tcp, udp};
+use telegen_sonic::io::capture::Capture;
 use telegen_sonic::io::tap::{FlowSlots, Switches, TapPlan};
 use telegen_sonic::model::filter::{Dscp, PortRange, VlanId};
 use telegen_sonic::model::sample::Sample;
@@ -168,6 +172,47 @@ fn both_give_the_same_sample_of_all_cases_with_every_option() {
             }
             let sample = assert_equal(&twins, &setting.name);
             assert!(sample.analysed.packets > 0 || !setting.plan.filter.is_empty(), "{}", setting.name);
+        }
+    });
+}
+
+/// All Ethernet frames of all captures, as much of them as was captured.
+fn captured(folder: &std::ffi::OsStr) -> Vec<Vec<u8>> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|end| end == "pcap" || end == "pcapng"));
+    paths.sort();
+    let mut frames = Vec::new();
+    for path in paths {
+        let mut capture = Capture::open(&path).unwrap();
+        // What is behind a flaw is not there for anybody.
+        while let Ok(Some(frame)) = capture.next_frame() {
+            frames.push(frame.bytes.to_vec());
+        }
+    }
+    frames
+}
+
+#[test]
+fn both_give_the_same_sample_of_all_captures() {
+    const TEST: &str = "both_give_the_same_sample_of_all_captures";
+    let Some(folder) = env::var_os("TELEGEN_CAPTURES") else {
+        println!("SKIPPED: {TEST}: TELEGEN_CAPTURES is not set");
+        return;
+    };
+    let frames = captured(&folder);
+    assert!(frames.len() > 100, "there are few frames in {}", folder.display());
+    on_a_pair(TEST, move |pair, ways| {
+        let names = ["default", "a small table", "inner", "layers only"];
+        let is_chosen = |name: &str| names.iter().any(|chosen| name.starts_with(&format!("{chosen},")));
+        for setting in settings().iter().filter(|setting| is_chosen(&setting.name) || setting.wrapping.is_some()) {
+            let mut twins = setting.load(pair, ways);
+            for (frame, sequence) in frames.iter().zip(0..) {
+                // A copy has 64 KiB at most.
+                let frame = if setting.wrapping.is_some() { &frame[..frame.len().min(65_000)] } else { frame };
+                twins.give(&setting.carry(frame, sequence));
+            }
+            let sample = assert_equal(&twins, &setting.name);
+            assert!(sample.delivered.packets > 100, "{}", setting.name);
         }
     });
 }

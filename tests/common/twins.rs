@@ -11,7 +11,7 @@ use telegen_sonic::model::sample::Sample;
 
 use super::packets::{QINQ, VLAN, ethernet};
 use super::test_run::{Gso, can_run, run_repeated};
-use super::veth::{EXPERIMENTAL, Wire};
+use super::veth::{EXPERIMENTAL, Wire, run};
 
 /// How many packets went which way into the kernel's program.
 #[derive(Debug, Default)]
@@ -19,14 +19,19 @@ pub struct Ways {
     pub by_test_run: AtomicU64,
     pub by_veth: AtomicU64,
     pub by_neither: AtomicU64,
+    /// Not packets to any kernel: without an Ethernet header, or with a tag that ends them (`skb_vlan_untag` drops those).
+    pub not_carried: AtomicU64,
 }
 
 impl Ways {
     /// Says it; no packet may have gone neither way.
     pub fn print(&self, test: &str) {
-        let [run, veth, neither] =
-            [&self.by_test_run, &self.by_veth, &self.by_neither].map(|count| count.load(Ordering::Relaxed));
+        let [run, veth, neither, others] = [&self.by_test_run, &self.by_veth, &self.by_neither, &self.not_carried]
+            .map(|count| count.load(Ordering::Relaxed));
         println!("{test}: {run} packets by a test run, {veth} over a veth pair, {neither} neither way");
+        if others > 0 {
+            println!("{test}: {others} pieces that no netdev carries: under 14 bytes, or ended by a VLAN tag");
+        }
         assert_eq!(neither, 0, "{test}");
         assert!(run > 0 && veth > 0, "{test}");
     }
@@ -41,8 +46,11 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Of this thread's namespace; `tap` gets a clsact qdisc.
+    /// Of this thread's namespace; both ends get the largest MTU, and `tap` a clsact qdisc.
     pub fn new() -> Pair {
+        for end in ["wire", "tap"] {
+            run(&format!("ip link set {end} mtu 65535"));
+        }
         let mut hook = hook();
         // SAFETY: the struct lives through the call, and its sz is right.
         assert_eq!(unsafe { libbpf_sys::bpf_tc_hook_create(&raw mut hook) }, 0);
@@ -62,6 +70,9 @@ pub struct Twins<'a> {
     ways: &'a Ways,
     now_ns: u64,
 }
+
+/// With the largest MTU of a veth pair.
+pub const LONGEST_LIVE: usize = 65_535 + 14;
 
 /// Every packet comes this long after the one before: in some ticks of the flows' times there are many, in others none.
 const STEP_NS: u64 = 333_333;
@@ -84,7 +95,9 @@ impl<'a> Twins<'a> {
             self.ways.by_test_run.fetch_add(1, Ordering::Relaxed);
             run_repeated(&self.program, frame, Gso::default(), 1);
             self.native.observe(&Buffer::of(frame, self.now_ns));
-        } else if frame.len() >= 14 {
+        } else if frame.len() < 14 || (is_tag(frame) && frame.len() < 20) {
+            self.ways.not_carried.fetch_add(1, Ordering::Relaxed);
+        } else if frame.len() <= LONGEST_LIVE {
             self.pair.wire.send(frame);
             self.sent(&received(frame, self.now_ns));
         } else {
@@ -152,12 +165,15 @@ impl<'a> Twins<'a> {
     }
 }
 
+/// Whether the outermost header behind the addresses is a tag that the kernel takes out.
+fn is_tag(frame: &[u8]) -> bool {
+    [VLAN, QINQ].contains(&u16::from_be_bytes([frame[12], frame[13]]))
+}
+
 /// As the receiving kernel sees it: with the outermost tag, if it is 802.1Q or 802.1ad, in `vlan_tci` (`skb_vlan_untag`).
 fn received(frame: &[u8], at_ns: u64) -> Buffer<'_> {
-    let ethertype = u16::from_be_bytes([frame[12], frame[13]]);
-    let whole = Buffer::of(frame, at_ns);
-    if ethertype != VLAN && ethertype != QINQ {
-        return whole;
+    if !is_tag(frame) {
+        return Buffer::of(frame, at_ns);
     }
     let vlan_tci = Some(u16::from_be_bytes([frame[14], frame[15]]));
     // Not freed: a test has few of them.
