@@ -24,6 +24,7 @@ mod veth;
 use std::env;
 use std::fs;
 use std::num::NonZeroU32;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
 use cases::{cases, tagged, tunnel_and_health_cases};
@@ -32,7 +33,7 @@ use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 use packets::{IPV4, IPV6, Ipv4, Ipv6, QINQ, TCP, UDP, VLAN, ethernet, tcp, udp};
 use telegen_sonic::io::capture::Capture;
-use telegen_sonic::io::tap::{FlowSlots, Switches, TapPlan};
+use telegen_sonic::io::tap::{FlowSlots, Hook, Inputs, Program, Switches, TapPlan};
 use telegen_sonic::model::filter::{Dscp, PortRange, VlanId};
 use telegen_sonic::model::sample::Sample;
 use test_run::{Gso, plan};
@@ -277,4 +278,37 @@ fn both_give_the_same_sample_of_what_no_test_run_takes() {
             assert!(sample.delivered.packets > 1000, "{}", setting.name);
         }
     });
+}
+
+/// The instructions of a loaded program, as the verifier left them.
+fn instructions(program: &Program) -> Vec<u64> {
+    let fd = program.fd(Hook::Ingress).unwrap().as_raw_fd();
+    let mut instructions = vec![0_u64; 1 << 16];
+    let mut info = libbpf_sys::bpf_prog_info {
+        xlated_prog_insns: instructions.as_mut_ptr() as u64,
+        xlated_prog_len: u32::try_from(size_of_val(instructions.as_slice())).unwrap(),
+        ..Default::default()
+    };
+    let mut length = u32::try_from(size_of_val(&info)).unwrap();
+    // SAFETY: info and the instructions' memory live through the call, with their lengths.
+    assert_eq!(unsafe { libbpf_sys::bpf_obj_get_info_by_fd(fd, (&raw mut info).cast(), &raw mut length) }, 0);
+    instructions.truncate(info.xlated_prog_len as usize / 8);
+    instructions
+}
+
+/// Whether the multiplier of the generator in bpf/platform.h is loaded anywhere: by two instructions, each with a half of it on top.
+fn has_the_generator(instructions: &[u64]) -> bool {
+    const MULTIPLIER: u64 = 0x2545_f491_4f6c_dd1d;
+    instructions.windows(2).any(|pair| pair[0] >> 32 | (pair[1] >> 32) << 32 == MULTIPLIER)
+}
+
+#[test]
+fn a_jobs_program_has_no_other_clock_and_random_numbers_than_the_kernels() {
+    for rate in RATES.map(|rate| NonZeroU32::new(rate).unwrap()) {
+        let plan = TapPlan { sample_rate: rate, ..plan() };
+        let load = |fixed| instructions(&Program::load_with(&plan, Switches { fixed, ..Switches::default() }).unwrap());
+        let (job, test) = (load(None), load(Some(Inputs { seed: 1, opened_ns: 0 })));
+        println!("1 of {rate}: {} instructions in a job's program, {} in a test's", job.len(), test.len());
+        assert!(has_the_generator(&test) && !has_the_generator(&job), "1 of {rate}");
+    }
 }
