@@ -16,6 +16,9 @@ _telegen__sonic() {
             ",$1")
                 cmd="telegen__sonic"
                 ;;
+            telegen__sonic,analyze)
+                cmd="telegen__sonic__subcmd__analyze"
+                ;;
             telegen__sonic,daemon)
                 cmd="telegen__sonic__subcmd__daemon"
                 ;;
@@ -45,6 +48,9 @@ _telegen__sonic() {
                 ;;
             telegen__sonic,watch)
                 cmd="telegen__sonic__subcmd__watch"
+                ;;
+            telegen__sonic__subcmd__help,analyze)
+                cmd="telegen__sonic__subcmd__help__subcmd__analyze"
                 ;;
             telegen__sonic__subcmd__help,daemon)
                 cmd="telegen__sonic__subcmd__help__subcmd__daemon"
@@ -83,12 +89,46 @@ _telegen__sonic() {
 
     case "${cmd}" in
         telegen__sonic)
-            opts="-h -V --database-config --help --version daemon start status list results stop watch drain dump help"
+            opts="-h -V --database-config --help --version daemon analyze start status list results stop watch drain dump help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --database-config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        telegen__subcmd__sonic__subcmd__analyze)
+            opts="-h --sample-rate --vlan --filter --inner --detail --anonymize --json --database-config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --sample-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --vlan)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --filter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --detail)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --database-config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -171,8 +211,22 @@ _telegen__sonic() {
             return 0
             ;;
         telegen__subcmd__sonic__subcmd__help)
-            opts="daemon start status list results stop watch drain dump help"
+            opts="daemon analyze start status list results stop watch drain dump help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        telegen__subcmd__sonic__subcmd__help__subcmd__analyze)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

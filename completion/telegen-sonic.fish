@@ -28,6 +28,7 @@ complete -c telegen-sonic -n "__fish_telegen_sonic_needs_command" -l database-co
 complete -c telegen-sonic -n "__fish_telegen_sonic_needs_command" -s h -l help -d 'Print help'
 complete -c telegen-sonic -n "__fish_telegen_sonic_needs_command" -s V -l version -d 'Print version'
 complete -c telegen-sonic -n "__fish_telegen_sonic_needs_command" -f -a "daemon" -d 'Run the daemon until SIGTERM'
+complete -c telegen-sonic -n "__fish_telegen_sonic_needs_command" -f -a "analyze" -d 'What a job would find in capture files; needs no switch and no daemon'
 complete -c telegen-sonic -n "__fish_telegen_sonic_needs_command" -f -a "start" -d 'Start a job on a port'
 complete -c telegen-sonic -n "__fish_telegen_sonic_needs_command" -f -a "status" -d 'Where a job is; without ID, how the daemon is (exit code 1 if it does not run)'
 complete -c telegen-sonic -n "__fish_telegen_sonic_needs_command" -f -a "list" -d 'All known jobs'
@@ -42,6 +43,15 @@ complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand daemon" -l a
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand daemon" -l syslog -d 'Where the system log listens' -r -F
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand daemon" -l database-config -d 'Where SONiC says which Redis holds which database' -r -F
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand daemon" -s h -l help -d 'Print help'
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand analyze" -l sample-rate -d 'Analyse 1 packet of N; totals are always exact [default: 100]' -r
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand analyze" -l vlan -d 'Only this VLAN' -r
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand analyze" -l filter -d 'Only matching packets; may be repeated. Keys: vlan, ip_proto, l4_sport, l4_dport, src_cidr, dst_cidr, dscp' -r
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand analyze" -l detail -d 'What is kept: summary or flows [default: flows]' -r
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand analyze" -l database-config -d 'Where SONiC says which Redis holds which database' -r -F
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand analyze" -l inner -d 'Look into tunnels: filters and flows then speak of what is inside of VXLAN, Geneve, GRE, IP-in-IP and MPLS, where there is something'
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand analyze" -l anonymize -d 'Show keyed hashes instead of addresses'
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand analyze" -l json -d 'Print JSON'
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand analyze" -s h -l help -d 'Print help'
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand start" -l duration -d 'Seconds; the same as DURATION' -r
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand start" -l direction -d 'Which traffic of the port: ingress, egress or both [default: ingress]' -r
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand start" -l span-method -d 'How copies reach the CPU: span, erspan or none [default: TELEGEN|global span_method]' -r
@@ -85,13 +95,14 @@ complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand drain" -s h 
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand dump" -l database-config -d 'Where SONiC says which Redis holds which database' -r -F
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand dump" -l json -d 'Print JSON'
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand dump" -s h -l help -d 'Print help'
-complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon start status list results stop watch drain dump help" -f -a "daemon" -d 'Run the daemon until SIGTERM'
-complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon start status list results stop watch drain dump help" -f -a "start" -d 'Start a job on a port'
-complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon start status list results stop watch drain dump help" -f -a "status" -d 'Where a job is; without ID, how the daemon is (exit code 1 if it does not run)'
-complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon start status list results stop watch drain dump help" -f -a "list" -d 'All known jobs'
-complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon start status list results stop watch drain dump help" -f -a "results" -d 'What a job has found'
-complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon start status list results stop watch drain dump help" -f -a "stop" -d 'Stop a job and wait until it is over'
-complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon start status list results stop watch drain dump help" -f -a "watch" -d 'Follow a job until it is over'
-complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon start status list results stop watch drain dump help" -f -a "drain" -d 'End every job and leave no mirror session of ours behind, also without a daemon; with PORT, of that port'
-complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon start status list results stop watch drain dump help" -f -a "dump" -d 'Everything that support needs, as JSON'
-complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon start status list results stop watch drain dump help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon analyze start status list results stop watch drain dump help" -f -a "daemon" -d 'Run the daemon until SIGTERM'
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon analyze start status list results stop watch drain dump help" -f -a "analyze" -d 'What a job would find in capture files; needs no switch and no daemon'
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon analyze start status list results stop watch drain dump help" -f -a "start" -d 'Start a job on a port'
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon analyze start status list results stop watch drain dump help" -f -a "status" -d 'Where a job is; without ID, how the daemon is (exit code 1 if it does not run)'
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon analyze start status list results stop watch drain dump help" -f -a "list" -d 'All known jobs'
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon analyze start status list results stop watch drain dump help" -f -a "results" -d 'What a job has found'
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon analyze start status list results stop watch drain dump help" -f -a "stop" -d 'Stop a job and wait until it is over'
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon analyze start status list results stop watch drain dump help" -f -a "watch" -d 'Follow a job until it is over'
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon analyze start status list results stop watch drain dump help" -f -a "drain" -d 'End every job and leave no mirror session of ours behind, also without a daemon; with PORT, of that port'
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon analyze start status list results stop watch drain dump help" -f -a "dump" -d 'Everything that support needs, as JSON'
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand help; and not __fish_seen_subcommand_from daemon analyze start status list results stop watch drain dump help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -46,7 +46,10 @@ impl File {
         let mut remarks = Vec::new();
         let others: Vec<String> = self.others.iter().map(|(link, count)| format!("{count} of {link}")).collect();
         if !others.is_empty() {
-            remarks.push(format!("only Ethernet frames are counted; its records of other link types: {}", others.join(", ")));
+            remarks.push(format!(
+                "only Ethernet frames are counted; its records of other link types: {}",
+                others.join(", ")
+            ));
         }
         if self.empty > 0 {
             remarks.push(format!("{} of its records are of no bytes, and not counted", self.empty));
@@ -94,7 +97,8 @@ pub fn analyze(args: &AnalyzeArgs) -> ExitCode {
 fn try_analyze(args: &AnalyzeArgs, out: &mut Out) -> Result<(), Failure> {
     let settings = Settings::default();
     let spec = spec(args, &settings).map_err(|error| Failure::usage(&error))?;
-    let random = || getrandom::u64().map_err(|error| Failure::trouble("internal", format!("no random numbers: {error}")));
+    let random =
+        || getrandom::u64().map_err(|error| Failure::trouble("internal", format!("no random numbers: {error}")));
     let mut replay = Replay::new(&spec, random()?);
     let mut files = Vec::new();
     for path in &args.files {
@@ -176,8 +180,10 @@ fn print(report: &JobReport, files: &[File], args: &AnalyzeArgs, out: &mut Out) 
         }
         return out.json(&results);
     }
-    let remarks: Vec<String> =
-        files.iter().flat_map(|file| file.remarks().into_iter().map(|remark| format!("{}: {remark}", file.name))).collect();
+    let remarks: Vec<String> = files
+        .iter()
+        .flat_map(|file| file.remarks().into_iter().map(|remark| format!("{}: {remark}", file.name)))
+        .collect();
     out.text(&render::analysis(report, &remarks, out.glyphs))
 }
 

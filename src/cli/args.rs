@@ -39,7 +39,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 the job failed, was refused or is unknown (the reason is on stderr); 2 usage; 3 daemon: another one serves this switch (it is named on stderr).";
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 the job failed, was refused or is unknown, or a capture could not be read to its end (the reason is on stderr); 2 usage; 3 daemon: another one serves this switch (it is named on stderr).";
 
 /// What to do.
 #[derive(Debug, Subcommand)]

@@ -55,7 +55,9 @@ pub fn differences(capture: &Path, results: &Value) -> Result<Vec<String>, Strin
     }
     let names: std::collections::BTreeSet<&String> = analysis.keys().chain(results.keys()).collect();
     let differ = names.into_iter().filter(|name| analysis.get(*name) != results.get(*name));
-    Ok(differ.map(|name| format!("{name}: analyze {:?}, results {:?}", analysis.get(name), results.get(name))).collect())
+    Ok(differ
+        .map(|name| format!("{name}: analyze {:?}, results {:?}", analysis.get(name), results.get(name)))
+        .collect())
 }
 
 fn members(value: &Value) -> Map<String, Value> {

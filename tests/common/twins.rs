@@ -54,11 +54,7 @@ impl Pair {
         let mut hook = hook();
         // SAFETY: the struct lives through the call, and its sz is right.
         assert_eq!(unsafe { libbpf_sys::bpf_tc_hook_create(&raw mut hook) }, 0);
-        Pair {
-            wire: Wire::on("wire", 0),
-            wire_of_buffers: Wire::on("wire", 0),
-            end: Wire::on("tap", EXPERIMENTAL),
-        }
+        Pair { wire: Wire::on("wire", 0), wire_of_buffers: Wire::on("wire", 0), end: Wire::on("tap", EXPERIMENTAL) }
     }
 }
 

@@ -145,9 +145,7 @@ fn pcap_of_both_orders_and_both_units_of_time_is_read() {
 
 #[test]
 fn pcap_of_old_versions_has_its_lengths_swapped() {
-    let record = |writer: Writer, first: u32, second: u32| {
-        [writer.words(&[1, 2, first, second]), frame(20)].concat()
-    };
+    let record = |writer: Writer, first: u32, second: u32| [writer.words(&[1, 2, first, second]), frame(20)].concat();
     for writer in BOTH {
         for (version, first, second) in [([2, 2], 90, 20), ([2, 3], 90, 20), ([2, 3], 20, 90), ([543, 0], 90, 20)] {
             let file = [writer.pcap_header(0xa1b2_c3d4, version, 1), record(writer, first, second)].concat();
@@ -196,12 +194,8 @@ fn pcapng_has_packets_in_three_kinds_of_blocks() {
             writer.block(3, &[writer.words(&[99]), frame(40)].concat()),
             writer.block(3, &[writer.words(&[13]), frame(13)].concat()),
         ];
-        let expected = [
-            (Some(9000), frame(33), 33),
-            (Some(5000), frame(21), 99),
-            (None, frame(40), 99),
-            (None, frame(13), 13),
-        ];
+        let expected =
+            [(Some(9000), frame(33), 33), (Some(5000), frame(21), 99), (None, frame(40), 99), (None, frame(13), 13)];
         assert_whole(&file.concat(), &expected);
     }
 }
@@ -297,7 +291,10 @@ fn a_file_that_contradicts_itself_gives_what_came_before_and_says_where() {
         (writer.words(&[6, 8, 8]), "a block says that it has 8 bytes; none has fewer than 12"),
         (other_length, "a block says that it has 92 bytes and, at its end, 1"),
         (writer.enhanced(1, 1, &frame(60), 60, &[]), "a packet of interface 1, of which there are 1 so far"),
-        (writer.block(6, &[long, frame(60)].concat()), "a packet says that it holds 262145 bytes; no frame has more than 262144"),
+        (
+            writer.block(6, &[long, frame(60)].concat()),
+            "a packet says that it holds 262145 bytes; no frame has more than 262144",
+        ),
         (writer.block(6, &writer.words(&[0, 0, 0, 5, 5])), "a packet of 5 bytes in a block of 32"),
         (writer.block(6, &[0; 4]), "a block of a packet has 16 bytes"),
         (writer.block(0x0a0d_0d0a, &[0; 16]), "a section that says no byte order"),
@@ -309,7 +306,8 @@ fn a_file_that_contradicts_itself_gives_what_came_before_and_says_where() {
     }
     let header = writer.pcap_header(0xa1b2_c3d4, [2, 4], 1);
     let (_, flaw) = read(&[header, writer.words(&[0, 0, u32::MAX, 0])].concat());
-    let expected = "it is damaged at byte 24: a record says that it holds 4294967295 bytes; no frame has more than 262144";
+    let expected =
+        "it is damaged at byte 24: a record says that it holds 4294967295 bytes; no frame has more than 262144";
     assert_eq!(flaw.map(|flaw| flaw.to_string()).as_deref(), Some(expected));
 }
 

@@ -11,8 +11,8 @@ use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{MapCore, OpenMapMut};
 
 use super::bpf::{ObserveSkelBuilder, types};
-use super::mapped::{MappedArray, Plain};
 use super::inputs::{self, Random, monotonic_ns};
+use super::mapped::{MappedArray, Plain};
 use super::plan::{Circumstances, Hook, Switches, TapPlan};
 use super::{Inputs, TapError, reader, tables};
 use crate::model::sample::Sample;
