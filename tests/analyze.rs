@@ -225,13 +225,14 @@ fn memory_does_not_grow_with_the_capture() {
     }
     drop(file.into_inner().unwrap());
     let printed = folder.path().join("printed");
+    #[expect(clippy::zombie_processes, reason = "resident_at_most waits for it")]
     let child = Command::new(env!("CARGO_BIN_EXE_telegen-sonic"))
         .args(["analyze", "--sample-rate", "1", "--json"])
         .arg(&path)
         .stdout(File::create(&printed).unwrap())
         .spawn()
         .unwrap();
-    let largest_kb = resident_at_most(child);
+    let largest_kb = resident_at_most(&child);
     let results: Value = serde_json::from_slice(&fs::read(&printed).unwrap()).unwrap();
     assert_eq!(results["packets_total"], 400_000);
     assert!(results["flows_evicted"].as_u64().unwrap() > 0);
@@ -240,7 +241,7 @@ fn memory_does_not_grow_with_the_capture() {
 }
 
 /// Waits for a child that succeeds; the most memory that it had, in KiB.
-fn resident_at_most(child: std::process::Child) -> i64 {
+fn resident_at_most(child: &std::process::Child) -> i64 {
     let pid = i32::try_from(child.id()).unwrap();
     let mut status = 0;
     // SAFETY: all-zero is a value of this struct.
@@ -261,7 +262,7 @@ fn tshark_frames(path: &Path) -> Option<usize> {
         .arg(path)
         .output()
         .ok()?;
-    Some(output.stdout.iter().filter(|byte| **byte == b'\n').count())
+    Some(String::from_utf8_lossy(&output.stdout).lines().count())
 }
 
 /// How many records of any link type there are.

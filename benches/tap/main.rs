@@ -13,6 +13,7 @@ mod frames;
 mod live;
 mod measure;
 mod per_packet;
+mod replay;
 mod report;
 mod taps;
 mod topk;
@@ -42,9 +43,10 @@ const ROUNDS: usize = 9;
 /// The name of a section, and what measures it on a CPU that this thread is pinned to.
 type Part = (&'static str, fn(usize) -> Section);
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     ("frames", |_| per_packet::by_frame(&BenchPrograms::load(0))),
     ("flows", |_| per_packet::by_flows(&BenchPrograms::load(0))),
+    ("replay", |_| replay::replay()),
     ("live", live::live),
     ("top", |_| topk::accuracy()),
     ("reads", |_| taps::reads()),

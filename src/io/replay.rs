@@ -72,14 +72,13 @@ impl Replay {
     }
 
     fn observe(&mut self, frame: &Frame<'_>) -> Result<(), TapError> {
-        let tap = match &mut self.tap {
-            Some(tap) => tap,
-            None => {
-                self.opened_ns = frame.at_ns.unwrap_or_default();
-                self.latest_ns = self.opened_ns;
-                let inputs = Inputs { seed: self.seed, opened_ns: self.opened_ns };
-                self.tap.insert(Native::open(&self.plan, inputs)?)
-            }
+        let tap = if let Some(tap) = &mut self.tap {
+            tap
+        } else {
+            self.opened_ns = frame.at_ns.unwrap_or_default();
+            self.latest_ns = self.opened_ns;
+            let inputs = Inputs { seed: self.seed, opened_ns: self.opened_ns };
+            self.tap.insert(Native::open(&self.plan, inputs)?)
         };
         self.latest_ns = self.latest_ns.max(frame.at_ns.unwrap_or_default());
         tap.observe(&Buffer {

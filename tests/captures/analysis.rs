@@ -51,7 +51,9 @@ pub fn differences(capture: &Path, results: &Value) -> Result<Vec<String>, Strin
         flows.truncate(shown.max(20));
     }
     for members in [&mut analysis, &mut results] {
-        APART.iter().for_each(|name| remove(members, name));
+        for name in APART {
+            remove(members, name);
+        }
     }
     let names: std::collections::BTreeSet<&String> = analysis.keys().chain(results.keys()).collect();
     let differ = names.into_iter().filter(|name| analysis.get(*name) != results.get(*name));

@@ -163,10 +163,10 @@ impl Reader {
     /// Whether a block that is there as a whole ends with its length.
     fn close(&self, input: &Input, block: &Block) -> Result<(), Flaw> {
         let again = self.order.u32(input.piece(block.there - 4, 4));
-        self.same_lengths(input, block.said, again)
+        Self::same_lengths(input, block.said, again)
     }
 
-    fn same_lengths(&self, input: &Input, said: u32, again: u32) -> Result<(), Flaw> {
+    fn same_lengths(input: &Input, said: u32, again: u32) -> Result<(), Flaw> {
         if said == again {
             return Ok(());
         }
@@ -181,7 +181,7 @@ impl Reader {
             return Err(Flaw::Cut { at: input.position() });
         }
         let again = self.order.u32(input.bytes());
-        self.same_lengths(input, said, again)?;
+        Self::same_lengths(input, said, again)?;
         input.take(4);
         Ok(())
     }

@@ -215,7 +215,7 @@ fn each_interface_has_times_and_a_link_type_of_its_own() {
         little.enhanced(2, 17, &frame(60), 60, &[]),
         // A section of the other order, with interfaces of its own.
         big.section(),
-        big.interface(1, 0, &[resolution(big, 0x80 | 10), offset(5)].concat()),
+        big.interface(1, 0, &[resolution(big, 0x8a), offset(5)].concat()),
         big.interface(1, 0, &[resolution(big, 12), offset(-1)].concat()),
         big.enhanced(0, 512, &frame(60), 60, &[]),
         big.enhanced(1, 1_500_000_000_000, &frame(60), 60, &[]),
@@ -240,7 +240,7 @@ fn what_is_not_of_packets_is_passed_over_whatever_it_holds() {
         let short = writer.option(14, &[1, 2]);
         let file = [
             writer.section(),
-            writer.block(0x0bad, &[0xff; 3_000_001]),
+            writer.block(0x0bad, &vec![0xff; 3_000_001]),
             writer.interface(1, 0, &[short, broken.clone()].concat()),
             writer.block(4, &[0xee; 30]),
             writer.block(0x8000_0001, &[]),
