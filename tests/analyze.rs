@@ -72,7 +72,7 @@ fn a_capture_is_told_in_the_words_of_results() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{text}");
     let first = format!(
-        "{}, 1.0 s: 750 packets (44.5 kB), 750 packets/s and 356.0 kbit/s on average; every frame of the capture",
+        "{}, 1.0 s: 750 packets (44.5 kB), 750 packets/s and 356.0 kbit/s on average; every Ethernet frame of the capture",
         path.display()
     );
     assert_eq!(text.lines().next(), Some(first.as_str()));

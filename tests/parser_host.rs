@@ -1,4 +1,4 @@
-//! The tap's parsers, compiled for user space under the address and undefined-behaviour sanitizers: they read no byte that a frame does not have,
+//! The tap's parsers, and the whole tap, compiled for user space under the address and undefined-behaviour sanitizers: they read no byte that a frame does not have,
 //! say the same wherever a buffer's linear part ends, and what they say is the truth (`lab::truth`). Needs neither root nor a kernel with BPF.
 
 // Helpers panic as tests do.
@@ -6,6 +6,8 @@
 
 #[path = "common/cases.rs"]
 mod cases;
+#[path = "common/mirrors.rs"]
+mod mirrors;
 #[path = "common/packets.rs"]
 mod packets;
 
@@ -15,19 +17,25 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use cases::{cases, tagged, tunnel_and_health_cases};
+use mirrors::{Carrier, Fields, Header, Wrapping};
 use telegen_sonic::lab::truth::{Content, Fragment, Packet};
 use telegen_sonic::model::schema::{ErrorKind, EthClass, IpClass};
 use telegen_sonic::model::traffic::Tunnel;
 use tempfile::TempDir;
 
-/// Compiles tests/host/parse.c; `None`, with the reason said, where clang lacks its sanitizers.
+/// Compiles tests/host/parse.c, see [`compiled`].
 fn parsers(test: &str, directory: &Path) -> Option<PathBuf> {
-    let program = directory.join("parse");
+    compiled(test, directory, "parse")
+}
+
+/// Compiles a program of tests/host; `None`, with the reason said, where clang lacks its sanitizers.
+fn compiled(test: &str, directory: &Path, name: &str) -> Option<PathBuf> {
+    let program = directory.join(name);
     let sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-sanitize=alignment"];
     let output = Command::new("clang")
         .args(["-g", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-address-of-packed-member", "-Ibpf"])
         .args(sanitizers)
-        .arg("tests/host/parse.c")
+        .arg(format!("tests/host/{name}.c"))
         .arg("-o")
         .arg(&program)
         .output()
@@ -60,10 +68,17 @@ struct Parsed {
 }
 
 fn parse_all(program: &Path, inputs: &[Input]) -> Vec<Parsed> {
+    let parsed: Vec<Parsed> = run_all(program, inputs).iter().map(|line| parsed(line)).collect();
+    assert_eq!(parsed.len(), inputs.len());
+    parsed
+}
+
+/// The lines that a program prints of these frames. Panics if a sanitizer ended it.
+fn run_all(program: &Path, inputs: &[Input]) -> Vec<String> {
     let mut child = Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
-    let parsed = thread::scope(|scope| {
+    let lines = thread::scope(|scope| {
         scope.spawn(move || {
             for input in inputs {
                 let length = |length: usize| u32::try_from(length).unwrap().to_ne_bytes();
@@ -72,11 +87,10 @@ fn parse_all(program: &Path, inputs: &[Input]) -> Vec<Parsed> {
                 let _ = stdin.write_all(&[head.as_slice(), &[u8::from(input.in_vlan_tci)], &input.bytes].concat());
             }
         });
-        stdout.lines().map(|line| parsed(&line.unwrap())).collect::<Vec<_>>()
+        stdout.lines().map(Result::unwrap).collect::<Vec<_>>()
     });
-    assert!(child.wait().unwrap().success(), "the program ended after frame {}", parsed.len());
-    assert_eq!(parsed.len(), inputs.len());
-    parsed
+    assert!(child.wait().unwrap().success(), "the program ended after line {}", lines.len());
+    lines
 }
 
 fn parsed(line: &str) -> Parsed {
@@ -225,4 +239,31 @@ fn random_bytes_behind_every_ethertype_are_read_within_their_bounds() {
             assert_eq!(said(&parsed), expected(&Packet::read(frame)), "{parsed:?} of {frame:02x?}");
         }
     }
+}
+
+/// Every damaged frame as it is, and as a mirror copy; each through four taps, whole and as if more of it had not been captured.
+#[test]
+fn whatever_a_frame_holds_the_tap_stays_within_its_memory() {
+    let directory = TempDir::new().unwrap();
+    let test = "whatever_a_frame_holds_the_tap_stays_within_its_memory";
+    let Some(program) = compiled(test, directory.path(), "count") else { return };
+    let fields = Fields { checksum: false, key: false, sequence: true };
+    let wrapping = Wrapping { carrier: Carrier::V4, fields, header: Header::Erspan };
+    let mut seeded = Seeded(0xc0de);
+    let inputs: Vec<Input> = damaged()
+        .into_iter()
+        .flat_map(|frame| [wrapping.wrap(&frame, 7), frame])
+        .map(|mut bytes| {
+            // The copies' own headers are damaged now and then, too.
+            let at = seeded.below(8 * bytes.len());
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = seeded.byte();
+            }
+            Input { linear: seeded.below(bytes.len() + 1), bytes, in_vlan_tci: seeded.below(8) == 0 }
+        })
+        .collect();
+    let counted = run_all(&program, &inputs);
+    println!("{} frames; analysed and evicted by each tap: {}", inputs.len(), counted.join(", "));
+    let is_busy = |line: &String| line.split(' ').all(|count| count.parse::<u64>().unwrap() > 0);
+    assert!(counted.len() == 4 && counted.iter().all(is_busy), "{counted:?}");
 }

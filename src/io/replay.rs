@@ -16,6 +16,8 @@ pub struct Replay {
     plan: TapPlan,
     seed: u64,
     tap: Option<Native>,
+    /// Times are known: the first frame has one.
+    is_timed: bool,
     opened_ns: u64,
     latest_ns: u64,
 }
@@ -48,11 +50,11 @@ impl Replay {
             inner: spec.inner,
             encapsulation: None,
         };
-        Replay { plan, seed, tap: None, opened_ns: 0, latest_ns: 0 }
+        Replay { plan, seed, tap: None, is_timed: false, opened_ns: 0, latest_ns: 0 }
     }
 
-    /// Counts a capture, to its end or to its first flaw. Time begins with the first frame of the first capture; a frame that says it came
-    /// before the one in front of it is taken to have come with that one.
+    /// Counts a capture, to its end or to its first flaw. Time begins with the first frame of the first capture, and stands still if that has
+    /// none; a frame that says it came before the one in front of it is taken to have come with that one.
     ///
     /// # Errors
     /// [`TapError::Map`]: there is no memory.
@@ -75,12 +77,15 @@ impl Replay {
         let tap = if let Some(tap) = &mut self.tap {
             tap
         } else {
+            self.is_timed = frame.at_ns.is_some();
             self.opened_ns = frame.at_ns.unwrap_or_default();
             self.latest_ns = self.opened_ns;
             let inputs = Inputs { seed: self.seed, opened_ns: self.opened_ns };
             self.tap.insert(Native::open(&self.plan, inputs)?)
         };
-        self.latest_ns = self.latest_ns.max(frame.at_ns.unwrap_or_default());
+        if let Some(at_ns) = frame.at_ns.filter(|_| self.is_timed) {
+            self.latest_ns = self.latest_ns.max(at_ns);
+        }
         tap.observe(&Buffer {
             bytes: frame.bytes,
             linear: frame.bytes.len(),
