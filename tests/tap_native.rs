@@ -1,9 +1,9 @@
-//! The tap's program gives the same numbers in the kernel and in this process, of the same packets at the same times: all cases of
-//! `common/cases.rs` and all captures, with every option, analysing each packet and 1 of 100. Needs root; the captures are in the folder that
-//! `TELEGEN_CAPTURES` names.
+//! The tap's program gives the same numbers in the kernel and in this process, of the same packets at the same times:
+//! all cases of `common/cases.rs` and all captures, with every option, analysing each packet and 1 of 100. Needs root;
+//! the captures are in the folder that `TELEGEN_CAPTURES` names.
 //!
-//! A packet that `BPF_PROG_TEST_RUN` does not take comes over a veth pair. That the numbers are right, not only equal, is shown elsewhere
-//! (`tap_programs.rs`, `tap_analysis.rs`, `tap_captures.rs`).
+//! A packet that `BPF_PROG_TEST_RUN` does not take comes over a veth pair. That the numbers are right, not only equal,
+//! is shown elsewhere (`tap_programs.rs`, `tap_analysis.rs`, `tap_captures.rs`).
 
 // Helpers panic as tests do.
 #![allow(clippy::unwrap_used)]
@@ -296,7 +296,8 @@ fn instructions(program: &Program) -> Vec<u64> {
     instructions
 }
 
-/// Whether the multiplier of the generator in bpf/platform.h is loaded anywhere: by two instructions, each with a half of it on top.
+/// Whether the multiplier of the generator in bpf/platform.h is loaded anywhere: by two instructions, each with a half
+/// of it on top.
 fn has_the_generator(instructions: &[u64]) -> bool {
     const MULTIPLIER: u64 = 0x2545_f491_4f6c_dd1d;
     instructions.windows(2).any(|pair| pair[0] >> 32 | (pair[1] >> 32) << 32 == MULTIPLIER)

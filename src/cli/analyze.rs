@@ -56,7 +56,7 @@ impl File {
         }
         if self.cut > 0 {
             remarks.push(format!(
-                "of {} of its {} frames only the beginning was captured; bytes and lengths are those that the frames had",
+                "of {} of its {} frames only the beginning was captured; bytes and lengths are those that they had",
                 self.cut, self.frames
             ));
         }
@@ -83,7 +83,8 @@ impl File {
     }
 }
 
-/// Analyses the files, and says on stderr what could not be: exit code 0 if all of all files was counted, 1 if not, 2 usage.
+/// Analyses the files, and says on stderr what could not be: exit code 0 if all of all files was counted, 1 if not, 2
+/// usage.
 #[must_use]
 pub fn analyze(args: &AnalyzeArgs) -> ExitCode {
     super::log_to_stderr("warn");

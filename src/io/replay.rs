@@ -1,4 +1,5 @@
-//! Captures through the tap's program in this process: neither a kernel with BPF nor a switch is needed, and no privileges.
+//! Captures through the tap's program in this process: neither a kernel with BPF nor a switch is needed, and no
+//! privileges.
 
 use std::num::NonZeroU32;
 
@@ -7,7 +8,8 @@ use super::tap::{Buffer, FlowSlots, Hooks, Inputs, Native, TapError, TapPlan};
 use crate::model::job::{JobSpec, ResultDetail};
 use crate::model::sample::Sample;
 
-/// What the maps may take: room for some 120,000 flows. With what is made of them at the end, and the program, that stays below 48 MiB.
+/// What the maps may take: room for some 120,000 flows. With what is made of them at the end, and the program, that
+/// stays below 48 MiB.
 const MEMORY: u64 = 12 << 20;
 
 /// One tap for any number of captures, one after the other.
@@ -34,7 +36,8 @@ pub struct Passed {
 }
 
 impl Replay {
-    /// For what a job with this specification would count, where every frame is its copy; all random numbers follow from `seed`.
+    /// For what a job with this specification would count, where every frame is its copy; all random numbers follow
+    /// from `seed`.
     #[must_use]
     pub fn new(spec: &JobSpec, seed: u64) -> Replay {
         let flows = match spec.result_detail {
@@ -53,8 +56,9 @@ impl Replay {
         Replay { plan, seed, tap: None, is_timed: false, opened_ns: 0, latest_ns: 0 }
     }
 
-    /// Counts a capture, to its end or to its first flaw. Time begins with the first frame of the first capture, and stands still if that has
-    /// none; a frame that says it came before the one in front of it is taken to have come with that one.
+    /// Counts a capture, to its end or to its first flaw. Time begins with the first frame of the first capture, and
+    /// stands still if that has none; a frame that says it came before the one in front of it is taken to have come
+    /// with that one.
     ///
     /// # Errors
     /// [`TapError::Map`]: there is no memory.

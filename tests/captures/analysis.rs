@@ -1,4 +1,5 @@
-//! `telegen-sonic analyze` of a capture says what the results of a job say that saw it on the switch, but for [`APART`].
+//! `telegen-sonic analyze` of a capture says what the results of a job say that saw it on the switch, but for
+//! [`APART`].
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +10,8 @@ use telegen_sonic::lab::frames::{check, read_capture};
 
 use crate::write_capture;
 
-/// What is of this run: which job it was, and when; how fast frames came; what the port counted, and so how much of that arrived.
+/// What is of this run: which job it was, and when; how fast frames came; what the port counted, and so how much of
+/// that arrived.
 const APART: [&str; 12] = [
     "job_id",
     "status",
@@ -81,8 +83,8 @@ fn remove(members: &mut Map<String, Value>, name: &str) {
     }
 }
 
-/// The capture, if it has nothing but whole frames that the switch's netdevs carry; else one of what is sent of it. Of a frame that was
-/// captured in part, `analyze` counts the length that it had, and the lab sends the part.
+/// The capture, if it has nothing but whole frames that the switch's netdevs carry; else one of what is sent of it. Of
+/// a frame that was captured in part, `analyze` counts the length that it had, and the lab sends the part.
 fn as_sent(capture: &Path, folder: &Path) -> Result<PathBuf, String> {
     let mut reader = Capture::open(capture).map_err(|error| error.to_string())?;
     let is_whole = loop {

@@ -1,4 +1,5 @@
-//! One tap in both of its homes: in the kernel and in this process, given the same packets at the same times. Needs root.
+//! One tap in both of its homes: in the kernel and in this process, given the same packets at the same times. Needs
+//! root.
 
 // Each test target uses a part of it, and helpers panic as tests do.
 #![allow(dead_code, clippy::unwrap_used)]
@@ -19,7 +20,8 @@ pub struct Ways {
     pub by_test_run: AtomicU64,
     pub by_veth: AtomicU64,
     pub by_neither: AtomicU64,
-    /// Not packets to any kernel: without an Ethernet header, or with a tag that ends them (`skb_vlan_untag` drops those).
+    /// Not packets to any kernel: without an Ethernet header, or with a tag that ends them (`skb_vlan_untag` drops
+    /// those).
     pub not_carried: AtomicU64,
 }
 
@@ -166,7 +168,8 @@ fn is_tag(frame: &[u8]) -> bool {
     [VLAN, QINQ].contains(&u16::from_be_bytes([frame[12], frame[13]]))
 }
 
-/// As the receiving kernel sees it: with the outermost tag, if it is 802.1Q or 802.1ad, in `vlan_tci` (`skb_vlan_untag`).
+/// As the receiving kernel sees it: with the outermost tag, if it is 802.1Q or 802.1ad, in `vlan_tci`
+/// (`skb_vlan_untag`).
 fn received(frame: &[u8], at_ns: u64) -> Buffer<'_> {
     if !is_tag(frame) {
         return Buffer::of(frame, at_ns);

@@ -1,8 +1,8 @@
 //! Capture files, frame by frame: pcap and pcapng of either byte order, plain or in gzip, from a file or a pipe.
 //!
-//! Nothing is allocated for what a file says of itself: all passes through one buffer ([`input`]), a record that claims more than
-//! [`FRAME_MAX`] bytes is damage, and blocks that are not of packets are passed over whatever their length. A file that ends early, or
-//! contradicts itself, gives all records in front of that place.
+//! Nothing is allocated for what a file says of itself: all passes through one buffer (`input`), a record that claims
+//! more than [`FRAME_MAX`] bytes is damage, and blocks that are not of packets are passed over whatever their length. A
+//! file that ends early, or contradicts itself, gives all records in front of that place.
 
 mod input;
 mod link;

@@ -1,4 +1,5 @@
-//! pcap (draft-ietf-opsawg-pcap), with times in microseconds or nanoseconds, and its two known extensions of the record header.
+//! pcap (draft-ietf-opsawg-pcap), with times in microseconds or nanoseconds, and its two known extensions of the record
+//! header.
 
 use std::io;
 
@@ -8,7 +9,8 @@ use super::{FRAME_MAX, Flaw, Found, LinkType, Order, flaw};
 const HEADER: usize = 24;
 /// Time, time, captured length, original length.
 const RECORD: usize = 16;
-/// The upper bits of a file's link type tell about an FCS; damaged captures have anything in them, and libpcap masks them.
+/// The upper bits of a file's link type tell about an FCS; damaged captures have anything in them, and libpcap masks
+/// them.
 const LINK_TYPE_MASK: u32 = 0x03ff_ffff;
 
 /// A file behind its header.
@@ -80,8 +82,8 @@ impl Reader {
         Ok(Some(reader))
     }
 
-    /// The length of a record's header in a file of the modified kind: 24 bytes or, by a later patch, 28. Only what follows the first record
-    /// tells which.
+    /// The length of a record's header in a file of the modified kind: 24 bytes or, by a later patch, 28. Only what
+    /// follows the first record tells which.
     fn modified_record(&self, input: &mut Input) -> io::Result<usize> {
         const LENGTHS: [usize; 2] = [24, 28];
         const YEAR: u32 = 366 * 86_400;

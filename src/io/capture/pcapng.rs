@@ -1,5 +1,6 @@
-//! pcapng (draft-ietf-opsawg-pcapng): packets of all three kinds of blocks, of any number of sections and interfaces. All other blocks, and all
-//! options but those that say what a time means, are passed over unread: whatever they hold, the packets beside them are whole.
+//! pcapng (draft-ietf-opsawg-pcapng): packets of all three kinds of blocks, of any number of sections and interfaces.
+//! All other blocks, and all options but those that say what a time means, are passed over unread: whatever they hold,
+//! the packets beside them are whole.
 
 use std::io;
 

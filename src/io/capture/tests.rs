@@ -1,3 +1,5 @@
+mod fuzz;
+
 use std::io::{Cursor, Write};
 
 use flate2::Compression;
@@ -235,7 +237,8 @@ fn each_interface_has_times_and_a_link_type_of_its_own() {
 #[test]
 fn what_is_not_of_packets_is_passed_over_whatever_it_holds() {
     for writer in BOTH {
-        // Options that end nowhere, of a length that no option may have, and of a block that is longer than anything that is kept.
+        // Options that end nowhere, of a length that no option may have, and of a block that is longer than anything
+        // that is kept.
         let broken = [writer.halves(&[9, 60_000]), vec![1; 4]].concat();
         let short = writer.option(14, &[1, 2]);
         let file = [

@@ -1,5 +1,6 @@
-//! What a tap is given besides packets: when it was opened, hash keys, and where random numbers come from. The kernel's clock and random
-//! numbers in the daemon; values of the caller's in tests and in the native form, so that the same packets give the same numbers.
+//! What a tap is given besides packets: when it was opened, hash keys, and where random numbers come from. The kernel's
+//! clock and random numbers in the daemon; values of the caller's in tests and in the native form, so that the same
+//! packets give the same numbers.
 
 use std::sync::atomic::Ordering;
 

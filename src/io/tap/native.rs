@@ -1,5 +1,6 @@
-//! The tap's program in this process (`bpf/native.c`): the same C as in the kernel, the same maps in plain memory, read by the same code. It is given
-//! one packet after the other, with the time at which each came, and asks neither the kernel nor a clock for anything.
+//! The tap's program in this process (`bpf/native.c`): the same C as in the kernel, the same maps in plain memory, read
+//! by the same code. It is given one packet after the other, with the time at which each came, and asks neither the
+//! kernel nor a clock for anything.
 
 use std::ffi::c_void;
 use std::io;
@@ -170,8 +171,8 @@ impl Native {
             layers_only: u8::from(self.layers_only),
         };
         let engine = self.memory.engine();
-        // SAFETY: both structs and all that they point to live through the call, with their lengths; the maps' memory is only written through
-        // these pointers, and `&mut self` says that nobody reads it meanwhile.
+        // SAFETY: both structs and all that they point to live through the call, with their lengths; the maps' memory
+        // is only written through these pointers, and `&mut self` says that nobody reads it meanwhile.
         unsafe { telegen_observe(&raw const engine, &raw const given) };
     }
 
