@@ -78,7 +78,7 @@ fn a_capture_is_told_in_the_words_of_results() {
     );
     assert_eq!(text.lines().next(), Some(first.as_str()));
     assert!(text.contains("filter ip_proto tcp: 750 of 1,001 packets that arrived passed it"), "{text}");
-    for line in ["packet size, 750 packets, mean 59 B", "3 different flows", "retransmissions:"] {
+    for line in ["packet size, 750 packets, mean 59 B", "3 different flows", "TCP retransmissions      747  99.6 %"] {
         assert!(text.contains(line), "{line}: {text}");
     }
 }
