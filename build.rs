@@ -38,6 +38,7 @@ fn compile_native() {
         .opt_level(2)
         .flag("-fno-strict-aliasing") // headers are read where they lie, as in the kernel
         .flag("-ftls-model=initial-exec") // the library is linked into programs only
+        .flag("-Werror=implicit-function-declaration")
         .flag_if_supported("-Wno-unknown-pragmas")
         .compile("telegen_native");
 }
