@@ -387,6 +387,13 @@ mod tests {
     }
 
     #[test]
+    fn the_help_of_analyze_says_the_default_of_a_job() {
+        let help = Cli::command().find_subcommand_mut("analyze").unwrap().render_long_help().to_string();
+        let default = crate::model::settings::Settings::default().default_sample_rate;
+        assert!(help.contains(&format!("[default: {default}]")), "{help}");
+    }
+
+    #[test]
     fn stop_wants_a_job_or_all_of_them() {
         let parse = |arguments: &[&str]| Cli::try_parse_from(["telegen-sonic", "stop"].iter().chain(arguments)).is_ok();
         assert!(parse(&["a"]) && parse(&["--all"]));

@@ -93,9 +93,13 @@ int main(void)
 		if (!bytes || fread(bytes, 1, head.len, stdin) != head.len)
 			return 1;
 		for (int i = 0; i < TAPS; i++) {
-			/* As long as it is, and longer: of the rest nothing is there. */
-			for (given.len = head.len; given.len <= head.len + 100; given.len += 100) {
-				given.gso_size = given.len & 1 ? 100 : 0;
+			/* As long as it is, longer, and as long as can be: the rest is not there.
+			 */
+			const __u32 lengths[] = {head.len, head.len + 100, 0xffffffff};
+
+			for (int k = 0; k < 3; k++) {
+				given.len = lengths[k];
+				given.gso_size = k == 1 ? 100 : 0;
 				telegen_observe(&engines[i], &given);
 			}
 		}
