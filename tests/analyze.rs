@@ -253,27 +253,45 @@ fn resident_at_most(child: &std::process::Child) -> i64 {
     usage.ru_maxrss
 }
 
-/// How many frames tshark sees in a file; `None` if there is no tshark. It is told the format: what it does not know
-/// for a capture, it takes for a document in one frame.
-fn tshark_frames(path: &Path) -> Option<usize> {
+/// Frames, and the bytes that they had.
+type Amount = (u64, u64);
+
+/// What tshark sees in a file; `None` if there is no tshark. It is told the format: what it does not know for a capture, it
+/// takes for a document in one frame.
+fn seen_by_tshark(path: &Path) -> Option<Amount> {
     let is_pcapng = fs::read(path).unwrap().starts_with(&[0x0a]);
     let format = if is_pcapng { "Wireshark/... - pcapng" } else { "Wireshark/tcpdump/... - pcap" };
     let output = Command::new("tshark")
-        .args(["-n", "-X", &format!("read_format:{format}"), "-T", "fields", "-e", "frame.number", "-r"])
+        .args([
+            "-n",
+            "-X",
+            &format!("read_format:{format}"),
+            "-T",
+            "fields",
+            "-e",
+            "frame.len",
+            "-e",
+            "frame.cap_len",
+            "-r",
+        ])
         .arg(path)
         .output()
         .ok()?;
-    Some(String::from_utf8_lossy(&output.stdout).lines().count())
+    let printed = String::from_utf8_lossy(&output.stdout);
+    // A frame had at least what was captured of it, also where the file says less.
+    let longer = |line: &str| line.split('\t').map(|length| length.parse::<u64>().unwrap()).max().unwrap();
+    Some(printed.lines().fold((0, 0), |(frames, bytes), line| (frames + 1, bytes + longer(line))))
 }
 
-/// How many records of any link type there are.
-fn our_records(path: &Path) -> usize {
-    let Ok(mut capture) = Capture::open(path) else { return 0 };
-    let mut frames = 0;
-    while let Ok(Some(_)) = capture.next_frame() {
+/// What our reader sees. Of records that are not of Ethernet it says no lengths, and there are none here.
+fn seen_by_us(path: &Path) -> Amount {
+    let Ok(mut capture) = Capture::open(path) else { return (0, 0) };
+    let (mut frames, mut bytes) = (0, 0);
+    while let Ok(Some(frame)) = capture.next_frame() {
         frames += 1;
+        bytes += u64::from(frame.len);
     }
-    usize::try_from(frames + capture.empty() + capture.others().values().sum::<u64>()).unwrap()
+    (frames + capture.empty() + capture.others().values().sum::<u64>(), bytes)
 }
 
 /// A small generator (xorshift64*, Vigna 2016): the same choices on every run.
@@ -311,10 +329,10 @@ fn every_capture_and_what_is_left_of_it_when_it_is_cut_has_the_frames_that_tshar
     let mut seeded = Seeded(0x7e1e_6e11);
     let (mut count, mut wrong) = (0, Vec::new());
     let mut compare = |path: &Path, what: &str| {
-        let Some(theirs) = tshark_frames(path) else { return false };
-        let ours = our_records(path);
+        let Some(theirs) = seen_by_tshark(path) else { return false };
+        let ours = seen_by_us(path);
         if ours != theirs {
-            wrong.push(format!("{what}: {ours} records, tshark sees {theirs}"));
+            wrong.push(format!("{what}: {ours:?} frames and bytes, tshark sees {theirs:?}"));
         }
         count += 1;
         true
