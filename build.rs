@@ -1,5 +1,5 @@
-//! Compiles each `bpf/*.bpf.c` to a skeleton in `OUT_DIR` and `bpf/native.c`, the tap's program for user space, to a static
-//! library; and stamps the binary with its commit and build time.
+//! Compiles each `bpf/*.bpf.c` to a skeleton in `OUT_DIR` and `bpf/native.c`, the tap's program for user space, to a
+//! static library; and stamps the binary with its commit and build time.
 //!
 //! It does not fetch anything: clang and a C compiler are the only tools it needs besides cargo.
 

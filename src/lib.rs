@@ -10,8 +10,8 @@
 //! REST/SSE ◀┘
 //! ```
 //!
-//! Imports point down only, and `tests/layers.rs` enforces it: `cli`, `daemon` → `sink` → `io` → `sonic`, `model` → `row`.
-//! `lab` is the virtual switch of tests and demonstrations; it uses `sonic` and nothing above it.
+//! Imports point down only, and `tests/layers.rs` enforces it: `cli`, `daemon` → `sink` → `io` → `sonic`, `model` →
+//! `row`. `lab` is the virtual switch of tests and demonstrations; it uses `sonic` and nothing above it.
 
 pub mod cli;
 pub mod daemon;

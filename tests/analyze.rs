@@ -256,8 +256,8 @@ fn resident_at_most(child: &std::process::Child) -> i64 {
 /// Frames, and the bytes that they had.
 type Amount = (u64, u64);
 
-/// What tshark sees in a file; `None` if there is no tshark. It is told the format: what it does not know for a capture, it
-/// takes for a document in one frame.
+/// What tshark sees in a file; `None` if there is no tshark. It is told the format: what it does not know for a
+/// capture, it takes for a document in one frame.
 fn seen_by_tshark(path: &Path) -> Option<Amount> {
     let is_pcapng = fs::read(path).unwrap().starts_with(&[0x0a]);
     let format = if is_pcapng { "Wireshark/... - pcapng" } else { "Wireshark/tcpdump/... - pcap" };

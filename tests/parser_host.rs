@@ -1,5 +1,6 @@
-//! The tap's parsers, and the whole tap, compiled for user space under the address and undefined-behaviour sanitizers: they read no byte that a frame does not have,
-//! say the same wherever a buffer's linear part ends, and what they say is the truth (`lab::truth`). Needs neither root nor a kernel with BPF.
+//! The tap's parsers, and the whole tap, compiled for user space under the address and undefined-behaviour sanitizers:
+//! they read no byte that a frame does not have, say the same wherever a buffer's linear part ends, and what they say
+//! is the truth (`lab::truth`). Needs neither root nor a kernel with BPF.
 
 // Helpers panic as tests do.
 #![allow(clippy::unwrap_used)]
@@ -241,7 +242,8 @@ fn random_bytes_behind_every_ethertype_are_read_within_their_bounds() {
     }
 }
 
-/// Every damaged frame as it is, and as a mirror copy; each through four taps, whole and as if more of it had not been captured.
+/// Every damaged frame as it is, and as a mirror copy; each through four taps, whole and as if more of it had not been
+/// captured.
 #[test]
 fn whatever_a_frame_holds_the_tap_stays_within_its_memory() {
     let directory = TempDir::new().unwrap();

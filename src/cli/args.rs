@@ -39,7 +39,9 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 the job failed, was refused or is unknown, or a capture could not be read to its end (the reason is on stderr); 2 usage; 3 daemon: another one serves this switch (it is named on stderr).";
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 the job failed, was refused or is unknown, or a capture could not be \
+                          read to its end (the reason is on stderr); 2 usage; 3 daemon: another one serves this switch \
+                          (it is named on stderr).";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -165,7 +167,8 @@ pub struct Selection {
     /// Only matching packets; may be repeated. Keys: vlan, ip_proto, l4_sport, l4_dport, src_cidr, dst_cidr, dscp
     #[arg(long = "filter", value_name = "KEY=VALUE")]
     pub filters: Vec<String>,
-    /// Look into tunnels: filters and flows then speak of what is inside of VXLAN, Geneve, GRE, IP-in-IP and MPLS, where there is something
+    /// Look into tunnels: filters and flows then speak of what is inside of VXLAN, Geneve, GRE, IP-in-IP and MPLS,
+    /// where there is something
     #[arg(long)]
     pub inner: bool,
     /// What is kept: summary or flows [default: flows]

@@ -1,5 +1,5 @@
-//! The command line: `start`, `status`, `list`, `results`, `stop`, `watch`, `drain`, `dump`, on the same tables as everybody else; and `analyze`,
-//! on capture files.
+//! The command line: `start`, `status`, `list`, `results`, `stop`, `watch`, `drain`, `dump`, on the same tables as
+//! everybody else; and `analyze`, on capture files.
 //!
 //! [`Cli`] says what can be asked, [`run`] does it and returns the exit code. Everything that is printed is made by the pure functions
 //! of [`render`]. The daemon itself is not here: `main` starts it.

@@ -246,7 +246,8 @@ impl Aggregator {
         if self.thinning().is_some() {
             traffic.segments = None;
         }
-        // Where copies are cut, that a header ends early or contradicts the length is the mirror's doing: it is not counted.
+        // Where copies are cut, that a header ends early or contradicts the length is the mirror's doing: it is not
+        // counted.
         if self.spec.mirror_truncate.is_some() {
             for kind in
                 [ErrorKind::TruncatedEth, ErrorKind::TruncatedIp, ErrorKind::TruncatedL4, ErrorKind::MalformedIp]

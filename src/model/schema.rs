@@ -1,5 +1,5 @@
-//! Every name that other programs see: tables, fields, statuses, reasons, warnings, protocol names. Each stands here once; those of a job's
-//! results stand in `measure`.
+//! Every name that other programs see: tables, fields, statuses, reasons, warnings, protocol names. Each stands here
+//! once; those of a job's results stand in `measure`.
 //!
 //! The YANG module, the CLI plugins and the REST shim say the same names in their own languages; `tests/agreement.rs`
 //! holds them to this file. This file knows no values and no rules: those are in `job` and `settings`.
@@ -286,9 +286,10 @@ words! {
 words! {
     /// Fields of the `TELEGEN_DAEMON_TABLE` row, besides what the switch can do ([`super::ability::Ability`]).
     DaemonField {
-        Version = "version", Commit = "commit", BuiltAt = "built_at", Pid = "pid", StartedAt = "started_at", Heartbeat = "heartbeat",
-        ActiveJobs = "active_jobs", RefusedTotal = "refused_total", RefusedNotKept = "refused_not_kept",
-        SettingsErrors = "settings_errors", Kernel = "kernel", MirrorPorts = "mirror_ports", TapBytesSummary = "tap_bytes_summary",
+        Version = "version", Commit = "commit", BuiltAt = "built_at", Pid = "pid", StartedAt = "started_at",
+        Heartbeat = "heartbeat", ActiveJobs = "active_jobs", RefusedTotal = "refused_total",
+        RefusedNotKept = "refused_not_kept", SettingsErrors = "settings_errors", Kernel = "kernel",
+        MirrorPorts = "mirror_ports", TapBytesSummary = "tap_bytes_summary",
         TapBytesFlows = "tap_bytes_flows", SessionsHeld = "sessions_held",
     }
 }

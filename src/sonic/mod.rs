@@ -6,7 +6,9 @@
 //! - [`producer_table`], [`consumer_table`]: the queue-like protocol of APPL_DB;
 //! - [`pubsub`]: what both of them listen to; [`hold`]: a right that one process at a time has;
 //! - [`syslog`]: lines for the system log, and the levels of CONFIG_DB `LOGGER`;
-//! - [`ready`]: wait until the switch has loaded its configuration. What a field's name and value mean is in [`crate::row`].
+//! - [`ready`]: wait until the switch has loaded its configuration.
+//!
+//! What a field's name and value mean is in [`crate::row`].
 //!
 //! The names are those of sonic-swss-common, the text is not: this is written from the protocol, and tested against a real Redis.
 

@@ -1,6 +1,7 @@
 //! Captures, replayed through the virtual switch under the eyes of the real daemon, with three witnesses: what `telegen-lab send` says
 //! it sent (`lab::truth`, Rust), what the job's rows in STATE_DB say (BPF), and what tshark says of the file. Packets and bytes must be
-//! the same in total, for each class and for each flow. What `telegen-sonic analyze` says of the file is what the job's results say (`analysis`).
+//! the same in total, for each class and for each flow. What `telegen-sonic analyze` says of the file is what the job's
+//! results say (`analysis`).
 //!
 //! The rules by which tshark's dissection becomes our classes are in `tshark`, with their reasons: that is where a difference between the
 //! two is explained. There is no exception for a single capture.

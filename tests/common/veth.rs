@@ -222,7 +222,8 @@ impl Wire {
         self.send_with(header, frame);
     }
 
-    /// Sends a buffer of TCP segments of `size` bytes each, which the kernel hands over as it is. The TCP header is at `tcp_at`.
+    /// Sends a buffer of TCP segments of `size` bytes each, which the kernel hands over as it is. The TCP header is at
+    /// `tcp_at`.
     pub fn send_gso(&self, frame: &[u8], size: u16, is_ipv6: bool, tcp_at: u16) {
         // The checksum is to be completed (1), in TCP's field at 16; TCPv4 is 1, TCPv6 is 4.
         let mut header = [1, if is_ipv6 { 4 } else { 1 }, 0, 0, 0, 0, 0, 0, 16, 0];

@@ -128,8 +128,8 @@ fn wrong(results: &Results) -> Vec<Finding> {
     measured
 }
 
-/// The findings among the numbers that a job has once. Of those which are wrong and stand beside one field, all or none are shown: where there is
-/// one, the zero of the other is an answer.
+/// The findings among the numbers that a job has once. Of those which are wrong and stand beside one field, all or none
+/// are shown: where there is one, the zero of the other is an answer.
 fn of_measures(results: &Results, is_wrong: bool) -> Vec<Finding> {
     let packets = |scalar: &Scalar| match scalar.of(results, &FlowCounts::default()) {
         Some(Value::Whole(packets)) => packets,

@@ -1,5 +1,5 @@
-//! A BPF array in this process's memory, which the kernel's programs write while it is read; or memory of the same layout,
-//! which the native form of the program writes.
+//! A BPF array in this process's memory, which the kernel's programs write while it is read; or memory of the same
+//! layout, which the native form of the program writes.
 
 use std::ffi::{c_int, c_void};
 use std::io;

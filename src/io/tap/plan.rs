@@ -174,7 +174,8 @@ pub struct Switches {
     pub bare_flows: bool,
     /// Hashes flows under keys that are all 0: those whose addresses, swapped or not, have one product then have one hash.
     pub zero_hash_keys: bool,
-    /// The clock and the random numbers are these: two taps that get the same packets at the same times then give the same sample.
+    /// The clock and the random numbers are these: two taps that get the same packets at the same times then give the
+    /// same sample.
     pub fixed: Option<Inputs>,
 }
 

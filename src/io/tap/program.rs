@@ -133,7 +133,8 @@ impl Program {
         .map(AsFd::as_fd)
     }
 
-    /// The time of the packets that come next, for a program that was loaded with [`Switches::fixed`]; any other has the kernel's.
+    /// The time of the packets that come next, for a program that was loaded with [`Switches::fixed`]; any other has
+    /// the kernel's.
     pub fn set_clock(&self, now_ns: u64) {
         if let Some(clock) = &self.clock_ns {
             clock.store(now_ns, Ordering::Relaxed);

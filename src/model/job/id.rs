@@ -40,10 +40,12 @@ impl JobId {
         &self.0
     }
 
-    /// The name of one of this job's mirror sessions, of which the first has number 1: `telegen_<id>`, then `telegen__<number>_<id>`.
+    /// The name of one of this job's mirror sessions, of which the first has number 1: `telegen_<id>`, then
+    /// `telegen__<number>_<id>`.
     ///
-    /// An id begins with a letter or a digit, so the character behind the prefix tells the two forms apart. Both fit the pattern
-    /// of sonic-mirror-session.yang: a name outside of it makes every validated change of CONFIG_DB fail while the row stands.
+    /// An id begins with a letter or a digit, so the character behind the prefix tells the two forms apart. Both fit
+    /// the pattern of sonic-mirror-session.yang: a name outside of it makes every validated change of CONFIG_DB fail
+    /// while the row stands.
     #[must_use]
     pub fn session_name(&self, number: usize) -> String {
         match number {

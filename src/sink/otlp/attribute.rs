@@ -1,5 +1,5 @@
-//! Names that leave in OTLP messages (contract section 5, OpenTelemetry semantic conventions) and the few helpers that make its
-//! values. Those of measures are in `model::measure`.
+//! Names that leave in OTLP messages (contract section 5, OpenTelemetry semantic conventions) and the few helpers that
+//! make its values. Those of measures are in `model::measure`.
 
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;

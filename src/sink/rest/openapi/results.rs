@@ -20,8 +20,8 @@ pub(super) fn results() -> Value {
         }
     }
     let besides = json!({
-        "top_flows": { "type": "array", "items": { "type": "object", "description": "pkts and bytes are estimates, pkts_err95 half the \
-                       width of the 95 % interval around pkts." } },
+        "top_flows": { "type": "array", "items": { "type": "object", "description": "pkts and bytes are estimates, \
+                       pkts_err95 half the width of the 95 % interval around pkts." } },
         "histograms": histograms(),
         "latency_histogram_ns": { "type": "null" },
         "otel_export": { "type": "object" },
