@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use crate::io::counters::Counters;
-use crate::io::executor::{Back, Executor, Outcomes};
+use crate::io::executor::{self, Executor, Outcomes};
 use crate::io::known::Known;
 use crate::io::probe;
 use crate::io::source::{Input, Lanes, Sources, Windows};
@@ -41,7 +41,7 @@ use crate::model::report::Snapshot;
 use crate::model::schema::config_db;
 use crate::model::seed_variables::Variables;
 use crate::model::settings::Settings;
-use crate::model::supervisor::{Effect, Event, Now, Supervisor};
+use crate::model::supervisor::{Effect, Event, Now, ResultsEffect, Supervisor};
 use crate::sink::state_db::{self, Clears, StateDb};
 use crate::sink::{Closing, allocator, rest};
 use crate::sonic::{DatabaseConfig, Fields, connect, wait_for_config_db};
@@ -330,16 +330,37 @@ impl Daemon {
 
     fn begin_all(&mut self, effects: Vec<Effect>) {
         for effect in effects {
-            if let Effect::OpenTap { id, spec, .. } = &effect {
-                self.numbers.expect(id, spec, self.supervisor.settings());
-            }
-            match self.executor.submit(effect, &mut self.taps) {
-                Some(Back::Clear(key)) => {
-                    self.numbers.forget(&key);
-                    self.unsaid.clear(key);
+            let refused = match effect {
+                Effect::Session(effect) => self.executor.session(effect),
+                Effect::ReadSwitch { job } => self.executor.read_switch(job),
+                Effect::DeleteRow(row) => self.executor.delete_row(row),
+                Effect::Asic(effect) => {
+                    self.executor.asic(effect);
+                    None
                 }
-                Some(Back::Refused(event)) => self.refused.push(event),
-                None => {}
+                Effect::Tap(effect) => {
+                    self.taps.begin(effect);
+                    None
+                }
+                Effect::Results(effect) => {
+                    self.results(effect);
+                    None
+                }
+                Effect::Log { about, line } => {
+                    executor::say(about, &line);
+                    None
+                }
+            };
+            self.refused.extend(refused);
+        }
+    }
+
+    fn results(&mut self, effect: ResultsEffect) {
+        match effect {
+            ResultsEffect::Begin { id, spec } => self.numbers.expect(&id, &spec, self.supervisor.settings()),
+            ResultsEffect::Clear { key } => {
+                self.numbers.forget(&key);
+                self.unsaid.clear(key);
             }
         }
     }

@@ -1,9 +1,8 @@
-//! Carries the supervisor's effects out and reports what came of them. The only `match` over [`Effect`]; it translates, it
-//! decides nothing.
+//! Carries the supervisor's effects on the switch out and reports what came of them; it translates, it decides nothing.
 //!
-//! Three queues go to Redis, each in the order in which it was said. What makes and ends sessions passes through one of them; surveys, and
-//! the deletion of rows, of which there may be thousands, through one each, in batches: one survey answers all that wait for one, and no
-//! row waits for it to be deleted. Taps have their own threads.
+//! Three queues go to Redis, each in the order in which it was said, each of its own group of effects. What makes and ends sessions passes
+//! through one of them; surveys, and the deletion of rows, of which there may be thousands, through one each, in batches: one survey
+//! answers all that wait for one, and no row waits for it to be deleted.
 
 use std::sync::Arc;
 
@@ -15,12 +14,11 @@ use super::asic::AsicReader;
 use super::known::Known;
 use super::mirror::{EndError, Ended, MirrorSessions};
 use super::survey::Surveyor;
-use super::taps::Taps;
 use super::unbind::Unbinder;
 use super::window::ROWS;
 use crate::model::job::JobId;
 use crate::model::schema::{Source, appl_db, config_db};
-use crate::model::supervisor::{About, Effect, Event};
+use crate::model::supervisor::{About, AsicEffect, Event, JobRow, SessionEffect};
 use crate::model::world::World;
 use crate::sonic::connection::CHUNK;
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Reconnecting};
@@ -29,6 +27,8 @@ use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Reconnecting};
 const URGENT: usize = 1024;
 /// Surveys, and deletions of rows, that wait at the most: one of each row that is under way, and the sweep's looks.
 const BULK: usize = 2 * ROWS + 64;
+/// The answer to what found no place in a queue.
+const TOO_MUCH: &str = "too much waits for Redis";
 /// What is taken off the bulk queue at once.
 const TURN: usize = 1024;
 
@@ -43,22 +43,16 @@ pub struct Outcomes {
 
 /// Carries effects out.
 pub struct Executor {
-    urgent: mpsc::Sender<Effect>,
-    looks: mpsc::Sender<Effect>,
-    rows: mpsc::Sender<Effect>,
+    sessions: mpsc::Sender<SessionEffect>,
+    looks: mpsc::Sender<Look>,
+    rows: mpsc::Sender<JobRow>,
     tasks: [JoinHandle<()>; 3],
     asic: AsicReader,
     unbinder: Unbinder,
 }
 
-/// What is not for Redis, or did not get there.
-#[derive(Debug)]
-pub enum Back {
-    /// `ClearResults` is not for these queues: the sink that writes the results deletes them, in its own order.
-    Clear(String),
-    /// The queue is full; the supervisor tries again.
-    Refused(Event),
-}
+/// For which job the switch's tables are read; `None`: to look for what changed.
+type Look = Option<JobId>;
 
 impl Executor {
     /// Starts the queues; outcomes are said on `outcomes`.
@@ -71,10 +65,10 @@ impl Executor {
         known: &Known,
         outcomes: Outcomes,
     ) -> Result<Executor, DatabaseConfigError> {
-        let (urgent, urgent_queue) = mpsc::channel(URGENT);
+        let (sessions, sessions_queue) = mpsc::channel(URGENT);
         let (looks, looks_queue) = mpsc::channel(BULK);
         let (rows, rows_queue) = mpsc::channel(BULK);
-        let sessions = SessionWorker {
+        let writer = SessionWorker {
             mirrors: MirrorSessions::new(databases, known.clone())?,
             outcomes: outcomes.urgent.clone(),
         };
@@ -87,32 +81,44 @@ impl Executor {
             outcomes,
         };
         let tasks = [
-            tokio::spawn(sessions.run(urgent_queue)),
+            tokio::spawn(writer.run(sessions_queue)),
             tokio::spawn(looker.run(looks_queue)),
             tokio::spawn(deleter.run(rows_queue)),
         ];
-        Ok(Executor { urgent, looks, rows, tasks, asic, unbinder })
+        Ok(Executor { sessions, looks, rows, tasks, asic, unbinder })
     }
 
-    /// Begins an effect.
-    pub fn submit(&self, effect: Effect, taps: &mut Taps) -> Option<Back> {
-        match effect {
-            Effect::OpenTap { id, spec, netdev, hooks, outer } => taps.open(&id, &spec, netdev, hooks, outer),
-            Effect::CloseTap { id } => taps.close(&id),
-            Effect::Log { about, line } => say(about, &line),
-            Effect::ClearResults { key } => return Some(Back::Clear(key)),
-            Effect::AskAsic { id, question } => self.asic.ask(id, question),
-            Effect::AskObjects { job, oids } => self.asic.ask_objects(job, oids),
-            Effect::Free { session, row, target } => self.unbinder.free(session, row, target),
-            Effect::SetMirror { .. } | Effect::DeleteMirror { .. } | Effect::DeleteOrphan { .. } => {
-                return self.urgent.try_send(effect).err().and_then(refused);
-            }
-            Effect::Survey { .. } | Effect::ListSessions => {
-                return self.looks.try_send(effect).err().and_then(refused);
-            }
-            Effect::DeleteRow { .. } => return self.rows.try_send(effect).err().and_then(refused),
+    /// Begins to write or delete sessions; if too much waits, the answer, by which the supervisor tries again. The sweep asks for an orphan
+    /// again by itself.
+    pub fn session(&self, effect: SessionEffect) -> Option<Event> {
+        match refused(self.sessions.try_send(effect))? {
+            SessionEffect::Set { id, .. } => Some(Event::MirrorSet { id, result: Err(TOO_MUCH.to_owned()) }),
+            SessionEffect::Delete { id, .. } => Some(Event::MirrorDeleted { id, result: Err(TOO_MUCH.to_owned()) }),
+            SessionEffect::DeleteOrphan { .. } => None,
         }
-        None
+    }
+
+    /// Begins to ask ASIC_DB.
+    pub fn asic(&self, effect: AsicEffect) {
+        match effect {
+            AsicEffect::Ask { id, question } => self.asic.ask(id, question),
+            AsicEffect::AskObjects { job, oids } => self.asic.ask_objects(job, oids),
+            AsicEffect::Free { session, row, target } => self.unbinder.free(session, row, target),
+        }
+    }
+
+    /// Begins to read the switch's tables; if too much waits, the answer, by which the supervisor tries again.
+    pub fn read_switch(&self, job: Option<JobId>) -> Option<Event> {
+        Some(match refused(self.looks.try_send(job))? {
+            Some(id) => Event::Surveyed { id, world: Err(TOO_MUCH.to_owned()) },
+            None => Event::SessionsUnlisted { error: TOO_MUCH.to_owned() },
+        })
+    }
+
+    /// Begins to delete a job's row; if too much waits, the answer, by which the supervisor tries again.
+    pub fn delete_row(&self, row: JobRow) -> Option<Event> {
+        let JobRow { door, key } = refused(self.rows.try_send(row))?;
+        Some(Event::RowDeleted { door, key, result: Err(TOO_MUCH.to_owned()) })
     }
 }
 
@@ -132,28 +138,12 @@ pub(crate) fn say(about: About, line: &str) {
     }
 }
 
-/// The answer to an effect for which there is no place. Not one of them is lost: the supervisor repeats it.
-fn refused(error: TrySendError<Effect>) -> Option<Back> {
-    let why = || "too much waits for Redis".to_owned();
-    let effect = match error {
-        TrySendError::Full(effect) | TrySendError::Closed(effect) => effect,
-    };
-    Some(Back::Refused(match effect {
-        Effect::Survey { id } => Event::Surveyed { id, world: Err(why()) },
-        Effect::ListSessions => Event::SessionsUnlisted { error: why() },
-        Effect::SetMirror { id, .. } => Event::MirrorSet { id, result: Err(why()) },
-        Effect::DeleteMirror { id, .. } => Event::MirrorDeleted { id, result: Err(why()) },
-        Effect::DeleteRow { door, key } => Event::RowDeleted { door, key, result: Err(why()) },
-        // The sweep asks for it again by itself; the others are not for these queues.
-        Effect::DeleteOrphan { .. }
-        | Effect::OpenTap { .. }
-        | Effect::CloseTap { .. }
-        | Effect::AskAsic { .. }
-        | Effect::AskObjects { .. }
-        | Effect::Free { .. }
-        | Effect::ClearResults { .. }
-        | Effect::Log { .. } => return None,
-    }))
+/// What found no place in a queue.
+fn refused<T>(sent: Result<(), TrySendError<T>>) -> Option<T> {
+    match sent {
+        Ok(()) => None,
+        Err(TrySendError::Full(refused) | TrySendError::Closed(refused)) => Some(refused),
+    }
 }
 
 /// Writes and deletes sessions.
@@ -163,7 +153,7 @@ struct SessionWorker {
 }
 
 impl SessionWorker {
-    async fn run(mut self, mut queue: mpsc::Receiver<Effect>) {
+    async fn run(mut self, mut queue: mpsc::Receiver<SessionEffect>) {
         while let Some(effect) = queue.recv().await {
             for outcome in self.carry_out(effect).await {
                 if self.outcomes.send(outcome).await.is_err() {
@@ -173,13 +163,13 @@ impl SessionWorker {
         }
     }
 
-    async fn carry_out(&mut self, effect: Effect) -> Vec<Event> {
+    async fn carry_out(&mut self, effect: SessionEffect) -> Vec<Event> {
         match effect {
-            Effect::SetMirror { id, plan } => {
+            SessionEffect::Set { id, plan } => {
                 let result = self.mirrors.set(&plan).await.map_err(text);
                 vec![Event::MirrorSet { id, result }]
             }
-            Effect::DeleteMirror { id, plan } => {
+            SessionEffect::Delete { id, plan } => {
                 let (mut result, mut outcomes) = (Ok(()), Vec::new());
                 for session in plan.names() {
                     match self.end(session).await {
@@ -196,7 +186,7 @@ impl SessionWorker {
                 }
                 outcomes
             }
-            Effect::DeleteOrphan { session } => match self.end(&session).await {
+            SessionEffect::DeleteOrphan { session } => match self.end(&session).await {
                 Ok(overtaken) => overtaken.into_iter().collect(),
                 Err(error @ (EndError::NoObject { .. } | EndError::Unanswered { .. })) => {
                     tracing::warn!("{error}");
@@ -208,16 +198,6 @@ impl SessionWorker {
                     Vec::new()
                 }
             },
-            Effect::Survey { .. }
-            | Effect::ListSessions
-            | Effect::DeleteRow { .. }
-            | Effect::OpenTap { .. }
-            | Effect::CloseTap { .. }
-            | Effect::AskAsic { .. }
-            | Effect::AskObjects { .. }
-            | Effect::Free { .. }
-            | Effect::ClearResults { .. }
-            | Effect::Log { .. } => Vec::new(),
         }
     }
 
@@ -240,15 +220,12 @@ struct LookWorker {
 }
 
 impl LookWorker {
-    async fn run(mut self, mut queue: mpsc::Receiver<Effect>) {
-        let mut effects = Vec::new();
+    async fn run(mut self, mut queue: mpsc::Receiver<Look>) {
+        let mut looks = Vec::new();
         // Whoever has asked by now is answered by this look.
-        while queue.recv_many(&mut effects, BULK).await > 0 {
-            let (mut surveys, mut look) = (Vec::new(), false);
-            for effect in effects.drain(..) {
-                if let Effect::Survey { id } = effect { surveys.push(id) } else { look = true }
-            }
-            if self.look(surveys, look).await.is_none() {
+        while queue.recv_many(&mut looks, BULK).await > 0 {
+            let look = looks.contains(&None);
+            if self.look(looks.drain(..).flatten().collect(), look).await.is_none() {
                 return;
             }
         }
@@ -284,26 +261,14 @@ struct RowWorker {
 }
 
 impl RowWorker {
-    async fn run(mut self, mut queue: mpsc::Receiver<Effect>) {
-        let mut effects = Vec::new();
-        while queue.recv_many(&mut effects, TURN).await > 0 {
+    async fn run(mut self, mut queue: mpsc::Receiver<JobRow>) {
+        let mut rows = Vec::new();
+        while queue.recv_many(&mut rows, TURN).await > 0 {
             let [mut config, mut appl] = [Vec::new(), Vec::new()];
-            for effect in effects.drain(..) {
-                match effect {
-                    Effect::DeleteRow { door: Source::Config, key } => config.push(key),
-                    Effect::DeleteRow { door: Source::Appl, key } => appl.push(key),
-                    Effect::Survey { .. }
-                    | Effect::ListSessions
-                    | Effect::SetMirror { .. }
-                    | Effect::DeleteMirror { .. }
-                    | Effect::DeleteOrphan { .. }
-                    | Effect::OpenTap { .. }
-                    | Effect::CloseTap { .. }
-                    | Effect::AskAsic { .. }
-                    | Effect::AskObjects { .. }
-                    | Effect::Free { .. }
-                    | Effect::ClearResults { .. }
-                    | Effect::Log { .. } => {}
+            for JobRow { door, key } in rows.drain(..) {
+                match door {
+                    Source::Config => config.push(key),
+                    Source::Appl => appl.push(key),
                 }
             }
             for (door, keys) in [(Source::Config, config), (Source::Appl, appl)] {

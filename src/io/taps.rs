@@ -18,6 +18,7 @@ use crate::model::filter::Filter;
 use crate::model::job::{Direction, JobId, JobSpec, ResultDetail};
 use crate::model::sample::Sample;
 use crate::model::schema::Reason;
+use crate::model::supervisor::TapEffect;
 use crate::model::world::TapCost;
 use vigil::Vigil;
 
@@ -83,8 +84,16 @@ impl Taps {
         Taps { host, events, running: BTreeMap::new(), intervals }
     }
 
+    /// Begins to open or close a tap.
+    pub fn begin(&mut self, effect: TapEffect) {
+        match effect {
+            TapEffect::Open { id, spec, netdev, hooks, outer } => self.open(&id, &spec, netdev, hooks, outer),
+            TapEffect::Close { id } => self.close(&id),
+        }
+    }
+
     /// Opens a tap; answered by [`TapEvent::Opened`].
-    pub fn open(&mut self, id: &JobId, spec: &JobSpec, netdev: String, hooks: Direction, outer: Option<Outer>) {
+    fn open(&mut self, id: &JobId, spec: &JobSpec, netdev: String, hooks: Direction, outer: Option<Outer>) {
         let (commands, receiver) = channel();
         let plan = match plan(spec, netdev, hooks, outer) {
             Ok(plan) => plan,
@@ -109,7 +118,7 @@ impl Taps {
     }
 
     /// Closes a tap; answered by [`TapEvent::Closed`].
-    pub fn close(&mut self, id: &JobId) {
+    fn close(&mut self, id: &JobId) {
         let told = self.running.remove(id).is_some_and(|thread| thread.send(Command::Close).is_ok());
         if !told {
             self.say(TapEvent::Closed { id: id.clone(), result: Err("its thread had ended".to_owned()) });

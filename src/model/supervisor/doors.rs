@@ -34,7 +34,7 @@ impl Supervisor {
             (Some(owner), Some(_)) if owner != door => {
                 let line = format!("job {key} came through {door} while {owner} owns it: the {door} row is removed");
                 effects.push(Effect::log_of_rows(line));
-                effects.push(Effect::DeleteRow { door, key: key.to_owned() });
+                effects.push(Effect::delete_row(door, key));
             }
             (Some(owner), None) if owner != door => {}
             (Some(_), Some(fields)) => self.changed(key, fields, now),
@@ -166,7 +166,7 @@ impl Supervisor {
             return;
         }
         if self.finished.remove(key).is_some() {
-            effects.push(Effect::ClearResults { key: key.to_owned() });
+            effects.push(Effect::clear_results(key.to_owned()));
         }
         job.settings = Arc::clone(&self.settings);
         job.created_at = now.wall;
@@ -187,7 +187,7 @@ impl Supervisor {
         if let Some(ending) = self.crowded_out(key, &spec, now) {
             return self.publish(key, ending, now);
         }
-        effects.extend(JobId::parse(key).ok().map(|id| Effect::Survey { id }));
+        effects.extend(JobId::parse(key).ok().map(Effect::survey));
     }
 
     /// The row of a known job says something else than before.

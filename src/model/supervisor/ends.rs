@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Deleted, Effect, Job, Now, Phase, Retry, SESSION_TIMEOUT, SESSION_TIMEOUT_SHUTDOWN, Supervisor, TapOwned};
+use super::{
+    Deleted, Effect, Job, Now, Phase, Retry, SESSION_TIMEOUT, SESSION_TIMEOUT_SHUTDOWN, Supervisor, TapEffect, TapOwned,
+};
 use crate::model::admission::MirrorPlan;
 use crate::model::job::JobId;
 use crate::model::schema::{Source, Warning};
@@ -43,7 +45,7 @@ impl Supervisor {
         let Some(job) = self.jobs.get_mut(key) else { return };
         match (job.mirror_to_delete(), tap, JobId::parse(key)) {
             (Some(mirror), tap, Ok(id)) => {
-                effects.push(Effect::DeleteMirror { id, plan: mirror.clone() });
+                effects.push(Effect::delete_mirror(id, mirror.clone()));
                 let deadline = now.mono + timeout;
                 job.failures = 0;
                 job.phase = Phase::Unmirroring { ending, mirror, tap, deleted: Deleted::Asked, deadline };
@@ -56,7 +58,7 @@ impl Supervisor {
     pub(super) fn close_tap(&mut self, key: &str, ending: Ending, effects: &mut Vec<Effect>) {
         if let (Some(job), Ok(id)) = (self.jobs.get_mut(key), JobId::parse(key)) {
             job.phase = Phase::Closing { ending };
-            effects.push(Effect::CloseTap { id });
+            effects.push(Effect::Tap(TapEffect::Close { id }));
         }
     }
 
@@ -79,7 +81,7 @@ impl Supervisor {
             return self.finish(key, now);
         }
         job.phase = Phase::Removing { ending: ending.clone(), retry: None };
-        effects.push(Effect::DeleteRow { door: job.door, key: key.to_owned() });
+        effects.push(Effect::delete_row(job.door, key));
     }
 
     pub(super) fn row_deleted(

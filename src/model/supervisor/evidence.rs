@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Effect, Job, Now, Phase, Supervisor};
+use super::{AsicEffect, Effect, Job, Now, Phase, Supervisor};
 use crate::model::admission::MirrorPlan;
 use crate::model::asic::{Binding, Oid, Question, View};
 use crate::model::job::JobId;
@@ -77,7 +77,7 @@ impl Supervisor {
         let Some(ask) = job.ask(&id).filter(|_| !job.kept) else { return self.publish(key, ending, now) };
         if let Some(plan) = job.mirror_to_delete().filter(|_| !job.states.all_gone()) {
             // Redis or orchagent was not there when it was asked; it may be now.
-            effects.push(Effect::DeleteMirror { id, plan });
+            effects.push(Effect::delete_mirror(id, plan));
         }
         effects.push(ask);
         let until = now.mono + after;
@@ -213,7 +213,7 @@ impl Supervisor {
         for (job, departed) in &mut self.departed {
             if departed.next <= now.mono {
                 departed.next = now.mono + DEPARTED_INTERVAL;
-                effects.push(Effect::AskObjects { job: *job, oids: departed.oids.clone() });
+                effects.push(Effect::Asic(AsicEffect::AskObjects { job: *job, oids: departed.oids.clone() }));
             }
         }
     }
@@ -274,7 +274,7 @@ fn sampler_taken(view: &View, mirror: &MirrorPlan) -> Option<String> {
 impl Job {
     /// Asks ASIC_DB for the ports of this job, whose id is `id`; `None` without sessions.
     pub(super) fn ask(&self, id: &JobId) -> Option<Effect> {
-        Some(Effect::AskAsic { id: id.clone(), question: self.question()? })
+        Some(Effect::Asic(AsicEffect::Ask { id: id.clone(), question: self.question()? }))
     }
 
     fn question(&self) -> Option<Question> {

@@ -126,7 +126,7 @@ impl Supervisor {
         let since = missing.map_or(now.mono, |missing| missing.since);
         let Renewals { count, done, .. } = job.renewals;
         job.renewals = Renewals { count: count + 1, done, last: Some(now.mono), look_at: None };
-        effects.push(Effect::DeleteMirror { id, plan: mirror });
+        effects.push(Effect::delete_mirror(id, mirror));
         job.failures = 0;
         let step = Renewal::Deleting { deleted: Deleted::Asked, deadline: now.mono + SESSION_TIMEOUT };
         job.phase = Phase::Renewing {
@@ -148,7 +148,7 @@ impl Supervisor {
             Renewal::Deleting { deleted: Deleted::Done, .. } if job.states.all_gone() => {
                 *step = Renewal::Adding { deadline: now.mono + SESSION_TIMEOUT };
                 job.plan = Some(Arc::clone(new));
-                effects.push(Effect::SetMirror { id, plan: mirror });
+                effects.push(Effect::set_mirror(id, mirror));
             }
             Renewal::Adding { .. } if job.states.worst(&mirror) == SessionState::Active => {
                 job.gap += now.mono.saturating_sub(*since);
@@ -174,7 +174,7 @@ impl Supervisor {
             }
             Renewal::Deleting { deleted, .. } => {
                 *deleted = Deleted::Asked;
-                effects.extend(old.mirror.clone().map(|plan| Effect::DeleteMirror { id, plan }));
+                effects.extend(old.mirror.clone().map(|plan| Effect::delete_mirror(id, plan)));
                 return;
             }
             Renewal::Adding { .. } => not_renewed(new.mirror.as_ref(), "orchagent did not make active"),

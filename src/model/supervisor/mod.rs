@@ -45,12 +45,13 @@ pub use sweep::Orphan;
 use sweep::Sweep;
 
 mod doors;
+mod effect;
 mod ends;
+mod event;
 mod evidence;
 mod jobs;
 mod keep;
 mod members;
-mod messages;
 mod missing;
 mod phases;
 mod remembered;
@@ -61,9 +62,10 @@ mod sweep;
 mod timers;
 mod view;
 
+pub use effect::{About, AsicEffect, Effect, JobRow, ResultsEffect, SessionEffect, TapEffect};
+pub use event::{Event, SessionState};
 pub use evidence::{DEPARTED_AFTER, LEFT_AFTER};
 pub use members::{RENEWAL_INTERVAL, RENEWALS_MAX};
-pub use messages::{About, Effect, Event, SessionState};
 pub use remembered::FINISHED_MAX;
 pub use stuck::Freed;
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::missing::Missing;
 use super::{
-    Deleted, Effect, Job, Now, Phase, Renewal, Retry, SESSION_TIMEOUT, SessionState, SessionStates, Supervisor,
-    TapOwned,
+    Deleted, Effect, Job, Now, Phase, Renewal, ResultsEffect, Retry, SESSION_TIMEOUT, SessionState, SessionStates,
+    Supervisor, TapEffect, TapOwned,
 };
 use crate::model::admission::{self, MirrorPlan, Plan};
 use crate::model::job::{JobId, JobSpec};
@@ -87,7 +87,7 @@ impl Supervisor {
         job.states = SessionStates::default();
         match plan.mirror.clone() {
             Some(mirror) => {
-                effects.push(Effect::SetMirror { id: id.clone(), plan: mirror.clone() });
+                effects.push(Effect::set_mirror(id.clone(), mirror.clone()));
                 job.phase = Phase::Mirroring { spec, plan, mirror, deadline: now.mono + SESSION_TIMEOUT };
             }
             None => job.attach(id, spec, plan, effects),
@@ -327,13 +327,14 @@ fn in_the_way(taken: &Taken) -> String {
 
 impl Job {
     fn attach(&mut self, id: &JobId, spec: Arc<JobSpec>, plan: Arc<Plan>, effects: &mut Vec<Effect>) {
-        effects.push(Effect::OpenTap {
+        effects.push(Effect::Results(ResultsEffect::Begin { id: id.clone(), spec: Arc::clone(&spec) }));
+        effects.push(Effect::Tap(TapEffect::Open {
             id: id.clone(),
             spec: Arc::clone(&spec),
             netdev: plan.netdev.clone(),
             hooks: plan.hooks,
             outer: plan.mirror.as_ref().and_then(|mirror| Some(mirror.tunnel()?.outer)),
-        });
+        }));
         self.phase = Phase::Attaching { spec, plan, then: None };
         // Which objects its ports are is known only while they are in a table.
         effects.extend(self.ask(id));

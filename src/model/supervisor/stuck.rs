@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::sweep::Orphan;
-use super::{Effect, Job, Now, Supervisor};
+use super::{AsicEffect, Effect, Job, Now, Supervisor};
 use crate::model::admission::MirrorTarget;
 use crate::model::schema::UNBIND_SESSION;
 use crate::model::world::{Session, World};
@@ -157,7 +157,7 @@ impl Supervisor {
         }
         if let Some(target) = MirrorTarget::of(&row) {
             self.stuck.looking = Some((session.clone(), now.mono + LOOK_TIMEOUT));
-            effects.push(Effect::Free { session, row, target });
+            effects.push(Effect::Asic(AsicEffect::Free { session, row, target }));
         }
     }
 

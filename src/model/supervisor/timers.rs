@@ -46,7 +46,7 @@ impl Supervisor {
             Phase::Surveying { .. } | Phase::Queued { .. } if expired => self.publish(key, expired_before_start(), now),
             Phase::Surveying { retry, .. } => {
                 *retry = now.mono + SURVEY_TIMEOUT;
-                effects.extend(JobId::parse(key).ok().map(|id| Effect::Survey { id }));
+                effects.extend(JobId::parse(key).ok().map(Effect::survey));
             }
             Phase::Queued { .. } => {
                 let message = format!("no slot became free within queue_ttl, {} s", job.settings.queue_ttl.as_secs());
@@ -107,11 +107,11 @@ impl Supervisor {
             Phase::Unmirroring { deleted, mirror, .. } => {
                 *deleted = Deleted::Asked;
                 let plan = mirror.clone();
-                effects.extend(JobId::parse(key).ok().map(|id| Effect::DeleteMirror { id, plan }));
+                effects.extend(JobId::parse(key).ok().map(|id| Effect::delete_mirror(id, plan)));
             }
             Phase::Removing { retry, .. } => {
                 *retry = None;
-                effects.push(Effect::DeleteRow { door: job.door, key: key.to_owned() });
+                effects.push(Effect::delete_row(job.door, key));
             }
             Phase::Attaching { .. } | Phase::Closing { .. } | Phase::Publishing { .. } => {}
         }
@@ -121,7 +121,7 @@ impl Supervisor {
     fn forget(&mut self, now: Now, effects: &mut Vec<Effect>) {
         while let Some(key) = self.finished.forget_one(self.settings.result_retention, now.mono) {
             self.jobs.note_change(&key);
-            effects.push(Effect::ClearResults { key });
+            effects.push(Effect::clear_results(key));
         }
     }
 }

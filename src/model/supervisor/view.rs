@@ -157,7 +157,7 @@ impl Supervisor {
             let Phase::Queued { spec, since } = &job.phase else { continue };
             job.phase =
                 Phase::Surveying { spec: Arc::clone(spec), retry: now.mono + SURVEY_TIMEOUT, waiting: Some(*since) };
-            effects.extend(JobId::parse(&key).ok().map(|id| Effect::Survey { id }));
+            effects.extend(JobId::parse(&key).ok().map(Effect::survey));
         }
     }
 

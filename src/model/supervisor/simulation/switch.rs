@@ -11,7 +11,9 @@ use crate::model::job::{Fields, JobId};
 use crate::model::overtaken::Taken;
 use crate::model::schema::{Reason, SESSION_PREFIX, Source};
 use crate::model::status::JobStatus;
-use crate::model::supervisor::{Effect, Event, Now, Prior, SessionState};
+use crate::model::supervisor::{
+    AsicEffect, Effect, Event, JobRow, Now, Prior, ResultsEffect, SessionEffect, SessionState, TapEffect,
+};
 use crate::model::world::Session;
 
 use bindings::Bindings;
@@ -120,12 +122,12 @@ impl Switch {
     pub(super) fn submit(&mut self, effects: Vec<Effect>, random: &mut Random) {
         for pair in effects.windows(2) {
             // The second row of a name is removed with a line in the log; the job that has the name keeps its own.
-            if let [Effect::Log { .. }, Effect::DeleteRow { door, key }] = pair {
-                self.second_rows.insert((*door, key.clone()));
+            if let [Effect::Log { .. }, Effect::DeleteRow(row)] = pair {
+                self.second_rows.insert((row.door, row.key.clone()));
             }
         }
         for effect in effects {
-            if let Effect::ClearResults { key } = effect {
+            if let Effect::Results(ResultsEffect::Clear { key }) = effect {
                 self.clears.insert(key);
                 continue;
             }
@@ -160,18 +162,18 @@ impl Switch {
 
     fn effect(&mut self, effect: Effect, random: &mut Random) {
         match effect {
-            Effect::Survey { id } => {
+            Effect::ReadSwitch { job: Some(id) } => {
                 let world = if self.redis_up { Ok(Arc::new(self.world())) } else { Err("redis is away".to_owned()) };
                 self.outbox.push_back(Event::Surveyed { id, world });
             }
-            Effect::ListSessions => {
+            Effect::ReadSwitch { job: None } => {
                 self.outbox.push_back(if self.redis_up {
                     Event::Sessions { world: Box::new(self.world()) }
                 } else {
                     Event::SessionsUnlisted { error: "redis is away".to_owned() }
                 });
             }
-            Effect::SetMirror { id, plan } => {
+            Effect::Session(SessionEffect::Set { id, plan }) => {
                 if random.chance(2) {
                     // Somebody was quicker.
                     self.toggle_foreign_session(random);
@@ -179,7 +181,7 @@ impl Switch {
                 let result = self.set_mirror(&id, &plan, random);
                 self.outbox.push_back(Event::MirrorSet { id, result });
             }
-            Effect::DeleteMirror { id, plan } => {
+            Effect::Session(SessionEffect::Delete { id, plan }) => {
                 let (mut result, mut kept) = (Ok(()), false);
                 for name in plan.names() {
                     assert_eq!(JobId::of_session(name).as_ref(), Some(&id));
@@ -192,12 +194,12 @@ impl Switch {
                     self.outbox.push_back(Event::MirrorDeleted { id, result });
                 }
             }
-            Effect::DeleteOrphan { session } => {
+            Effect::Session(SessionEffect::DeleteOrphan { session }) => {
                 assert!(session.starts_with(SESSION_PREFIX), "{session}");
                 // The sweep repeats it, so its failure is nobody's news.
                 let _ = self.end_session(&session, random);
             }
-            Effect::OpenTap { id, outer, .. } => {
+            Effect::Tap(TapEffect::Open { id, outer, .. }) => {
                 let fails = random.chance(10);
                 let result =
                     if fails { Err((Reason::AttachFailed, "the verifier said no".to_owned())) } else { Ok(()) };
@@ -209,24 +211,26 @@ impl Switch {
                     self.outbox.push_back(Event::TapLost { id, message: "the device is gone".to_owned() });
                 }
             }
-            Effect::CloseTap { id } => {
+            Effect::Tap(TapEffect::Close { id }) => {
                 assert!(self.taps.remove(&id).is_some(), "a tap that is not open was closed");
                 self.outbox.push_back(Event::TapClosed { id, result: Ok(()) });
             }
-            Effect::AskAsic { id, question } => {
+            Effect::Asic(AsicEffect::Ask { id, question }) => {
                 let view = if self.redis_up { Ok(self.asic(&question)) } else { Err("redis is away".to_owned()) };
                 // An answer can get lost.
                 if random.chance(95) {
                     self.outbox.push_back(Event::Asic { id, view });
                 }
             }
-            Effect::Free { session, .. } => {
+            Effect::Asic(AsicEffect::Free { session, .. }) => {
                 let result = Ok(self.free(&session, random));
                 self.outbox.push_back(Event::Freed { session, result });
             }
-            Effect::AskObjects { job, .. } => self.outbox.push_back(Event::Objects { job, held: Ok(Vec::new()) }),
-            Effect::DeleteRow { door, key } => self.delete_row_for_daemon(door, key),
-            Effect::ClearResults { .. } | Effect::Log { .. } => {}
+            Effect::Asic(AsicEffect::AskObjects { job, .. }) => {
+                self.outbox.push_back(Event::Objects { job, held: Ok(Vec::new()) });
+            }
+            Effect::DeleteRow(JobRow { door, key }) => self.delete_row_for_daemon(door, key),
+            Effect::Results(_) | Effect::Log { .. } => {}
         }
     }
 

@@ -10,7 +10,10 @@ use crate::model::job::{Direction, Fields, JobId};
 use crate::model::schema::{Reason, Source, Warning};
 use crate::model::settings::Settings;
 use crate::model::status::JobStatus;
-use crate::model::supervisor::{Effect, Event, Freed, Now, Prior, SessionState, Supervisor};
+use crate::model::supervisor::{
+    AsicEffect, Effect, Event, Freed, JobRow, Now, Prior, ResultsEffect, SessionEffect, SessionState, Supervisor,
+    TapEffect,
+};
 use crate::model::world::{Capability, Port, Session, TapCost, World};
 
 /// What orchagent does with sessions.
@@ -40,7 +43,7 @@ pub(super) struct Bench {
     pub(super) held: BTreeSet<&'static str>,
     /// Effects, by name, that are answered with an error.
     pub(super) refused: BTreeSet<&'static str>,
-    /// Every effect, in order; looks at sessions and at ASIC_DB are left out.
+    /// Every effect, in order; looks at sessions and at ASIC_DB are left out, and the beginning of numbers, which comes with each tap.
     pub(super) trace: Vec<String>,
     /// Every change of what is said of a job.
     pub(super) history: Vec<String>,
@@ -276,7 +279,7 @@ impl Bench {
 
     fn carry_out(&mut self, effect: Effect) -> Vec<Event> {
         let name = name_of(&effect);
-        if name != "ListSessions" && name != "AskAsic" {
+        if !["ListSessions", "AskAsic", "BeginResults"].contains(&name) {
             self.trace.push(render(&effect));
         }
         if self.held.contains(name) {
@@ -285,15 +288,15 @@ impl Bench {
         let error = "the bench refused".to_owned();
         let result = if self.refused.contains(name) { Err(error.clone()) } else { Ok(()) };
         match effect {
-            Effect::Survey { id } => {
+            Effect::ReadSwitch { job: Some(id) } => {
                 let world = result.map(|()| Arc::new(self.world.clone()));
                 vec![Event::Surveyed { id, world }]
             }
-            Effect::ListSessions => vec![match result {
+            Effect::ReadSwitch { job: None } => vec![match result {
                 Ok(()) => Event::Sessions { world: Box::new(self.world.clone()) },
                 Err(error) => Event::SessionsUnlisted { error },
             }],
-            Effect::SetMirror { id, plan } => {
+            Effect::Session(SessionEffect::Set { id, plan }) => {
                 let set = result.is_ok();
                 let mut events = vec![Event::MirrorSet { id, result: result.map(|()| None) }];
                 if set {
@@ -304,13 +307,13 @@ impl Bench {
                 }
                 events
             }
-            Effect::DeleteMirror { plan, .. } if self.overtaken.is_some() => {
+            Effect::Session(SessionEffect::Delete { plan, .. }) if self.overtaken.is_some() => {
                 plan.names().filter_map(|name| self.overtake(name)).collect()
             }
-            Effect::DeleteOrphan { session } if self.overtaken.is_some() => {
+            Effect::Session(SessionEffect::DeleteOrphan { session }) if self.overtaken.is_some() => {
                 self.overtake(&session).into_iter().collect()
             }
-            Effect::DeleteMirror { id, plan } => {
+            Effect::Session(SessionEffect::Delete { id, plan }) => {
                 let deleted = result.is_ok();
                 let mut events = vec![Event::MirrorDeleted { id, result }];
                 if deleted {
@@ -321,30 +324,32 @@ impl Bench {
                 }
                 events
             }
-            Effect::DeleteOrphan { session } if result.is_ok() => {
+            Effect::Session(SessionEffect::DeleteOrphan { session }) if result.is_ok() => {
                 self.world.sessions.remove(&session);
                 let echo = Event::SessionRow { session: session.clone(), present: false };
                 self.orchagent_sees(&session).into_iter().chain([echo]).collect()
             }
-            Effect::AskAsic { id, .. } => vec![Event::Asic { id, view: result.map(|()| self.asic.clone()) }],
-            Effect::Free { session, .. } => {
+            Effect::Asic(AsicEffect::Ask { id, .. }) => {
+                vec![Event::Asic { id, view: result.map(|()| self.asic.clone()) }]
+            }
+            Effect::Asic(AsicEffect::Free { session, .. }) => {
                 vec![Event::Freed { session, result: result.map(|()| self.freed.clone()) }]
             }
-            Effect::AskObjects { job, oids } => {
+            Effect::Asic(AsicEffect::AskObjects { job, oids }) => {
                 let held = oids.keys().filter(|port| self.held_ports.contains(*port)).cloned().collect();
                 vec![Event::Objects { job, held: result.map(|()| held) }]
             }
-            Effect::OpenTap { id, .. } => {
+            Effect::Tap(TapEffect::Open { id, .. }) => {
                 vec![Event::TapOpened { id, result: result.map_err(|error| (Reason::AttachFailed, error)) }]
             }
-            Effect::CloseTap { id } => vec![Event::TapClosed { id, result }],
-            Effect::DeleteRow { door, key } => {
+            Effect::Tap(TapEffect::Close { id }) => vec![Event::TapClosed { id, result }],
+            Effect::DeleteRow(JobRow { door, key }) => {
                 if result.is_ok() {
                     self.rows.remove(&(door, key.clone()));
                 }
                 vec![Event::RowDeleted { door, key, result }]
             }
-            Effect::DeleteOrphan { .. } | Effect::ClearResults { .. } | Effect::Log { .. } => Vec::new(),
+            Effect::Session(SessionEffect::DeleteOrphan { .. }) | Effect::Results(_) | Effect::Log { .. } => Vec::new(),
         }
     }
 
@@ -398,18 +403,19 @@ pub(super) fn plus(warnings: &BTreeSet<Warning>) -> String {
 
 fn name_of(effect: &Effect) -> &'static str {
     match effect {
-        Effect::Survey { .. } => "Survey",
-        Effect::SetMirror { .. } => "SetMirror",
-        Effect::DeleteMirror { .. } => "DeleteMirror",
-        Effect::DeleteOrphan { .. } => "DeleteOrphan",
-        Effect::ListSessions => "ListSessions",
-        Effect::AskAsic { .. } => "AskAsic",
-        Effect::AskObjects { .. } => "AskObjects",
-        Effect::Free { .. } => "Free",
-        Effect::OpenTap { .. } => "OpenTap",
-        Effect::CloseTap { .. } => "CloseTap",
-        Effect::DeleteRow { .. } => "DeleteRow",
-        Effect::ClearResults { .. } => "ClearResults",
+        Effect::ReadSwitch { job: Some(_) } => "Survey",
+        Effect::ReadSwitch { job: None } => "ListSessions",
+        Effect::Session(SessionEffect::Set { .. }) => "SetMirror",
+        Effect::Session(SessionEffect::Delete { .. }) => "DeleteMirror",
+        Effect::Session(SessionEffect::DeleteOrphan { .. }) => "DeleteOrphan",
+        Effect::Asic(AsicEffect::Ask { .. }) => "AskAsic",
+        Effect::Asic(AsicEffect::AskObjects { .. }) => "AskObjects",
+        Effect::Asic(AsicEffect::Free { .. }) => "Free",
+        Effect::Tap(TapEffect::Open { .. }) => "OpenTap",
+        Effect::Tap(TapEffect::Close { .. }) => "CloseTap",
+        Effect::Results(ResultsEffect::Begin { .. }) => "BeginResults",
+        Effect::Results(ResultsEffect::Clear { .. }) => "ClearResults",
+        Effect::DeleteRow(_) => "DeleteRow",
         Effect::Log { .. } => "Log",
     }
 }
@@ -418,15 +424,20 @@ fn name_of(effect: &Effect) -> &'static str {
 pub(super) fn render(effect: &Effect) -> String {
     let name = name_of(effect);
     match effect {
-        Effect::Survey { id }
-        | Effect::SetMirror { id, .. }
-        | Effect::DeleteMirror { id, .. }
-        | Effect::AskAsic { id, .. }
-        | Effect::OpenTap { id, .. }
-        | Effect::CloseTap { id } => format!("{name} {id}"),
-        Effect::DeleteOrphan { session } | Effect::Free { session, .. } => format!("{name} {session}"),
-        Effect::DeleteRow { door: Source::Config, key } | Effect::ClearResults { key } => format!("{name} {key}"),
-        Effect::DeleteRow { door: Source::Appl, key } => format!("{name} appl {key}"),
-        Effect::ListSessions | Effect::AskObjects { .. } | Effect::Log { .. } => name.to_owned(),
+        Effect::ReadSwitch { job: Some(id) }
+        | Effect::Session(SessionEffect::Set { id, .. } | SessionEffect::Delete { id, .. })
+        | Effect::Asic(AsicEffect::Ask { id, .. })
+        | Effect::Tap(TapEffect::Open { id, .. } | TapEffect::Close { id })
+        | Effect::Results(ResultsEffect::Begin { id, .. }) => format!("{name} {id}"),
+        Effect::Session(SessionEffect::DeleteOrphan { session }) | Effect::Asic(AsicEffect::Free { session, .. }) => {
+            format!("{name} {session}")
+        }
+        Effect::DeleteRow(JobRow { door: Source::Config, key }) | Effect::Results(ResultsEffect::Clear { key }) => {
+            format!("{name} {key}")
+        }
+        Effect::DeleteRow(JobRow { door: Source::Appl, key }) => format!("{name} appl {key}"),
+        Effect::ReadSwitch { job: None } | Effect::Asic(AsicEffect::AskObjects { .. }) | Effect::Log { .. } => {
+            name.to_owned()
+        }
     }
 }

@@ -356,7 +356,7 @@ fn what_we_write_ourselves_asks_for_no_look_and_what_others_write_for_one_at_onc
     bench.pass(secs(2));
     let mut looks = |session: &str, present: bool| {
         let effects = bench.supervisor.on(Event::SessionRow { session: session.to_owned(), present }, bench.now());
-        effects.iter().filter(|effect| **effect == Effect::ListSessions).count()
+        effects.iter().filter(|effect| **effect == Effect::ReadSwitch { job: None }).count()
     };
     // The row of the running job, and what the sweep wrote and deleted.
     for (session, present) in [("telegen_a", true), ("telegen_a", false), ("telegen_x", true), ("telegen_x", false)] {
@@ -373,7 +373,7 @@ fn looks_that_are_asked_for_meanwhile_are_one_look_half_a_second_after_the_one_b
     bench.pass(secs(5));
     bench.held.insert("ListSessions");
     let event = || Event::SessionRow { session: "debug".to_owned(), present: true };
-    let is_look = |effects: &[Effect]| effects.contains(&Effect::ListSessions);
+    let is_look = |effects: &[Effect]| effects.contains(&Effect::ReadSwitch { job: None });
     assert!(is_look(&bench.supervisor.on(event(), bench.now())));
     for _ in 0..1000 {
         assert!(!is_look(&bench.supervisor.on(event(), bench.now())));

@@ -2,7 +2,9 @@
 
 use super::bench::{Bench, MILLI, Orchagent, almost, secs};
 use crate::model::erspan::Outer;
-use crate::model::supervisor::{Effect, Event, LOST_GRACE, NEIGHBOUR_TIMEOUT, SESSION_TIMEOUT, SessionState};
+use crate::model::supervisor::{
+    Effect, Event, LOST_GRACE, NEIGHBOUR_TIMEOUT, SESSION_TIMEOUT, SessionState, TapEffect,
+};
 use crate::model::world::Session;
 
 const SETTINGS: &str = "erspan_src_ip=10.0.0.1,10.0.0.2 erspan_dst_ip=10.0.0.9 erspan_netdev=netEthernet100";
@@ -33,7 +35,7 @@ fn the_tap_is_told_between_which_addresses_the_copies_come_and_on_which_netdev()
         let active =
             Event::SessionState { session: super::bench::id(key).session_name(1), state: SessionState::Active };
         let effects = bench.supervisor.on(active, bench.now());
-        let [Effect::OpenTap { netdev, outer, .. }, Effect::AskAsic { .. }] = effects.as_slice() else {
+        let [_, Effect::Tap(TapEffect::Open { netdev, outer, .. }), Effect::Asic(_)] = effects.as_slice() else {
             panic!("{effects:?}")
         };
         let address = |text: &str| text.parse().expect("an address");
