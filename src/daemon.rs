@@ -1,10 +1,10 @@
 //! The composition root: builds the parts, runs the one `select!` loop, and ends everything in order.
 //!
 //! ```text
-//! sources ─▶ Event ─▶ supervisor ─▶ Effect ─▶ executor, taps
+//! sources ─▶ Event ─▶ supervisor ─▶ Effect ─▶ executor, feeds
 //!               ▲                                   │
 //!               └──────────── outcomes ◀────────────┤
-//! taps ─▶ Sample ─▶ aggregator ─▶ Snapshot ─▶ sinks ┘
+//! feeds ─▶ Sample ─▶ aggregator ─▶ Snapshot ─▶ sinks ┘
 //! ```
 //!
 //! No decision about a job is made here: the supervisor is asked, its effects are passed on.
@@ -29,12 +29,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::io::counters::Counters;
 use crate::io::executor::{self, Executor, Outcomes};
+use crate::io::feeds::{self, FeedEvent, Feeds, Intervals};
 use crate::io::known::Known;
 use crate::io::probe;
 use crate::io::source::{Input, Lanes, Sources, Windows};
 use crate::io::survey::Surveyor;
 use crate::io::tap::{Attach, TapHost};
-use crate::io::taps::{self, Intervals, TapEvent, Taps};
 use crate::model::ability::Trials;
 use crate::model::job::JobId;
 use crate::model::report::Snapshot;
@@ -124,13 +124,13 @@ struct Daemon {
     started: Instant,
     supervisor: Supervisor,
     numbers: Numbers,
-    taps: Taps,
+    feeds: Feeds,
     executor: Executor,
     _sources: Sources,
     windows: Windows,
     inputs: mpsc::Receiver<Input>,
     outcomes: mpsc::Receiver<Event>,
-    tap_events: mpsc::Receiver<TapEvent>,
+    feed_events: mpsc::Receiver<FeedEvent>,
     polls: mpsc::Receiver<PollAnswer>,
     /// Keys of jobs whose final status stands in STATE_DB.
     published: mpsc::Receiver<Vec<String>>,
@@ -172,7 +172,7 @@ impl Daemon {
             }
         };
         errors.extend(lasting_errors.iter().cloned());
-        let tap_cost = taps::cost().context("find out how much memory a tap takes")?;
+        let tap_cost = feeds::cost().context("find out how much memory a tap takes")?;
         let mut surveyor = Surveyor::new(databases, tap_cost, host::release())?;
         let world = surveyor.survey().await.context("read the switch's tables")?;
         let trials = probe::trials(databases, &world, &settings, &host.state_dir).await;
@@ -182,7 +182,7 @@ impl Daemon {
 
         let (input_sender, inputs) = mpsc::channel(QUEUE);
         let (outcome_sender, outcomes) = mpsc::channel(QUEUE);
-        let (tap_sender, tap_events) = mpsc::channel(QUEUE);
+        let (feed_sender, feed_events) = mpsc::channel(QUEUE);
         let (poll_sender, polls) = mpsc::channel(QUEUE);
         let (published_sender, published) = mpsc::channel(BATCHES);
         let (bulk_sender, bulk) = mpsc::channel(BATCHES);
@@ -201,7 +201,7 @@ impl Daemon {
             &known,
             Outcomes { urgent: outcome_sender, bulk: bulk_sender.clone() },
         )?;
-        let taps = Taps::new(host, tap_sender, intervals(&settings));
+        let feeds = Feeds::new(host, feed_sender, intervals(&settings));
         let now = Now { mono: started.elapsed(), wall: Timestamp::now() };
         let windows = Windows::with(&prior);
         let lanes = Lanes { urgent: input_sender, bulk: bulk_sender };
@@ -209,13 +209,13 @@ impl Daemon {
             started,
             supervisor: Supervisor::new(settings, prior, now),
             numbers,
-            taps,
+            feeds,
             executor,
             _sources: Sources::start(databases, &variables, &windows, known, &lanes)?,
             windows,
             inputs,
             outcomes,
-            tap_events,
+            feed_events,
             polls,
             published,
             bulk,
@@ -246,7 +246,7 @@ impl Daemon {
                     ends = Some(Instant::now() + SHUTDOWN);
                     vec![Event::Shutdown]
                 }
-                Some(event) = self.tap_events.recv() => self.tap_event(event).into_iter().collect(),
+                Some(event) = self.feed_events.recv() => self.feed_event(event).into_iter().collect(),
                 Some(event) = self.outcomes.recv() => vec![self.outcome(event)],
                 Some(input) = self.inputs.recv() => vec![self.input(input)],
                 () = tokio::time::sleep_until(wake.into()) => Vec::new(),
@@ -331,15 +331,15 @@ impl Daemon {
     fn begin_all(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             let refused = match effect {
-                Effect::Session(effect) => self.executor.session(effect),
+                Effect::Provision(effect) => self.executor.provision(effect),
                 Effect::ReadSwitch { job } => self.executor.read_switch(job),
                 Effect::DeleteRow(row) => self.executor.delete_row(row),
                 Effect::Asic(effect) => {
                     self.executor.asic(effect);
                     None
                 }
-                Effect::Tap(effect) => {
-                    self.taps.begin(effect);
+                Effect::Feed(effect) => {
+                    self.feeds.begin(effect);
                     None
                 }
                 Effect::Results(effect) => {
@@ -372,7 +372,7 @@ impl Daemon {
                 for error in &errors {
                     tracing::error!("TELEGEN|global: {error}");
                 }
-                self.taps.set_intervals(intervals(&settings));
+                self.feeds.set_intervals(intervals(&settings));
                 errors.extend(self.lasting_errors.iter().cloned());
                 self.numbers.settings_changed(&settings, errors);
                 Event::Settings(settings)
@@ -389,25 +389,25 @@ impl Daemon {
         event
     }
 
-    fn tap_event(&mut self, event: TapEvent) -> Option<Event> {
+    fn feed_event(&mut self, event: FeedEvent) -> Option<Event> {
         match event {
-            TapEvent::Opened { id, result } => {
+            FeedEvent::Opened { id, result } => {
                 if result.is_err() {
-                    self.taps.forget(&id);
+                    self.feeds.forget(&id);
                 }
                 let result = result.map(|sample| self.read(&id, sample));
-                Some(Event::TapOpened { id, result })
+                Some(Event::FeedOpened { id, result })
             }
-            TapEvent::Read { id, sample } => {
+            FeedEvent::Read { id, sample } => {
                 self.read(&id, sample);
                 None
             }
-            TapEvent::Lost { id, message } => Some(Event::TapLost { id, message }),
-            TapEvent::Closed { id, result } => {
+            FeedEvent::Lost { id, message } => Some(Event::FeedLost { id, message }),
+            FeedEvent::Closed { id, result } => {
                 let result = result.map(|sample| self.numbers.read_last(&id, sample));
                 // A job's table of flows may have been megabytes.
                 allocator::give_memory_back();
-                Some(Event::TapClosed { id, result })
+                Some(Event::FeedClosed { id, result })
             }
         }
     }

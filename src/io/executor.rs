@@ -17,8 +17,9 @@ use super::survey::Surveyor;
 use super::unbind::Unbinder;
 use super::window::ROWS;
 use crate::model::job::JobId;
+use crate::model::provision::Provision;
 use crate::model::schema::{Source, appl_db, config_db};
-use crate::model::supervisor::{About, AsicEffect, Event, JobRow, SessionEffect};
+use crate::model::supervisor::{About, AsicEffect, Event, JobRow, ProvisionEffect};
 use crate::model::world::World;
 use crate::sonic::connection::CHUNK;
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Reconnecting};
@@ -43,7 +44,7 @@ pub struct Outcomes {
 
 /// Carries effects out.
 pub struct Executor {
-    sessions: mpsc::Sender<SessionEffect>,
+    sessions: mpsc::Sender<ProvisionEffect>,
     looks: mpsc::Sender<Look>,
     rows: mpsc::Sender<JobRow>,
     tasks: [JoinHandle<()>; 3],
@@ -88,13 +89,14 @@ impl Executor {
         Ok(Executor { sessions, looks, rows, tasks, asic, unbinder })
     }
 
-    /// Begins to write or delete sessions; if too much waits, the answer, by which the supervisor tries again. The sweep asks for an orphan
+    /// Begins to write or remove what jobs have in the switch; if too much waits, the answer, by which the supervisor tries again. The sweep asks for an orphan
     /// again by itself.
-    pub fn session(&self, effect: SessionEffect) -> Option<Event> {
+    #[must_use]
+    pub fn provision(&self, effect: ProvisionEffect) -> Option<Event> {
         match refused(self.sessions.try_send(effect))? {
-            SessionEffect::Set { id, .. } => Some(Event::MirrorSet { id, result: Err(TOO_MUCH.to_owned()) }),
-            SessionEffect::Delete { id, .. } => Some(Event::MirrorDeleted { id, result: Err(TOO_MUCH.to_owned()) }),
-            SessionEffect::DeleteOrphan { .. } => None,
+            ProvisionEffect::Write { id, .. } => Some(Event::Provisioned { id, result: Err(TOO_MUCH.to_owned()) }),
+            ProvisionEffect::Remove { id, .. } => Some(Event::Released { id, result: Err(TOO_MUCH.to_owned()) }),
+            ProvisionEffect::RemoveOrphan { .. } => None,
         }
     }
 
@@ -108,6 +110,7 @@ impl Executor {
     }
 
     /// Begins to read the switch's tables; if too much waits, the answer, by which the supervisor tries again.
+    #[must_use]
     pub fn read_switch(&self, job: Option<JobId>) -> Option<Event> {
         Some(match refused(self.looks.try_send(job))? {
             Some(id) => Event::Surveyed { id, world: Err(TOO_MUCH.to_owned()) },
@@ -116,6 +119,7 @@ impl Executor {
     }
 
     /// Begins to delete a job's row; if too much waits, the answer, by which the supervisor tries again.
+    #[must_use]
     pub fn delete_row(&self, row: JobRow) -> Option<Event> {
         let JobRow { door, key } = refused(self.rows.try_send(row))?;
         Some(Event::RowDeleted { door, key, result: Err(TOO_MUCH.to_owned()) })
@@ -153,7 +157,7 @@ struct SessionWorker {
 }
 
 impl SessionWorker {
-    async fn run(mut self, mut queue: mpsc::Receiver<SessionEffect>) {
+    async fn run(mut self, mut queue: mpsc::Receiver<ProvisionEffect>) {
         while let Some(effect) = queue.recv().await {
             for outcome in self.carry_out(effect).await {
                 if self.outcomes.send(outcome).await.is_err() {
@@ -163,13 +167,13 @@ impl SessionWorker {
         }
     }
 
-    async fn carry_out(&mut self, effect: SessionEffect) -> Vec<Event> {
+    async fn carry_out(&mut self, effect: ProvisionEffect) -> Vec<Event> {
         match effect {
-            SessionEffect::Set { id, plan } => {
+            ProvisionEffect::Write { id, provision: Provision::Mirror(plan) } => {
                 let result = self.mirrors.set(&plan).await.map_err(text);
-                vec![Event::MirrorSet { id, result }]
+                vec![Event::Provisioned { id, result }]
             }
-            SessionEffect::Delete { id, plan } => {
+            ProvisionEffect::Remove { id, provision: Provision::Mirror(plan) } => {
                 let (mut result, mut outcomes) = (Ok(()), Vec::new());
                 for session in plan.names() {
                     match self.end(session).await {
@@ -179,14 +183,14 @@ impl SessionWorker {
                 }
                 let is_kept = |event: &Event| matches!(event, Event::Overtaken { kept: true, .. });
                 if !outcomes.iter().any(is_kept) {
-                    outcomes.push(Event::MirrorDeleted { id, result });
+                    outcomes.push(Event::Released { id, result });
                 } else if let Err(error) = result {
                     // The job is over with the one that is kept; this one is the sweep's now.
                     tracing::warn!("a mirror session could not be deleted yet: {error}");
                 }
                 outcomes
             }
-            SessionEffect::DeleteOrphan { session } => match self.end(&session).await {
+            ProvisionEffect::RemoveOrphan { session } => match self.end(&session).await {
                 Ok(overtaken) => overtaken.into_iter().collect(),
                 Err(error @ (EndError::NoObject { .. } | EndError::Unanswered { .. })) => {
                     tracing::warn!("{error}");

@@ -8,9 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::erspan::{Outer, Ready};
+use super::feed::{Feed, HooksFeed};
 use super::job::{Direction, JobId, JobSpec, ResultDetail, SpanMethod};
+use super::provision::Provision;
+use super::provision::mirror::{self, MirrorPlan, MirrorTarget};
 use super::schema::{Reason, Warning};
 use super::settings::Settings;
+use super::source_ports::natural;
 use super::world::{Session, World};
 pub use follow::{Followed, follow};
 use hardware::{check_direction, check_sampling};
@@ -18,29 +22,36 @@ pub use overlap::{Intruder, conflict, intruder, over};
 use overlap::{session_between, session_using};
 use pool::lease_port;
 pub use pool::places;
-pub use session::{MirrorPlan, MirrorTarget, SessionPlan};
 
 mod follow;
 mod hardware;
 mod overlap;
 mod pool;
-mod session;
 
 /// What a job takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The session; `None` with `span_method` `none`.
-    pub mirror: Option<MirrorPlan>,
-    /// The netdev to tap.
-    pub netdev: String,
-    /// At which hooks of it: copies are tapped at ingress only, whatever the direction.
-    pub hooks: Direction,
+    /// What is written into the switch for it; `None` with `span_method` `none`.
+    pub provision: Option<Provision>,
+    /// Where its packets come from.
+    pub feed: Feed,
     /// The front-panel ports whose counters the coverage is measured against.
     pub source_ports: BTreeSet<String>,
     /// Bytes of kernel memory.
     pub memory_bytes: u64,
     /// What the user should know from the start.
     pub warnings: BTreeSet<Warning>,
+}
+
+impl Plan {
+    /// The mirror sessions, if that is what the job has in the switch.
+    #[must_use]
+    pub fn mirror(&self) -> Option<&MirrorPlan> {
+        match &self.provision {
+            Some(Provision::Mirror(mirror)) => Some(mirror),
+            None => None,
+        }
+    }
 }
 
 /// Why not.
@@ -114,12 +125,13 @@ pub fn plan(
     let mut sessions = world.sessions.clone();
     sessions.extend(taken.iter().map(|(name, session)| (name.clone(), session.clone())));
     check_sampling(spec, world, settings)?;
-    let (mirror, netdev, hooks) = match spec.span_method {
+    let (mirror, feed) = match spec.span_method {
         SpanMethod::Span => {
             check_direction(spec.direction, world, settings)?;
             let sources = check_conflict(id, spec, &sessions, world)?;
             let (port, netdev) = lease_port(spec, world, settings, &sessions)?;
-            (Some(MirrorPlan::new(id, spec, sources, MirrorTarget::Port(port))), netdev, Direction::Ingress)
+            let feed = HooksFeed { netdev, hooks: Direction::Ingress, outer: None };
+            (Some(MirrorPlan::new(id, spec, sources, MirrorTarget::Port(port))), feed)
         }
         SpanMethod::Erspan => {
             check_direction(spec.direction, world, settings)?;
@@ -127,12 +139,14 @@ pub fn plan(
             let ready = ready.map_err(|message| Refusal { reason: Reason::MirrorUnsupported, message })?;
             let sources = check_conflict(id, spec, &sessions, world)?;
             let tunnel = settings.erspan.tunnel(lease_source(ready, &sessions)?, ready.dst);
-            let target = MirrorTarget::Tunnel(tunnel);
-            (Some(MirrorPlan::new(id, spec, sources, target)), ready.netdev.to_owned(), Direction::Ingress)
+            let (netdev, outer) = (ready.netdev.to_owned(), Some(tunnel.outer));
+            let feed = HooksFeed { netdev, hooks: Direction::Ingress, outer };
+            (Some(MirrorPlan::new(id, spec, sources, MirrorTarget::Tunnel(tunnel))), feed)
         }
-        SpanMethod::None => (None, spec.ports.to_string(), spec.direction),
+        SpanMethod::None => (None, HooksFeed { netdev: spec.ports.to_string(), hooks: spec.direction, outer: None }),
     };
-    if !world.netdevs.contains(&netdev) {
+    if !world.netdevs.contains(&feed.netdev) {
+        let netdev = feed.netdev;
         return refuse(Reason::TapMissing, format!("the network device {netdev}, to be tapped, is not on this host"));
     }
     let memory_bytes = match spec.result_detail {
@@ -152,7 +166,8 @@ pub fn plan(
     }
     let source_ports = world.expand(spec.ports.names());
     let warnings = warnings(world, mirror.as_ref(), &source_ports);
-    Ok(Plan { mirror, netdev, hooks, source_ports, memory_bytes, warnings })
+    let (provision, feed) = (mirror.map(Provision::Mirror), Feed::Hooks(feed));
+    Ok(Plan { provision, feed, source_ports, memory_bytes, warnings })
 }
 
 /// The ports that the job's sessions will name, if no session is in their way.
@@ -171,7 +186,7 @@ fn check_conflict(
             ),
         );
     }
-    let sources = session::sources(spec, world);
+    let sources = mirror::sources(spec, world);
     let ports: BTreeSet<String> = sources.iter().cloned().collect();
     if let Some((name, port)) = conflict(&ports, spec.direction, sessions, world) {
         return refuse(
@@ -214,12 +229,6 @@ fn warnings(world: &World, mirror: Option<&MirrorPlan>, source_ports: &BTreeSet<
         warnings.insert(Warning::Oversubscribed);
     }
     warnings
-}
-
-/// `Ethernet4` before `Ethernet16`.
-fn natural(name: &str) -> (String, u64) {
-    let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
-    (name[..name.len() - digits.len()].to_owned(), digits.parse().unwrap_or(u64::MAX))
 }
 
 fn known_ports(world: &World) -> String {

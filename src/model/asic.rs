@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
-use super::admission::MirrorTarget;
 use super::job::{Direction, Fields};
+use super::provision::mirror::MirrorTarget;
 use super::schema::asic_db;
 
 /// The name of an object: `oid:0x1000000000002`.

@@ -4,9 +4,10 @@
 //! to call the other one active (observed fact M5). The rows do not say which of the two has the port: a restart of swss activates all of
 //! them anew, and an ERSPAN session comes and goes with its neighbour. ASIC_DB does. Pure; `io::mirror` reads and acts.
 
-use super::admission::{MirrorTarget, over};
+use super::admission::over;
 use super::asic::{Binding, View};
 use super::job::{Direction, Fields};
+use super::provision::mirror::MirrorTarget;
 use super::world::{Session, World};
 
 /// A port that ours would copy, and that somebody else's session copies in the same direction.

@@ -52,6 +52,13 @@ fn is_port_name(text: &str) -> bool {
     (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
+/// What sorts names as people count: `Ethernet4` before `Ethernet16`.
+#[must_use]
+pub fn natural(name: &str) -> (String, u64) {
+    let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+    (name[..name.len() - digits.len()].to_owned(), digits.parse().unwrap_or(u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::SourcePorts;

@@ -7,9 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use super::admission::{MirrorTarget, conflict};
+use super::admission::conflict;
 use super::asic::{Binding, View};
 use super::job::Direction;
+use super::provision::mirror::MirrorTarget;
 use super::world::{Session, World};
 
 /// How the name of every port channel begins (sonic-portchannel.yang).

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::pool::CPU_PORT;
-use super::{MirrorPlan, MirrorTarget, Plan, check_ports, conflict, hardware, session, warnings};
+use super::{Plan, check_ports, conflict, hardware, warnings};
 use crate::model::job::{JobId, JobSpec};
+use crate::model::provision::Provision;
+use crate::model::provision::mirror::{self, MirrorPlan, MirrorTarget};
 use crate::model::settings::Settings;
 use crate::model::world::{Session, World};
 
@@ -37,12 +39,12 @@ pub fn follow(
     settings: &Settings,
     others: &BTreeMap<String, Session>,
 ) -> Followed {
-    let Some(mirror) = &plan.mirror else { return Followed::Same };
+    let Some(before) = plan.mirror() else { return Followed::Same };
     if world.ports.is_empty() {
         // CONFIG_DB was flushed, or is being loaded: it says nothing of single ports.
         return Followed::Same;
     }
-    let destination = mirror.port().filter(|port| *port != CPU_PORT);
+    let destination = before.port().filter(|port| *port != CPU_PORT);
     let named = plan.source_ports.iter().map(String::as_str).chain(destination);
     let ports: BTreeSet<String> = named.filter(|port| !world.ports.contains_key(*port)).map(str::to_owned).collect();
     if !ports.is_empty() {
@@ -54,11 +56,12 @@ pub fn follow(
     if wanted == plan.source_ports {
         return Followed::Same;
     }
-    match replan(id, spec, mirror, world, settings, others) {
+    match replan(id, spec, before, world, settings, others) {
         Ok(mirror) => {
             let source_ports = mirror.sources();
             let warnings = warnings(world, Some(&mirror), &source_ports);
-            Followed::Changed(Box::new(Plan { source_ports, warnings, mirror: Some(mirror), ..plan.clone() }))
+            let provision = Some(Provision::Mirror(mirror));
+            Followed::Changed(Box::new(Plan { provision, source_ports, warnings, ..plan.clone() }))
         }
         Err(why) => Followed::Refused { why },
     }
@@ -67,16 +70,16 @@ pub fn follow(
 fn replan(
     id: &JobId,
     spec: &JobSpec,
-    mirror: &MirrorPlan,
+    before: &MirrorPlan,
     world: &World,
     settings: &Settings,
     others: &BTreeMap<String, Session>,
 ) -> Result<MirrorPlan, String> {
     check_ports(spec, world).map_err(|refusal| refusal.message)?;
     hardware::check_sampling(spec, world, settings).map_err(|refusal| refusal.message)?;
-    let sources = session::sources(spec, world);
+    let sources = mirror::sources(spec, world);
     let ports: BTreeSet<String> = sources.iter().cloned().collect();
-    if let MirrorTarget::Port(destination) = &mirror.target
+    if let MirrorTarget::Port(destination) = &before.target
         && ports.contains(destination)
     {
         return Err(format!("{destination}, to which the copies go, is one of the members now"));
@@ -84,5 +87,5 @@ fn replan(
     if let Some((name, port)) = conflict(&ports, spec.direction, others, world) {
         return Err(format!("{port} is already used by mirror session {name}"));
     }
-    Ok(MirrorPlan::new(id, spec, sources, mirror.target.clone()))
+    Ok(MirrorPlan::new(id, spec, sources, before.target.clone()))
 }

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{MirrorPlan, MirrorTarget};
 use crate::model::erspan::Outer;
 use crate::model::job::Direction;
+use crate::model::provision::mirror::{MirrorPlan, MirrorTarget};
 use crate::model::world::{Session, World};
 
 /// The first session that a session on `sources` (no port channels) would overlap, and the port they would share.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Refusal, natural, refuse, session_using};
+use super::{Refusal, refuse, session_using};
 use crate::model::job::JobSpec;
 use crate::model::schema::Reason;
 use crate::model::settings::Settings;
+use crate::model::source_ports::natural;
 use crate::model::world::{Session, World};
 
 /// The pool key that stands for the switch's CPU port.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{MirrorPlan, Plan, check_ports, plan};
+use crate::model::feed::{Feed, HooksFeed};
 use crate::model::job::{Direction, Fields, JobId, JobSpec};
 use crate::model::schema::{Reason, Warning};
 use crate::model::settings::Settings;
@@ -70,9 +71,14 @@ fn admit_under(
 
 fn destination(plan: Result<Plan, (Reason, String)>) -> String {
     match plan {
-        Ok(plan) => plan.mirror.as_ref().and_then(|mirror| mirror.port()).expect("a port of the pool").to_owned(),
+        Ok(plan) => plan.mirror().and_then(MirrorPlan::port).expect("a port of the pool").to_owned(),
         Err((reason, message)) => format!("{reason}: {message}"),
     }
+}
+
+/// Packets as they are.
+fn hooks_of(netdev: &str, hooks: Direction) -> HooksFeed {
+    HooksFeed { netdev: netdev.to_owned(), hooks, outer: None }
 }
 
 /// The row of the only session.
@@ -88,11 +94,11 @@ fn reason(plan: Result<Plan, (Reason, String)>) -> Option<Reason> {
 #[test]
 fn a_plan_says_everything_that_the_job_takes() {
     let plan = admit("port=Ethernet0 direction=egress", &world()).expect("admitted");
-    let mirror = plan.mirror.clone().expect("a session");
+    let mirror = plan.mirror().cloned().expect("a session");
     assert_eq!(mirror.names().collect::<Vec<_>>(), ["telegen_a"]);
     let row = [("type", "SPAN"), ("dst_port", "Ethernet120"), ("src_port", "Ethernet0"), ("direction", "TX")];
     assert_eq!(row_of(&mirror), row.map(|(name, value)| (name, value.to_owned())));
-    assert_eq!((plan.netdev.as_str(), plan.hooks), ("cpu120", Direction::Ingress));
+    assert_eq!(plan.feed, Feed::Hooks(hooks_of("cpu120", Direction::Ingress)));
     assert_eq!((plan.source_ports, plan.memory_bytes), (names(&["Ethernet0"]), 4 << 20));
     assert_eq!(plan.warnings, BTreeSet::new());
 }
@@ -101,7 +107,7 @@ fn a_plan_says_everything_that_the_job_takes() {
 fn directions_are_written_in_the_words_of_orchagent() {
     for (direction, word) in [("ingress", "RX"), ("egress", "TX"), ("both", "BOTH")] {
         let plan = admit(&format!("port=Ethernet0 direction={direction}"), &world()).expect("admitted");
-        assert_eq!(row_of(&plan.mirror.expect("a session"))[3], ("direction", word.to_owned()));
+        assert_eq!(row_of(plan.mirror().expect("a session"))[3], ("direction", word.to_owned()));
     }
 }
 
@@ -111,7 +117,7 @@ fn without_a_session_the_ports_own_netdev_is_tapped_in_the_directions_asked_for(
     world.pool.clear();
     world.capability = Capability::default();
     let plan = admit("port=Ethernet0 direction=both span_method=none", &world).expect("admitted");
-    assert_eq!((plan.mirror, plan.netdev.as_str(), plan.hooks), (None, "Ethernet0", Direction::Both));
+    assert_eq!((plan.provision, plan.feed), (None, Feed::Hooks(hooks_of("Ethernet0", Direction::Both))));
     assert_eq!(reason(admit("port=Ethernet4 span_method=none", &world)), Some(Reason::TapMissing));
 }
 

@@ -92,7 +92,7 @@ impl Supervisor {
         self.end_all(&Ending::stopped_by(Reason::DaemonStopped, "the telegen daemon was stopped"), now, effects);
         for key in self.jobs.keys() {
             let Some(job) = self.jobs.get_mut(&key) else { continue };
-            if let Phase::Unmirroring { deadline, .. } = &mut job.phase {
+            if let Phase::Releasing { deadline, .. } = &mut job.phase {
                 *deadline = (*deadline).min(now.mono + SESSION_TIMEOUT_SHUTDOWN);
             }
         }
@@ -204,8 +204,8 @@ impl Supervisor {
                 *due = now.mono + if whole { Duration::ZERO } else { settle };
                 job.row = Some(fields);
             }
-            Phase::Attaching { then: Some(_), .. }
-            | Phase::Unmirroring { .. }
+            Phase::Opening { then: Some(_), .. }
+            | Phase::Releasing { .. }
             | Phase::Closing { .. }
             | Phase::Looking { .. }
             | Phase::Publishing { .. }
@@ -215,9 +215,9 @@ impl Supervisor {
             },
             Phase::Surveying { spec, .. }
             | Phase::Queued { spec, .. }
-            | Phase::Mirroring { spec, .. }
+            | Phase::Provisioning { spec, .. }
             | Phase::Resolving { spec, .. }
-            | Phase::Attaching { spec, then: None, .. }
+            | Phase::Opening { spec, then: None, .. }
             | Phase::Running { spec, .. }
             | Phase::Renewing { spec, .. } => {
                 let mut wanted = JobSpec::clone(spec);
@@ -258,12 +258,12 @@ impl Supervisor {
             }
             Phase::Surveying { waiting: Some(_), .. }
             | Phase::Queued { .. }
-            | Phase::Mirroring { .. }
+            | Phase::Provisioning { .. }
             | Phase::Resolving { .. }
-            | Phase::Attaching { .. }
+            | Phase::Opening { .. }
             | Phase::Running { .. }
             | Phase::Renewing { .. } => self.end(key, Ending::stopped(), now, effects),
-            Phase::Unmirroring { .. } | Phase::Closing { .. } | Phase::Looking { .. } | Phase::Publishing { .. } => {}
+            Phase::Releasing { .. } | Phase::Closing { .. } | Phase::Looking { .. } | Phase::Publishing { .. } => {}
             Phase::Removing { .. } => self.finish(key, now),
         }
     }

@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::admission::{MirrorPlan, MirrorTarget};
 use crate::model::asic::{Oid, Question};
-use crate::model::erspan::Outer;
-use crate::model::job::{Direction, JobId, JobSpec};
+use crate::model::feed::Feed;
+use crate::model::job::{JobId, JobSpec};
+use crate::model::provision::Provision;
+use crate::model::provision::mirror::MirrorTarget;
 use crate::model::schema::Source;
 use crate::model::world::Session;
 
 /// What is to be done, by who carries it out. The executor translates; it never decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// For the worker that writes mirror sessions.
-    Session(SessionEffect),
+    /// For the worker that writes into the switch what jobs need there.
+    Provision(ProvisionEffect),
     /// For those who ask ASIC_DB, and cure by what it shows.
     Asic(AsicEffect),
     /// Read the switch's tables. Answered by [`super::Event::Surveyed`] if a job asks, and else by [`super::Event::Sessions`] or
@@ -25,8 +26,8 @@ pub enum Effect {
     },
     /// Delete a job's row; answered by [`super::Event::RowDeleted`].
     DeleteRow(JobRow),
-    /// For the threads that open, read and close taps.
-    Tap(TapEffect),
+    /// For the threads that open, read and close feeds.
+    Feed(FeedEffect),
     /// For the keeper of the jobs' numbers.
     Results(ResultsEffect),
     /// One line for the log.
@@ -38,25 +39,25 @@ pub enum Effect {
     },
 }
 
-/// Mirror sessions that are written and deleted.
+/// What is written into the switch and removed from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SessionEffect {
-    /// Write the sessions, each in one HSET; answered by [`super::Event::MirrorSet`].
-    Set {
+pub enum ProvisionEffect {
+    /// Write what a job needs in the switch; answered by [`super::Event::Provisioned`].
+    Write {
         /// For which job.
         id: JobId,
-        /// The sessions.
-        plan: MirrorPlan,
+        /// What.
+        provision: Provision,
     },
-    /// Delete the sessions; answered by [`super::Event::MirrorDeleted`].
-    Delete {
+    /// Remove it; answered by [`super::Event::Released`].
+    Remove {
         /// For which job.
         id: JobId,
-        /// The sessions.
-        plan: MirrorPlan,
+        /// What.
+        provision: Provision,
     },
     /// Delete a session of ours that no job owns; repeated by the sweep, ever more seldom, until it is gone.
-    DeleteOrphan {
+    RemoveOrphan {
         /// The session's name; always begins with `telegen_`.
         session: String,
     },
@@ -99,23 +100,19 @@ pub struct JobRow {
     pub key: String,
 }
 
-/// Taps that are opened and closed.
+/// Feeds that are opened and closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TapEffect {
-    /// Load and attach the tap; answered by [`super::Event::TapOpened`].
+pub enum FeedEffect {
+    /// Open the feed; answered by [`super::Event::FeedOpened`].
     Open {
         /// For which job.
         id: JobId,
         /// What to count.
         spec: Arc<JobSpec>,
-        /// On which netdev.
-        netdev: String,
-        /// At which hooks.
-        hooks: Direction,
-        /// In which GRE the copies come; `None`: as they are.
-        outer: Option<Outer>,
+        /// Where the packets come from.
+        feed: Feed,
     },
-    /// Read the tap a last time and remove it; answered by [`super::Event::TapClosed`].
+    /// Read it a last time and close it; answered by [`super::Event::FeedClosed`].
     Close {
         /// For which job.
         id: JobId,
@@ -150,14 +147,14 @@ impl Effect {
         Effect::Log { about: About::Rows, line }
     }
 
-    /// The sessions are to be written.
-    pub(super) fn set_mirror(id: JobId, plan: MirrorPlan) -> Effect {
-        Effect::Session(SessionEffect::Set { id, plan })
+    /// What a job needs in the switch is to be written.
+    pub(super) fn provision(id: JobId, provision: Provision) -> Effect {
+        Effect::Provision(ProvisionEffect::Write { id, provision })
     }
 
-    /// The sessions are to be deleted.
-    pub(super) fn delete_mirror(id: JobId, plan: MirrorPlan) -> Effect {
-        Effect::Session(SessionEffect::Delete { id, plan })
+    /// What a job has in the switch is to be removed.
+    pub(super) fn release(id: JobId, provision: Provision) -> Effect {
+        Effect::Provision(ProvisionEffect::Remove { id, provision })
     }
 
     /// A job waits for a look at the switch.

@@ -1,12 +1,13 @@
-//! The end of a job, wherever it is: the sessions, the tap, the look at ASIC_DB, the final status, the row, in this order.
+//! The end of a job, wherever it is: the provision, the feed, the look at ASIC_DB, the final status, the row, in this order.
 
 use std::time::Duration;
 
 use super::{
-    Deleted, Effect, Job, Now, Phase, Retry, SESSION_TIMEOUT, SESSION_TIMEOUT_SHUTDOWN, Supervisor, TapEffect, TapOwned,
+    Deleted, Effect, FeedEffect, FeedOwned, Job, Now, Phase, Retry, SESSION_TIMEOUT, SESSION_TIMEOUT_SHUTDOWN,
+    Supervisor,
 };
-use crate::model::admission::MirrorPlan;
 use crate::model::job::JobId;
+use crate::model::provision::Provision;
 use crate::model::schema::{Source, Warning};
 use crate::model::status::Ending;
 
@@ -16,49 +17,56 @@ impl Supervisor {
         let Some(job) = self.jobs.get_mut(key) else { return };
         match &mut job.phase {
             Phase::Settling { .. }
-            | Phase::Unmirroring { .. }
+            | Phase::Releasing { .. }
             | Phase::Closing { .. }
             | Phase::Looking { .. }
             | Phase::Publishing { .. }
             | Phase::Removing { .. } => {}
             Phase::Surveying { .. } | Phase::Queued { .. } => self.publish(key, ending, now),
-            Phase::Attaching { then, .. } => {
+            Phase::Opening { then, .. } => {
                 then.get_or_insert(ending);
             }
-            Phase::Mirroring { .. } | Phase::Resolving { .. } => {
-                self.take_down(key, ending, TapOwned::No, now, effects);
+            Phase::Provisioning { .. } | Phase::Resolving { .. } => {
+                self.take_down(key, ending, FeedOwned::No, now, effects);
             }
             Phase::Running { missing, .. } => {
                 job.gap += missing.map_or(Duration::ZERO, |missing| now.mono.saturating_sub(missing.since));
-                self.take_down(key, ending, TapOwned::Yes, now, effects);
+                self.take_down(key, ending, FeedOwned::Yes, now, effects);
             }
             Phase::Renewing { since, .. } => {
                 job.gap += now.mono.saturating_sub(*since);
-                self.take_down(key, ending, TapOwned::Yes, now, effects);
+                self.take_down(key, ending, FeedOwned::Yes, now, effects);
             }
         }
     }
 
-    /// The sessions first, then the tap, so that the last copy is counted.
-    pub(super) fn take_down(&mut self, key: &str, ending: Ending, tap: TapOwned, now: Now, effects: &mut Vec<Effect>) {
+    /// The provision first, then the feed, so that the last copy is counted.
+    pub(super) fn take_down(
+        &mut self,
+        key: &str,
+        ending: Ending,
+        feed: FeedOwned,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
         let timeout = self.session_timeout();
         let Some(job) = self.jobs.get_mut(key) else { return };
-        match (job.mirror_to_delete(), tap, JobId::parse(key)) {
-            (Some(mirror), tap, Ok(id)) => {
-                effects.push(Effect::delete_mirror(id, mirror.clone()));
+        match (job.to_release(), feed, JobId::parse(key)) {
+            (Some(provision), feed, Ok(id)) => {
+                effects.push(Effect::release(id, provision.clone()));
                 let deadline = now.mono + timeout;
                 job.failures = 0;
-                job.phase = Phase::Unmirroring { ending, mirror, tap, deleted: Deleted::Asked, deadline };
+                job.phase = Phase::Releasing { ending, provision, feed, deleted: Deleted::Asked, deadline };
             }
-            (_, TapOwned::Yes, _) => self.close_tap(key, ending, effects),
-            (_, TapOwned::No, _) => self.look(key, ending, now, effects),
+            (_, FeedOwned::Yes, _) => self.close_feed(key, ending, effects),
+            (_, FeedOwned::No, _) => self.look(key, ending, now, effects),
         }
     }
 
-    pub(super) fn close_tap(&mut self, key: &str, ending: Ending, effects: &mut Vec<Effect>) {
+    pub(super) fn close_feed(&mut self, key: &str, ending: Ending, effects: &mut Vec<Effect>) {
         if let (Some(job), Ok(id)) = (self.jobs.get_mut(key), JobId::parse(key)) {
             job.phase = Phase::Closing { ending };
-            effects.push(Effect::Tap(TapEffect::Close { id }));
+            effects.push(Effect::Feed(FeedEffect::Close { id }));
         }
     }
 
@@ -111,12 +119,12 @@ impl Supervisor {
 
 impl Job {
     /// The sessions that the job's end takes away: while they are being made anew, the larger number of them; their names are the same.
-    pub(super) fn mirror_to_delete(&self) -> Option<MirrorPlan> {
+    pub(super) fn to_release(&self) -> Option<Provision> {
         let planned = match &self.phase {
             Phase::Renewing { old, new, .. } => [Some(old), Some(new)],
             _ => [self.plan.as_ref(), None],
         };
-        let mirrors = planned.into_iter().flatten().filter_map(|plan| plan.mirror.as_ref());
-        mirrors.max_by_key(|mirror| mirror.sessions.len()).filter(|_| !self.kept).cloned()
+        let provisions = planned.into_iter().flatten().filter_map(|plan| plan.provision.as_ref());
+        provisions.max_by_key(|provision| provision.names().count()).filter(|_| !self.kept).cloned()
     }
 }

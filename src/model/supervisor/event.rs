@@ -60,15 +60,15 @@ pub enum Event {
         /// The snapshot, or why it could not be taken.
         world: Result<Arc<World>, String>,
     },
-    /// [`super::SessionEffect::Set`] was carried out, or not.
-    MirrorSet {
+    /// [`super::ProvisionEffect::Write`] was carried out, or not.
+    Provisioned {
         /// For which job.
         id: JobId,
         /// What was in the way, so that nothing was written: somebody else's session, which came after the survey. Or why it failed.
         result: Result<Option<Taken>, String>,
     },
-    /// [`super::SessionEffect::Delete`] was carried out, or not.
-    MirrorDeleted {
+    /// [`super::ProvisionEffect::Remove`] was carried out, or not.
+    Released {
         /// For which job.
         id: JobId,
         /// Why not.
@@ -132,22 +132,22 @@ pub enum Event {
         /// What became of it.
         result: Result<Freed, String>,
     },
-    /// [`super::TapEffect::Open`] was carried out, or not.
-    TapOpened {
+    /// [`super::FeedEffect::Open`] was carried out, or not.
+    FeedOpened {
         /// For which job.
         id: JobId,
         /// Why not.
         result: Result<(), (Reason, String)>,
     },
     /// The tapped device is gone.
-    TapLost {
+    FeedLost {
         /// For which job.
         id: JobId,
         /// What was seen.
         message: String,
     },
-    /// [`super::TapEffect::Close`] was carried out; the last sample has been read if it could be.
-    TapClosed {
+    /// [`super::FeedEffect::Close`] was carried out; the last sample has been read if it could be.
+    FeedClosed {
         /// For which job.
         id: JobId,
         /// Why the last sample could not be read.

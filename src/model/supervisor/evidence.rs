@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{AsicEffect, Effect, Job, Now, Phase, Supervisor};
-use crate::model::admission::MirrorPlan;
 use crate::model::asic::{Binding, Oid, Question, View};
 use crate::model::job::JobId;
+use crate::model::provision::mirror::MirrorPlan;
 use crate::model::schema::{Reason, Warning};
 use crate::model::status::Ending;
 use crate::model::world::World;
@@ -75,9 +75,9 @@ impl Supervisor {
         job.ended = Some(now);
         let Ok(id) = JobId::parse(key) else { return self.publish(key, ending, now) };
         let Some(ask) = job.ask(&id).filter(|_| !job.kept) else { return self.publish(key, ending, now) };
-        if let Some(plan) = job.mirror_to_delete().filter(|_| !job.states.all_gone()) {
+        if let Some(provision) = job.to_release().filter(|_| !job.states.all_gone()) {
             // Redis or orchagent was not there when it was asked; it may be now.
-            effects.push(Effect::delete_mirror(id, plan));
+            effects.push(Effect::release(id, provision));
         }
         effects.push(ask);
         let until = now.mono + after;
@@ -94,7 +94,7 @@ impl Supervisor {
             job.oids.append(&mut view.oids);
             view.oids.clone_from(&job.oids);
         }
-        let mirror = job.plan.as_ref().and_then(|plan| plan.mirror.clone());
+        let mirror = job.plan.as_ref().and_then(|plan| plan.mirror().cloned());
         match &mut job.phase {
             Phase::Looking { look, .. } => match (view, mirror) {
                 (Ok(view), Some(mirror)) => match view.bound_to(&mirror.target) {
@@ -132,11 +132,11 @@ impl Supervisor {
             Phase::Settling { .. }
             | Phase::Surveying { .. }
             | Phase::Queued { .. }
-            | Phase::Mirroring { .. }
-            | Phase::Attaching { .. }
+            | Phase::Provisioning { .. }
+            | Phase::Opening { .. }
             | Phase::Running { .. }
             | Phase::Renewing { .. }
-            | Phase::Unmirroring { .. }
+            | Phase::Releasing { .. }
             | Phase::Closing { .. }
             | Phase::Publishing { .. }
             | Phase::Removing { .. } => {}
@@ -190,10 +190,10 @@ impl Supervisor {
         }
     }
 
-    /// The tap of the job is gone, and its destination with it, if that is what became of the netdev: the next look at PORT says so.
+    /// The feed of the job is gone, and its destination with it, if that is what became of the netdev: the next look at PORT says so.
     pub(super) fn watch_destination(&mut self, key: &str, now: Now) {
         let plan = self.jobs.get(key).and_then(|job| job.plan.as_ref());
-        let Some(port) = plan.and_then(|plan| plan.mirror.as_ref()?.port()).map(str::to_owned) else { return };
+        let Some(port) = plan.and_then(|plan| plan.mirror()?.port()).map(str::to_owned) else { return };
         self.watch_departed(key, &BTreeSet::from([port]), now);
         if !self.departed.is_empty() {
             self.sweep.want_look(now.mono);
@@ -279,7 +279,7 @@ impl Job {
 
     fn question(&self) -> Option<Question> {
         let plan = self.plan.as_ref()?;
-        let mirror = plan.mirror.as_ref()?;
+        let mirror = plan.mirror()?;
         // Those that it had before its port channels changed are looked at, too.
         let mut ports = mirror.sources();
         ports.extend(self.oids.keys().filter(|port| Some(port.as_str()) != mirror.port()).cloned());

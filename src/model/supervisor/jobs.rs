@@ -90,7 +90,7 @@ impl Jobs {
         self.map.keys().cloned().collect()
     }
 
-    /// The jobs that hold a session or a tap.
+    /// The jobs that have something in the switch, or a feed.
     pub(super) fn holders(&self) -> impl Iterator<Item = (&String, &Job)> {
         let touched = self.touched.iter().filter(|key| !self.holders.contains(*key));
         let filed = self.holders.iter().chain(touched).filter_map(|key| self.map.get_key_value(key));

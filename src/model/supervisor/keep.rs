@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{Effect, Now, Phase, SessionState, Supervisor};
 use crate::model::admission::{self, Intruder, over};
+use crate::model::provision::Provision;
 use crate::model::schema::Reason;
 use crate::model::status::Ending;
 use crate::model::world::{Session, World};
@@ -35,7 +36,10 @@ impl Supervisor {
         let intruded: Vec<(String, Intruder)> = self
             .jobs
             .holders()
-            .filter_map(|(key, job)| Some((key.clone(), admission::intruder(job.live_mirror()?, &foreign, world)?)))
+            .filter_map(|(key, job)| {
+                let Provision::Mirror(mirror) = job.live_provision()?;
+                Some((key.clone(), admission::intruder(mirror, &foreign, world)?))
+            })
             .collect();
         for (key, intruder) in intruded {
             let message = match intruder {
@@ -86,10 +90,10 @@ impl Supervisor {
         let Some(job) = self.jobs.get_mut(key) else { return };
         job.kept |= kept;
         match &mut job.phase {
-            Phase::Unmirroring { ending, .. } => {
+            Phase::Releasing { ending, .. } => {
                 ending.add(message);
                 if kept {
-                    self.unmirrored(key, now, effects);
+                    self.provision_gone(key, now, effects);
                 }
             }
             Phase::Closing { ending } | Phase::Looking { ending, .. } => ending.add(message),
@@ -100,9 +104,9 @@ impl Supervisor {
             Phase::Settling { .. }
             | Phase::Surveying { .. }
             | Phase::Queued { .. }
-            | Phase::Mirroring { .. }
+            | Phase::Provisioning { .. }
             | Phase::Resolving { .. }
-            | Phase::Attaching { .. }
+            | Phase::Opening { .. }
             | Phase::Running { .. }
             | Phase::Publishing { .. }
             | Phase::Removing { .. } => {}

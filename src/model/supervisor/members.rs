@@ -1,15 +1,16 @@
 //! What a running job does when the members of its port channels change, or a port of its is removed.
 //!
 //! Its sessions name member ports, so orchagent follows nothing. A change makes the sessions anew: deleted, their end confirmed, then
-//! written whole, because orchagent ignores a row that changes (observed fact M7). The tap stays; the time without copies is a gap.
+//! written whole, because orchagent ignores a row that changes (observed fact M7). The feed stays; the time without copies is a gap.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Deleted, Effect, Job, Now, Phase, SESSION_TIMEOUT, SessionState, Supervisor};
-use crate::model::admission::{self, Followed, MirrorPlan, Plan};
+use crate::model::admission::{self, Followed, Plan};
 use crate::model::job::JobId;
+use crate::model::provision::Provision;
 use crate::model::schema::{Reason, Warning};
 use crate::model::status::Ending;
 use crate::model::world::{Session, World};
@@ -64,7 +65,7 @@ impl Supervisor {
         let sessions = world.sessions.clone().into_iter().chain(self.stuck_sessions(world));
         let all: BTreeMap<String, Session> = sessions.chain(self.taken_sessions()).collect();
         let keys: Vec<String> =
-            self.jobs.holders().filter(|(_, job)| job.live_mirror().is_some()).map(|(key, _)| key.clone()).collect();
+            self.jobs.holders().filter(|(_, job)| job.live_provision().is_some()).map(|(key, _)| key.clone()).collect();
         for key in keys {
             let Some(followed) = self.followed(&key, world, &all) else { continue };
             self.follow(&key, followed, now, effects);
@@ -122,11 +123,11 @@ impl Supervisor {
         }
         let (Some(job), Ok(id)) = (self.jobs.get_mut(key), JobId::parse(key)) else { return };
         let Phase::Running { spec, plan: old, ends, missing } = &job.phase else { return };
-        let Some(mirror) = old.mirror.clone() else { return };
+        let Some(provision) = old.provision.clone() else { return };
         let since = missing.map_or(now.mono, |missing| missing.since);
         let Renewals { count, done, .. } = job.renewals;
         job.renewals = Renewals { count: count + 1, done, last: Some(now.mono), look_at: None };
-        effects.push(Effect::delete_mirror(id, mirror));
+        effects.push(Effect::release(id, provision));
         job.failures = 0;
         let step = Renewal::Deleting { deleted: Deleted::Asked, deadline: now.mono + SESSION_TIMEOUT };
         job.phase = Phase::Renewing {
@@ -143,14 +144,14 @@ impl Supervisor {
     pub(super) fn renewal_moves(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
         let (Some(job), Ok(id)) = (self.jobs.get_mut(key), JobId::parse(key)) else { return };
         let Phase::Renewing { new, spec, ends, since, step, .. } = &mut job.phase else { return };
-        let Some(mirror) = new.mirror.clone() else { return };
+        let Some(provision) = new.provision.clone() else { return };
         match step {
             Renewal::Deleting { deleted: Deleted::Done, .. } if job.states.all_gone() => {
                 *step = Renewal::Adding { deadline: now.mono + SESSION_TIMEOUT };
                 job.plan = Some(Arc::clone(new));
-                effects.push(Effect::set_mirror(id, mirror));
+                effects.push(Effect::provision(id, provision));
             }
-            Renewal::Adding { .. } if job.states.worst(&mirror) == SessionState::Active => {
+            Renewal::Adding { .. } if job.states.worst(&provision) == SessionState::Active => {
                 job.gap += now.mono.saturating_sub(*since);
                 job.renewals.done += 1;
                 job.warnings.extend(new.warnings.iter().copied());
@@ -170,21 +171,21 @@ impl Supervisor {
         let ending = match step {
             Renewal::Deleting { deleted, deadline } if *deadline <= now.mono => {
                 job.warnings.insert(Warning::SessionUnconfirmed);
-                not_renewed(old.mirror.as_ref(), deleted.what_is_missing())
+                not_renewed(old.provision.as_ref(), deleted.what_is_missing())
             }
             Renewal::Deleting { deleted, .. } => {
                 *deleted = Deleted::Asked;
-                effects.extend(old.mirror.clone().map(|plan| Effect::delete_mirror(id, plan)));
+                effects.extend(old.provision.clone().map(|provision| Effect::release(id, provision)));
                 return;
             }
-            Renewal::Adding { .. } => not_renewed(new.mirror.as_ref(), "orchagent did not make active"),
+            Renewal::Adding { .. } => not_renewed(new.provision.as_ref(), "orchagent did not make active"),
         };
         self.end(key, ending, now, effects);
     }
 }
 
-fn not_renewed(mirror: Option<&MirrorPlan>, what: &str) -> Ending {
-    let words = mirror.map(MirrorPlan::words).unwrap_or_default();
+fn not_renewed(provision: Option<&Provision>, what: &str) -> Ending {
+    let words = provision.map(Provision::words).unwrap_or_default();
     let message = format!(
         "the members of the job's port channel changed, and {what} {words} within {} s; see syslog",
         SESSION_TIMEOUT.as_secs()

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{LOST_GRACE, NEIGHBOUR_TIMEOUT, SessionState, SessionStates};
-use crate::model::admission::{MirrorPlan, MirrorTarget};
+use crate::model::provision::Provision;
+use crate::model::provision::mirror::{MirrorPlan, MirrorTarget};
 use crate::model::schema::Reason;
 use crate::model::status::Ending;
 
@@ -25,9 +26,10 @@ impl Missing {
     pub(super) fn after(
         before: Option<Missing>,
         state: SessionState,
-        mirror: &MirrorPlan,
+        provision: &Provision,
         now: Duration,
     ) -> Option<Missing> {
+        let Provision::Mirror(mirror) = provision;
         let since = before.map_or(now, |before| before.since);
         let until = match (state, &mirror.target) {
             (SessionState::Active, _) => return None,
@@ -41,12 +43,13 @@ impl Missing {
 }
 
 /// What is said of an ERSPAN session that waits.
-pub(super) fn waiting(mirror: &MirrorPlan, states: &SessionStates) -> Option<String> {
+pub(super) fn waiting(provision: &Provision, states: &SessionStates) -> Option<String> {
+    let Provision::Mirror(mirror) = provision;
     let dst = mirror.tunnel()?.outer.dst;
-    let inactive = states.listed(mirror, SessionState::Inactive);
+    let inactive = states.listed(provision, SessionState::Inactive);
     let plural = if inactive.contains(',') { "s" } else { "" };
     // What keeps one of several sessions to one address inactive is not on the way to that address.
-    let resolved = states.first(mirror, SessionState::Active).is_some();
+    let resolved = states.first(provision, SessionState::Active).is_some();
     (!inactive.is_empty() && !resolved).then(|| {
         format!(
             "orchagent holds mirror session{plural} {inactive} inactive: {}; it has {} s",
@@ -65,9 +68,10 @@ fn unresolved(mirror: &MirrorPlan, dst: IpAddr) -> String {
 /// orchagent did not make the session active in its time.
 ///
 /// A job has all of its sessions or none: results of some of its ports would be taken for those of all.
-pub(super) fn timed_out(mirror: &MirrorPlan, states: &SessionStates) -> Ending {
-    let state = states.worst(mirror);
-    let session = states.first(mirror, state).unwrap_or_default();
+pub(super) fn timed_out(provision: &Provision, states: &SessionStates) -> Ending {
+    let Provision::Mirror(mirror) = provision;
+    let state = states.worst(provision);
+    let session = states.first(provision, state).unwrap_or_default();
     let mut ending = match (state, &mirror.target) {
         (SessionState::Inactive, MirrorTarget::Port(_)) => Ending::failed(
             Reason::MirrorInactive,
@@ -76,9 +80,9 @@ pub(super) fn timed_out(mirror: &MirrorPlan, states: &SessionStates) -> Ending {
             ),
         ),
         (SessionState::Inactive, MirrorTarget::Tunnel(tunnel))
-            if states.first(mirror, SessionState::Active).is_some() =>
+            if states.first(provision, SessionState::Active).is_some() =>
         {
-            let (dst, active) = (tunnel.outer.dst, states.listed(mirror, SessionState::Active));
+            let (dst, active) = (tunnel.outer.dst, states.listed(provision, SessionState::Active));
             Ending::failed(
                 Reason::MirrorInactive,
                 format!(
@@ -113,9 +117,10 @@ pub(super) fn timed_out(mirror: &MirrorPlan, states: &SessionStates) -> Ending {
 }
 
 /// The session went and stayed away.
-pub(super) fn lost(mirror: &MirrorPlan, states: &SessionStates) -> Ending {
-    let state = states.worst(mirror);
-    let session = states.first(mirror, state).unwrap_or_default();
+pub(super) fn lost(provision: &Provision, states: &SessionStates) -> Ending {
+    let Provision::Mirror(mirror) = provision;
+    let state = states.worst(provision);
+    let session = states.first(provision, state).unwrap_or_default();
     let message = match (state, &mirror.target) {
         (SessionState::Inactive, MirrorTarget::Port(_)) => {
             format!("mirror session {session} went inactive while the job ran; the counts stop there")

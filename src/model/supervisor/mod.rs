@@ -1,20 +1,20 @@
 //! The life of every job as a pure state machine: events in, effects out, time as a value.
 //!
 //! ```text
-//!                                       Resolving                Renewing
-//!                                        ▲      │                  ▲  │
-//!            Settling ──▶ Surveying ──▶ Mirroring ──▶ Attaching ──▶ Running
-//!               │            │  ▲           │             │            │
-//!               │            ▼  │           ▼             ▼            ▼
-//!               │          Queued     Unmirroring ◀───── Closing ◀─────┘
-//!               │            │           │  (Running deletes the sessions first, then closes the tap)
-//!               │            │           ▼
-//!               │            │        Looking (at ASIC_DB)
-//!               ▼            ▼           ▼
+//!                                         Resolving                Renewing
+//!                                          ▲      │                  ▲  │
+//!            Settling ──▶ Surveying ──▶ Provisioning ──▶ Opening ──▶ Running
+//!               │            │  ▲             │             │            │
+//!               │            ▼  │             ▼             ▼            ▼
+//!               │          Queued         Releasing ◀──── Closing ◀──────┘
+//!               │            │             │  (Running removes its provision first, then closes its feed)
+//!               │            │             ▼
+//!               │            │          Looking (at ASIC_DB)
+//!               ▼            ▼             ▼
 //!             (gone)      Publishing ──▶ Removing ──▶ (over)
 //! ```
 //!
-//! What it guarantees, whatever the order of events: at most `max_jobs` jobs hold resources; every session and tap that it
+//! What it guarantees, whatever the order of events: at most `max_jobs` jobs hold resources; every provision and feed that it
 //! asked for it also asks to be removed; every accepted job gets a final status, and that status is written before the row
 //! is deleted; a session that is not ours is never named in an effect. `simulation` tries that.
 //!
@@ -26,9 +26,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::admission::{MirrorPlan, Plan};
+use super::admission::Plan;
 use super::asic::Oid;
 use super::job::{Fields, JobSpec};
+use super::provision::Provision;
 use super::schema::{Source, Status, Warning};
 use super::settings::Settings;
 use super::status::{Ending, JobStatus};
@@ -62,7 +63,7 @@ mod sweep;
 mod timers;
 mod view;
 
-pub use effect::{About, AsicEffect, Effect, JobRow, ResultsEffect, SessionEffect, TapEffect};
+pub use effect::{About, AsicEffect, Effect, FeedEffect, JobRow, ProvisionEffect, ResultsEffect};
 pub use event::{Event, SessionState};
 pub use evidence::{DEPARTED_AFTER, LEFT_AFTER};
 pub use members::{RENEWAL_INTERVAL, RENEWALS_MAX};
@@ -116,19 +117,19 @@ enum Phase {
     Surveying { spec: Arc<JobSpec>, retry: Duration, waiting: Option<Duration> },
     /// No slot is free.
     Queued { spec: Arc<JobSpec>, since: Duration },
-    /// The session has been written; orchagent has until `deadline`.
-    Mirroring { spec: Arc<JobSpec>, plan: Arc<Plan>, mirror: MirrorPlan, deadline: Duration },
+    /// What the job needs in the switch has been written; orchagent has until `deadline`.
+    Provisioning { spec: Arc<JobSpec>, plan: Arc<Plan>, provision: Provision, deadline: Duration },
     /// orchagent holds an ERSPAN session inactive until its neighbour is known.
-    Resolving { spec: Arc<JobSpec>, plan: Arc<Plan>, mirror: MirrorPlan, missing: Missing },
-    /// The tap is being opened; `then` ends the job as soon as it is.
-    Attaching { spec: Arc<JobSpec>, plan: Arc<Plan>, then: Option<Ending> },
+    Resolving { spec: Arc<JobSpec>, plan: Arc<Plan>, provision: Provision, missing: Missing },
+    /// The feed is being opened; `then` ends the job as soon as it is.
+    Opening { spec: Arc<JobSpec>, plan: Arc<Plan>, then: Option<Ending> },
     /// Packets are counted until `ends`; `missing` while a session is not active.
     Running { spec: Arc<JobSpec>, plan: Arc<Plan>, ends: Duration, missing: Option<Missing> },
     /// As `Running`, but its ports changed: the sessions of `old` make way for those of `new`. No copies come since `since`.
     Renewing { spec: Arc<JobSpec>, old: Arc<Plan>, new: Arc<Plan>, ends: Duration, since: Duration, step: Renewal },
-    /// The session's deletion has been asked for; orchagent has until `deadline`.
-    Unmirroring { ending: Ending, mirror: MirrorPlan, tap: TapOwned, deleted: Deleted, deadline: Duration },
-    /// The tap's last reading and removal have been asked for.
+    /// The removal of what it has in the switch has been asked for; orchagent has until `deadline`.
+    Releasing { ending: Ending, provision: Provision, feed: FeedOwned, deleted: Deleted, deadline: Duration },
+    /// The feed's last reading and its end have been asked for.
     Closing { ending: Ending },
     /// ASIC_DB is asked whether anything of the job is still bound.
     Looking { ending: Ending, look: Look },
@@ -139,9 +140,9 @@ enum Phase {
     Removing { ending: Ending, retry: Option<Duration> },
 }
 
-/// Whether a tap is open while the session is being removed.
+/// Whether a feed is open while the provision is being removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TapOwned {
+enum FeedOwned {
     Yes,
     No,
 }
@@ -326,11 +327,11 @@ impl Supervisor {
             Event::Settings(settings) => self.settings_changed(*settings, now, &mut effects),
             Event::Shutdown => self.shutdown(now, &mut effects),
             Event::Surveyed { id, world } => self.surveyed(&id, world, now, &mut effects),
-            Event::MirrorSet { id, result } => self.mirror_set(&id, result, now, &mut effects),
+            Event::Provisioned { id, result } => self.provisioned(&id, result, now, &mut effects),
             Event::Overtaken { session, theirs, port, kept } => {
                 self.overtaken(&session, &theirs, &port, kept, now, &mut effects);
             }
-            Event::MirrorDeleted { id, result } => self.mirror_deleted(&id, &result, now, &mut effects),
+            Event::Released { id, result } => self.released(&id, &result, now, &mut effects),
             Event::SessionState { session, state } => {
                 self.session_word(&session, state, now);
                 self.session_state(&session, state, now, &mut effects);
@@ -342,9 +343,9 @@ impl Supervisor {
             Event::SessionsUnlisted { error } => self.sessions_unlisted(&error, now, &mut effects),
             Event::SessionRow { session, present } => self.session_row(&session, present, now),
             Event::SwitchChanged => self.sweep.want_look(now.mono),
-            Event::TapOpened { id, result } => self.tap_opened(&id, result, now, &mut effects),
-            Event::TapLost { id, message } => self.tap_lost(&id, message, now, &mut effects),
-            Event::TapClosed { id, result } => self.tap_closed(&id, result, now, &mut effects),
+            Event::FeedOpened { id, result } => self.feed_opened(&id, result, now, &mut effects),
+            Event::FeedLost { id, message } => self.feed_lost(&id, message, now, &mut effects),
+            Event::FeedClosed { id, result } => self.feed_closed(&id, result, now, &mut effects),
             Event::Warned { id, warning } => self.warned(&id, warning),
             Event::Published { key } => self.published(&key, now, &mut effects),
             Event::RowDeleted { door, key, result } => self.row_deleted(door, &key, &result, now, &mut effects),

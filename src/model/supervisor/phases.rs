@@ -1,4 +1,4 @@
-//! What the world answers: snapshots, sessions, taps, deletions. Each handler names every phase; the ones in which an answer
+//! What the world answers: snapshots, provisions, feeds, deletions. Each handler names every phase; the ones in which an answer
 //! comes too late to matter are listed as such.
 
 use std::collections::BTreeSet;
@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use super::missing::Missing;
 use super::{
-    Deleted, Effect, Job, Now, Phase, Renewal, ResultsEffect, Retry, SESSION_TIMEOUT, SessionState, SessionStates,
-    Supervisor, TapEffect, TapOwned,
+    Deleted, Effect, FeedEffect, FeedOwned, Job, Now, Phase, Renewal, ResultsEffect, Retry, SESSION_TIMEOUT,
+    SessionState, SessionStates, Supervisor,
 };
-use crate::model::admission::{self, MirrorPlan, Plan};
+use crate::model::admission::{self, Plan};
 use crate::model::job::{JobId, JobSpec};
 use crate::model::overtaken::Taken;
+use crate::model::provision::Provision;
 use crate::model::schema::{Reason, SESSION_PREFIX, Warning};
 use crate::model::status::Ending;
 use crate::model::world::World;
@@ -39,12 +40,12 @@ impl Supervisor {
             },
             Phase::Settling { .. }
             | Phase::Queued { .. }
-            | Phase::Mirroring { .. }
+            | Phase::Provisioning { .. }
             | Phase::Resolving { .. }
-            | Phase::Attaching { .. }
+            | Phase::Opening { .. }
             | Phase::Running { .. }
             | Phase::Renewing { .. }
-            | Phase::Unmirroring { .. }
+            | Phase::Releasing { .. }
             | Phase::Closing { .. }
             | Phase::Looking { .. }
             | Phase::Publishing { .. }
@@ -85,16 +86,16 @@ impl Supervisor {
         job.warnings.extend(plan.warnings.iter().copied());
         job.plan = Some(Arc::clone(&plan));
         job.states = SessionStates::default();
-        match plan.mirror.clone() {
-            Some(mirror) => {
-                effects.push(Effect::set_mirror(id.clone(), mirror.clone()));
-                job.phase = Phase::Mirroring { spec, plan, mirror, deadline: now.mono + SESSION_TIMEOUT };
+        match plan.provision.clone() {
+            Some(provision) => {
+                effects.push(Effect::provision(id.clone(), provision.clone()));
+                job.phase = Phase::Provisioning { spec, plan, provision, deadline: now.mono + SESSION_TIMEOUT };
             }
             None => job.attach(id, spec, plan, effects),
         }
     }
 
-    pub(super) fn mirror_set(
+    pub(super) fn provisioned(
         &mut self,
         id: &JobId,
         result: Result<Option<Taken>, String>,
@@ -104,17 +105,17 @@ impl Supervisor {
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         match (&mut job.phase, result) {
             (
-                Phase::Mirroring { deadline, .. } | Phase::Renewing { step: Renewal::Adding { deadline }, .. },
+                Phase::Provisioning { deadline, .. } | Phase::Renewing { step: Renewal::Adding { deadline }, .. },
                 Ok(None),
             ) => *deadline = now.mono + SESSION_TIMEOUT,
             // Nothing was written, so nothing is to be deleted.
-            (Phase::Mirroring { .. }, Ok(Some(taken))) => {
+            (Phase::Provisioning { .. }, Ok(Some(taken))) => {
                 self.publish(id.as_str(), Ending::rejected(Reason::MirrorConflict, in_the_way(&taken)), now);
             }
             (Phase::Renewing { step: Renewal::Adding { .. }, .. }, Ok(Some(taken))) => {
                 self.end(id.as_str(), Ending::failed(Reason::MirrorConflict, in_the_way(&taken)), now, effects);
             }
-            (Phase::Mirroring { .. } | Phase::Renewing { step: Renewal::Adding { .. }, .. }, Err(error)) => {
+            (Phase::Provisioning { .. } | Phase::Renewing { step: Renewal::Adding { .. }, .. }, Err(error)) => {
                 let message = format!("the mirror session could not be written to CONFIG_DB: {error}");
                 self.end(id.as_str(), Ending::failed(Reason::Internal, message), now, effects);
             }
@@ -123,10 +124,10 @@ impl Supervisor {
                 | Phase::Surveying { .. }
                 | Phase::Queued { .. }
                 | Phase::Resolving { .. }
-                | Phase::Attaching { .. }
+                | Phase::Opening { .. }
                 | Phase::Running { .. }
                 | Phase::Renewing { step: Renewal::Deleting { .. }, .. }
-                | Phase::Unmirroring { .. }
+                | Phase::Releasing { .. }
                 | Phase::Closing { .. }
                 | Phase::Looking { .. }
                 | Phase::Publishing { .. }
@@ -140,35 +141,35 @@ impl Supervisor {
         let Some(id) = JobId::of_session(session) else { return };
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         job.states.set(session, state);
-        let mirror = job.plan.as_ref().and_then(|plan| plan.mirror.as_ref());
-        let state = mirror.map_or(SessionState::Absent, |mirror| job.states.worst(mirror));
+        let provision = job.plan.as_ref().and_then(|plan| plan.provision.as_ref());
+        let state = provision.map_or(SessionState::Absent, |provision| job.states.worst(provision));
         match (&mut job.phase, state) {
-            (Phase::Mirroring { spec, plan, .. } | Phase::Resolving { spec, plan, .. }, SessionState::Active) => {
+            (Phase::Provisioning { spec, plan, .. } | Phase::Resolving { spec, plan, .. }, SessionState::Active) => {
                 let (spec, plan) = (Arc::clone(spec), Arc::clone(plan));
                 job.attach(&id, spec, plan, effects);
             }
-            (Phase::Resolving { mirror, missing, .. }, SessionState::Absent | SessionState::Inactive) => {
-                *missing = Missing::after(Some(*missing), state, mirror, now.mono).unwrap_or(*missing);
+            (Phase::Resolving { provision, missing, .. }, SessionState::Absent | SessionState::Inactive) => {
+                *missing = Missing::after(Some(*missing), state, provision, now.mono).unwrap_or(*missing);
             }
             (Phase::Renewing { .. }, _) => self.renewal_moves(id.as_str(), now, effects),
             (Phase::Running { plan, missing, .. }, state) => {
                 // A job without a session may share its name with one that an earlier daemon left behind.
-                if let Some(mirror) = &plan.mirror {
-                    let before = std::mem::replace(missing, Missing::after(*missing, state, mirror, now.mono));
+                if let Some(provision) = &plan.provision {
+                    let before = std::mem::replace(missing, Missing::after(*missing, state, provision, now.mono));
                     let came_back = before.filter(|_| missing.is_none());
                     job.gap += came_back.map_or(Duration::ZERO, |before| now.mono.saturating_sub(before.since));
                 }
             }
-            (Phase::Unmirroring { deleted: Deleted::Done, .. }, _) if job.states.all_gone() => {
-                self.unmirrored(id.as_str(), now, effects);
+            (Phase::Releasing { deleted: Deleted::Done, .. }, _) if job.states.all_gone() => {
+                self.provision_gone(id.as_str(), now, effects);
             }
             (
                 Phase::Settling { .. }
                 | Phase::Surveying { .. }
                 | Phase::Queued { .. }
-                | Phase::Mirroring { .. }
-                | Phase::Attaching { .. }
-                | Phase::Unmirroring { .. }
+                | Phase::Provisioning { .. }
+                | Phase::Opening { .. }
+                | Phase::Releasing { .. }
                 | Phase::Closing { .. }
                 | Phase::Looking { .. }
                 | Phase::Publishing { .. }
@@ -178,27 +179,21 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn mirror_deleted(
-        &mut self,
-        id: &JobId,
-        result: &Result<(), String>,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn released(&mut self, id: &JobId, result: &Result<(), String>, now: Now, effects: &mut Vec<Effect>) {
         if let Err(error) = result {
             effects.push(Effect::log(format!("a mirror session could not be deleted yet: {error}")));
         }
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         let deleted = match &mut job.phase {
-            Phase::Unmirroring { deleted, .. } | Phase::Renewing { step: Renewal::Deleting { deleted, .. }, .. } => {
+            Phase::Releasing { deleted, .. } | Phase::Renewing { step: Renewal::Deleting { deleted, .. }, .. } => {
                 deleted
             }
             Phase::Settling { .. }
             | Phase::Surveying { .. }
             | Phase::Queued { .. }
-            | Phase::Mirroring { .. }
+            | Phase::Provisioning { .. }
             | Phase::Resolving { .. }
-            | Phase::Attaching { .. }
+            | Phase::Opening { .. }
             | Phase::Running { .. }
             | Phase::Renewing { step: Renewal::Adding { .. }, .. }
             | Phase::Closing { .. }
@@ -212,19 +207,19 @@ impl Supervisor {
         };
         if *deleted == Deleted::Done && job.states.all_gone() {
             // Each of them acts in its own phase alone.
-            self.unmirrored(id.as_str(), now, effects);
+            self.provision_gone(id.as_str(), now, effects);
             self.renewal_moves(id.as_str(), now, effects);
         }
     }
 
     /// The session is gone, or nobody will say so in time.
-    pub(super) fn unmirrored(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn provision_gone(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get_mut(key) else { return };
-        let Phase::Unmirroring { ending, tap, .. } = &job.phase else { return };
+        let Phase::Releasing { ending, feed, .. } = &job.phase else { return };
         let ending = ending.clone();
-        match tap {
-            TapOwned::Yes => self.close_tap(key, ending, effects),
-            TapOwned::No => self.look(key, ending, now, effects),
+        match feed {
+            FeedOwned::Yes => self.close_feed(key, ending, effects),
+            FeedOwned::No => self.look(key, ending, now, effects),
         }
     }
 
@@ -249,7 +244,7 @@ impl Supervisor {
         self.follow_ports(world, now, effects);
     }
 
-    pub(super) fn tap_opened(
+    pub(super) fn feed_opened(
         &mut self,
         id: &JobId,
         result: Result<(), (Reason, String)>,
@@ -258,51 +253,53 @@ impl Supervisor {
     ) {
         let key = id.as_str();
         let Some(job) = self.jobs.get_mut(key) else { return };
-        let Phase::Attaching { spec, plan, then } = job.phase.clone() else { return };
+        let Phase::Opening { spec, plan, then } = job.phase.clone() else { return };
         if let Err((reason, message)) = result {
             let ending = then.unwrap_or_else(|| Ending::failed(reason, message));
-            return self.take_down(key, ending, TapOwned::No, now, effects);
+            return self.take_down(key, ending, FeedOwned::No, now, effects);
         }
         let wanted = now.mono + spec.duration;
         let ends = job.expires.map_or(wanted, |expires| wanted.min(expires));
-        let missing =
-            plan.mirror.as_ref().and_then(|mirror| Missing::after(None, job.states.worst(mirror), mirror, now.mono));
-        if plan.mirror.is_some() && spec.ports.names().any(|port| !plan.source_ports.contains(port)) {
+        let missing = plan
+            .provision
+            .as_ref()
+            .and_then(|provision| Missing::after(None, job.states.worst(provision), provision, now.mono));
+        if plan.provision.is_some() && spec.ports.names().any(|port| !plan.source_ports.contains(port)) {
             // Members of a port channel may have changed since the survey.
             self.sweep.want_look(now.mono);
         }
         job.started = Some(now);
         job.phase = Phase::Running { spec, plan, ends, missing };
         if let Some(ending) = then {
-            self.take_down(key, ending, TapOwned::Yes, now, effects);
+            self.take_down(key, ending, FeedOwned::Yes, now, effects);
         }
     }
 
-    /// A job that is ending has its numbers from the tap still: what is lost is lost for them, too.
-    pub(super) fn tap_lost(&mut self, id: &JobId, message: String, now: Now, effects: &mut Vec<Effect>) {
+    /// A job that is ending has its numbers from the feed still: what is lost is lost for them, too.
+    pub(super) fn feed_lost(&mut self, id: &JobId, message: String, now: Now, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         match &mut job.phase {
             Phase::Running { .. } | Phase::Renewing { .. } => {
                 self.watch_destination(id.as_str(), now);
                 self.end(id.as_str(), Ending::failed(Reason::TapMissing, message), now, effects);
             }
-            Phase::Unmirroring { ending, tap: TapOwned::Yes, .. } | Phase::Closing { ending } => {
+            Phase::Releasing { ending, feed: FeedOwned::Yes, .. } | Phase::Closing { ending } => {
                 ending.spoil(Reason::TapMissing, &message);
             }
             Phase::Settling { .. }
             | Phase::Surveying { .. }
             | Phase::Queued { .. }
-            | Phase::Mirroring { .. }
+            | Phase::Provisioning { .. }
             | Phase::Resolving { .. }
-            | Phase::Attaching { .. }
-            | Phase::Unmirroring { tap: TapOwned::No, .. }
+            | Phase::Opening { .. }
+            | Phase::Releasing { feed: FeedOwned::No, .. }
             | Phase::Looking { .. }
             | Phase::Publishing { .. }
             | Phase::Removing { .. } => {}
         }
     }
 
-    pub(super) fn tap_closed(&mut self, id: &JobId, result: Result<(), String>, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn feed_closed(&mut self, id: &JobId, result: Result<(), String>, now: Now, effects: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         let Phase::Closing { ending } = &job.phase else { return };
         let mut ending = ending.clone();
@@ -328,29 +325,27 @@ fn in_the_way(taken: &Taken) -> String {
 impl Job {
     fn attach(&mut self, id: &JobId, spec: Arc<JobSpec>, plan: Arc<Plan>, effects: &mut Vec<Effect>) {
         effects.push(Effect::Results(ResultsEffect::Begin { id: id.clone(), spec: Arc::clone(&spec) }));
-        effects.push(Effect::Tap(TapEffect::Open {
+        effects.push(Effect::Feed(FeedEffect::Open {
             id: id.clone(),
             spec: Arc::clone(&spec),
-            netdev: plan.netdev.clone(),
-            hooks: plan.hooks,
-            outer: plan.mirror.as_ref().and_then(|mirror| Some(mirror.tunnel()?.outer)),
+            feed: plan.feed.clone(),
         }));
-        self.phase = Phase::Attaching { spec, plan, then: None };
+        self.phase = Phase::Opening { spec, plan, then: None };
         // Which objects its ports are is known only while they are in a table.
         effects.extend(self.ask(id));
     }
 
     /// The sessions of a job that still wants them.
-    pub(super) fn live_mirror(&self) -> Option<&MirrorPlan> {
+    pub(super) fn live_provision(&self) -> Option<&Provision> {
         match &self.phase {
-            Phase::Mirroring { mirror, .. } | Phase::Resolving { mirror, .. } => Some(mirror),
-            Phase::Attaching { plan, then: None, .. } | Phase::Running { plan, .. } => plan.mirror.as_ref(),
-            Phase::Renewing { new, .. } => new.mirror.as_ref(),
-            Phase::Attaching { then: Some(_), .. }
+            Phase::Provisioning { provision, .. } | Phase::Resolving { provision, .. } => Some(provision),
+            Phase::Opening { plan, then: None, .. } | Phase::Running { plan, .. } => plan.provision.as_ref(),
+            Phase::Renewing { new, .. } => new.provision.as_ref(),
+            Phase::Opening { then: Some(_), .. }
             | Phase::Settling { .. }
             | Phase::Surveying { .. }
             | Phase::Queued { .. }
-            | Phase::Unmirroring { .. }
+            | Phase::Releasing { .. }
             | Phase::Closing { .. }
             | Phase::Looking { .. }
             | Phase::Publishing { .. }

@@ -176,7 +176,7 @@ impl Simulation {
         self.feed(Event::Settings(Box::new(settings(&row))));
     }
 
-    /// SIGKILL and a new daemon: taps die with the process, rows, sessions and statuses stay.
+    /// SIGKILL and a new daemon: feeds die with the process, rows, sessions and statuses stay.
     fn restart(&mut self) {
         self.switch.daemon_died();
         let settings = Settings { max_queue: 2, run_saved_jobs: self.random.chance(30), ..settings(&[]) };

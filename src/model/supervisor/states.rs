@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::SessionState;
-use crate::model::admission::MirrorPlan;
+use crate::model::provision::Provision;
 
 /// The sessions of which STATE_DB has a row, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,18 +22,18 @@ impl SessionStates {
     }
 
     /// The worst word on any of the sessions: copies are whole only while all are active.
-    pub(super) fn worst(&self, mirror: &MirrorPlan) -> SessionState {
-        mirror.names().map(|name| self.of(name)).min().unwrap_or(SessionState::Absent)
+    pub(super) fn worst(&self, provision: &Provision) -> SessionState {
+        provision.names().map(|name| self.of(name)).min().unwrap_or(SessionState::Absent)
     }
 
     /// The first session of which this is the word.
-    pub(super) fn first<'a>(&self, mirror: &'a MirrorPlan, state: SessionState) -> Option<&'a str> {
-        mirror.names().find(|name| self.of(name) == state)
+    pub(super) fn first<'a>(&self, provision: &'a Provision, state: SessionState) -> Option<&'a str> {
+        provision.names().find(|name| self.of(name) == state)
     }
 
     /// The sessions of which this is the word, with commas between; empty if there are none.
-    pub(super) fn listed(&self, mirror: &MirrorPlan, state: SessionState) -> String {
-        mirror.names().filter(|name| self.of(name) == state).collect::<Vec<_>>().join(", ")
+    pub(super) fn listed(&self, provision: &Provision, state: SessionState) -> String {
+        provision.names().filter(|name| self.of(name) == state).collect::<Vec<_>>().join(", ")
     }
 
     /// Whether no session is there any more.

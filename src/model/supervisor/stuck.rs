@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::sweep::Orphan;
 use super::{AsicEffect, Effect, Job, Now, Supervisor};
-use crate::model::admission::MirrorTarget;
+use crate::model::provision::mirror::MirrorTarget;
 use crate::model::schema::UNBIND_SESSION;
 use crate::model::world::{Session, World};
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::retry::Retry;
-use super::{Effect, Now, SURVEY_TIMEOUT, SWEEP_INTERVAL, SessionEffect, SessionState, Supervisor};
+use super::{Effect, Now, ProvisionEffect, SURVEY_TIMEOUT, SWEEP_INTERVAL, SessionState, Supervisor};
 use crate::model::schema::SESSION_PREFIX;
 use crate::model::world::World;
 
@@ -252,7 +252,7 @@ impl Supervisor {
                 continue;
             }
             let line = self.sweep.asked_for(&session, now.mono);
-            effects.push(Effect::Session(SessionEffect::DeleteOrphan { session }));
+            effects.push(Effect::Provision(ProvisionEffect::RemoveOrphan { session }));
             effects.extend(line.map(Effect::log));
         }
         self.look_at_stuck(now, effects);

@@ -10,6 +10,7 @@ use super::{
     SessionState, Supervisor,
 };
 use crate::model::job::JobId;
+use crate::model::provision::Provision;
 use crate::model::schema::{Reason, Warning};
 use crate::model::status::Ending;
 
@@ -52,31 +53,32 @@ impl Supervisor {
                 let message = format!("no slot became free within queue_ttl, {} s", job.settings.queue_ttl.as_secs());
                 self.publish(key, Ending::rejected(Reason::QueueTimeout, message), now);
             }
-            Phase::Mirroring { .. } | Phase::Attaching { .. } if expired => {
+            Phase::Provisioning { .. } | Phase::Opening { .. } if expired => {
                 self.end(key, expired_before_start(), now, effects);
             }
-            Phase::Mirroring { spec, plan, mirror, deadline }
-                if mirror.tunnel().is_some() && job.states.worst(mirror) == SessionState::Inactive =>
+            Phase::Provisioning { spec, plan, provision, deadline }
+                if resolves(provision) && job.states.worst(provision) == SessionState::Inactive =>
             {
                 let since = deadline.saturating_sub(SESSION_TIMEOUT);
                 // One that is active tells that the neighbour is known; the others are waited for until ASIC_DB has said who has their samplers.
-                let resolved = job.states.first(mirror, SessionState::Active).is_some();
+                let resolved = job.states.first(provision, SessionState::Active).is_some();
                 let until = if resolved { now.mono + LEFT_AFTER } else { since + NEIGHBOUR_TIMEOUT };
                 let missing = Missing { since, until };
-                let (spec, plan, mirror) = (Arc::clone(spec), Arc::clone(plan), mirror.clone());
+                let (spec, plan, provision) = (Arc::clone(spec), Arc::clone(plan), provision.clone());
                 // A sampler that somebody else has looks the same in STATE_DB as a missing neighbour.
+                let Provision::Mirror(mirror) = &provision;
                 let asks = mirror.is_sampled();
-                job.phase = Phase::Resolving { spec, plan, mirror, missing };
+                job.phase = Phase::Resolving { spec, plan, provision, missing };
                 effects.extend(JobId::parse(key).ok().filter(|_| asks).and_then(|id| job.ask(&id)));
             }
-            Phase::Mirroring { mirror, .. } => {
-                let ending = missing::timed_out(mirror, &job.states);
+            Phase::Provisioning { provision, .. } => {
+                let ending = missing::timed_out(provision, &job.states);
                 self.end(key, ending, now, effects);
             }
-            Phase::Resolving { mirror, .. } => {
-                let ending = match job.states.worst(mirror) {
-                    SessionState::Inactive => missing::timed_out(mirror, &job.states),
-                    SessionState::Absent | SessionState::Active => missing::lost(mirror, &job.states),
+            Phase::Resolving { provision, .. } => {
+                let ending = match job.states.worst(provision) {
+                    SessionState::Inactive => missing::timed_out(provision, &job.states),
+                    SessionState::Absent | SessionState::Active => missing::lost(provision, &job.states),
                 };
                 self.end(key, ending, now, effects);
             }
@@ -85,8 +87,8 @@ impl Supervisor {
             }
             Phase::Running { plan, missing, .. } => {
                 let missing = missing.filter(|missing| missing.until <= now.mono);
-                if let (Some(mirror), Some(_)) = (plan.mirror.as_ref(), missing) {
-                    let ending = missing::lost(mirror, &job.states);
+                if let (Some(provision), Some(_)) = (plan.provision.as_ref(), missing) {
+                    let ending = missing::lost(provision, &job.states);
                     self.end(key, ending, now, effects);
                 } else {
                     job.renewals.look_at = None;
@@ -95,25 +97,25 @@ impl Supervisor {
             }
             Phase::Renewing { .. } => self.renewal_due(key, now, effects),
             Phase::Looking { .. } => self.look_due(key, now, effects),
-            Phase::Unmirroring { ending, mirror, deleted, deadline, .. } if *deadline <= now.mono => {
+            Phase::Releasing { ending, provision, deleted, deadline, .. } if *deadline <= now.mono => {
                 job.warnings.insert(Warning::SessionUnconfirmed);
                 if *deleted != Deleted::Done {
                     // Otherwise the warning says it.
-                    ending.add(&format!("{} {}", deleted.what_is_missing(), mirror.words()));
+                    ending.add(&format!("{} {}", deleted.what_is_missing(), provision.words()));
                 }
                 self.trace_job(key);
-                self.unmirrored(key, now, effects);
+                self.provision_gone(key, now, effects);
             }
-            Phase::Unmirroring { deleted, mirror, .. } => {
+            Phase::Releasing { deleted, provision, .. } => {
                 *deleted = Deleted::Asked;
-                let plan = mirror.clone();
-                effects.extend(JobId::parse(key).ok().map(|id| Effect::delete_mirror(id, plan)));
+                let provision = provision.clone();
+                effects.extend(JobId::parse(key).ok().map(|id| Effect::release(id, provision)));
             }
             Phase::Removing { retry, .. } => {
                 *retry = None;
                 effects.push(Effect::delete_row(job.door, key));
             }
-            Phase::Attaching { .. } | Phase::Closing { .. } | Phase::Publishing { .. } => {}
+            Phase::Opening { .. } | Phase::Closing { .. } | Phase::Publishing { .. } => {}
         }
     }
 
@@ -134,21 +136,27 @@ impl Job {
             Phase::Settling { due, .. } => Some(*due),
             Phase::Surveying { retry, .. } => Some(or_expiry(*retry)),
             Phase::Queued { since, .. } => Some(or_expiry(*since + self.settings.queue_ttl)),
-            Phase::Mirroring { deadline, .. } => Some(or_expiry(*deadline)),
+            Phase::Provisioning { deadline, .. } => Some(or_expiry(*deadline)),
             Phase::Resolving { missing, .. } => Some(or_expiry(missing.until)),
-            Phase::Attaching { then: None, .. } => self.expires,
+            Phase::Opening { then: None, .. } => self.expires,
             Phase::Running { ends, missing, .. } => {
                 let until = missing.map_or(*ends, |missing| (*ends).min(missing.until));
                 Some(self.renewals.look_at.map_or(until, |at| at.min(until)))
             }
             Phase::Renewing { ends, step, .. } => Some((*ends).min(step.deadline())),
             Phase::Looking { look, .. } => Some(look.deadline()),
-            Phase::Unmirroring { deleted, deadline, .. } => match deleted {
+            Phase::Releasing { deleted, deadline, .. } => match deleted {
                 Deleted::RetryAt(at) => Some((*at).min(*deadline)),
                 Deleted::Asked | Deleted::Done => Some(*deadline),
             },
             Phase::Removing { retry, .. } => *retry,
-            Phase::Attaching { then: Some(_), .. } | Phase::Closing { .. } | Phase::Publishing { .. } => None,
+            Phase::Opening { then: Some(_), .. } | Phase::Closing { .. } | Phase::Publishing { .. } => None,
         }
     }
+}
+
+/// Whether what a job has in the switch may wait for a neighbour.
+fn resolves(provision: &Provision) -> bool {
+    let Provision::Mirror(mirror) = provision;
+    mirror.tunnel().is_some()
 }

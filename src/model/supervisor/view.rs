@@ -9,9 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::missing;
 use super::{Effect, Job, MISSING_FIELD_QUIET, Now, Phase, SURVEY_FRESH, SURVEY_TIMEOUT, Standing, Supervisor};
-use crate::model::admission::{self, MirrorPlan, Plan};
+use crate::model::admission::{self, Plan};
 use crate::model::job::{JobId, JobSpec};
 use crate::model::limits::JOBS_MAX;
+use crate::model::provision::mirror::MirrorPlan;
 use crate::model::schema::{Reason, Source, Status};
 use crate::model::settings::Settings;
 use crate::model::status::{Ending, JobStatus, Refused};
@@ -69,10 +70,10 @@ impl Supervisor {
         // While the sessions are made anew there are no copies to compare the counters with.
         let job = self.jobs.get(id.as_str()).filter(|job| !matches!(job.phase, Phase::Renewing { .. }));
         let plan = job.and_then(|job| job.plan.as_ref());
-        plan.filter(|plan| plan.mirror.is_some()).map(|plan| plan.source_ports.clone()).unwrap_or_default()
+        plan.filter(|plan| plan.mirror().is_some()).map(|plan| plan.source_ports.clone()).unwrap_or_default()
     }
 
-    /// How many jobs hold a session or a tap.
+    /// How many jobs have something in the switch, or a feed.
     #[must_use]
     pub fn active_jobs(&self) -> usize {
         self.jobs.holders().count()
@@ -189,12 +190,12 @@ impl Job {
             Phase::Removing { .. } => self.ended.is_some(),
             Phase::Surveying { waiting: Some(_), .. }
             | Phase::Queued { .. }
-            | Phase::Mirroring { .. }
+            | Phase::Provisioning { .. }
             | Phase::Resolving { .. }
-            | Phase::Attaching { .. }
+            | Phase::Opening { .. }
             | Phase::Running { .. }
             | Phase::Renewing { .. }
-            | Phase::Unmirroring { .. }
+            | Phase::Releasing { .. }
             | Phase::Closing { .. }
             | Phase::Looking { .. }
             | Phase::Publishing { .. } => true,
@@ -203,7 +204,7 @@ impl Job {
 
     /// Its sessions, those included that make way for others.
     pub(super) fn taken_sessions(&self) -> BTreeMap<String, Session> {
-        let mirror = |plan: &Arc<Plan>| plan.mirror.as_ref().map(MirrorPlan::as_sessions).unwrap_or_default();
+        let mirror = |plan: &Arc<Plan>| plan.mirror().map(MirrorPlan::as_sessions).unwrap_or_default();
         let Phase::Renewing { old, new, .. } = &self.phase else {
             return self.plan.as_ref().map(mirror).unwrap_or_default();
         };
@@ -228,12 +229,12 @@ impl Job {
 
     pub(super) fn holds_resources(&self) -> bool {
         match &self.phase {
-            Phase::Mirroring { .. }
+            Phase::Provisioning { .. }
             | Phase::Resolving { .. }
-            | Phase::Attaching { .. }
+            | Phase::Opening { .. }
             | Phase::Running { .. }
             | Phase::Renewing { .. }
-            | Phase::Unmirroring { .. }
+            | Phase::Releasing { .. }
             | Phase::Closing { .. }
             | Phase::Looking { .. } => true,
             Phase::Settling { .. }
@@ -265,8 +266,8 @@ impl Job {
             message: without_controls(message.chars()),
             warnings: self.warnings.clone(),
             source: self.door,
-            tap: self.plan.as_ref().map(|plan| plan.netdev.clone()),
-            mirror_session: self.plan.as_ref().and_then(|plan| Some(plan.mirror.as_ref()?.listed())),
+            tap: self.plan.as_ref().map(|plan| plan.feed.name().to_owned()),
+            mirror_session: self.plan.as_ref().and_then(|plan| Some(plan.provision.as_ref()?.listed())),
             created_at: self.created_at,
             started_at: self.started.map(|started| started.wall),
             expires_at: self.expires_at(),
@@ -287,18 +288,18 @@ impl Job {
     /// What there is to say beside the status.
     fn remark(&self) -> String {
         let waiting = match &self.phase {
-            Phase::Resolving { mirror, .. } => missing::waiting(mirror, &self.states),
+            Phase::Resolving { provision, .. } => missing::waiting(provision, &self.states),
             Phase::Running { plan, missing: Some(_), .. } => {
-                plan.mirror.as_ref().and_then(|mirror| missing::waiting(mirror, &self.states))
+                plan.provision.as_ref().and_then(|provision| missing::waiting(provision, &self.states))
             }
             Phase::Settling { .. }
             | Phase::Surveying { .. }
             | Phase::Queued { .. }
-            | Phase::Mirroring { .. }
-            | Phase::Attaching { .. }
+            | Phase::Provisioning { .. }
+            | Phase::Opening { .. }
             | Phase::Running { missing: None, .. }
             | Phase::Renewing { .. }
-            | Phase::Unmirroring { .. }
+            | Phase::Releasing { .. }
             | Phase::Closing { .. }
             | Phase::Looking { .. }
             | Phase::Publishing { .. }
@@ -311,12 +312,12 @@ impl Job {
     fn word(&self) -> (Status, Option<&Ending>) {
         match &self.phase {
             Phase::Settling { .. } | Phase::Surveying { .. } | Phase::Queued { .. } => (Status::Queued, None),
-            Phase::Mirroring { .. } | Phase::Resolving { .. } | Phase::Attaching { then: None, .. } => {
+            Phase::Provisioning { .. } | Phase::Resolving { .. } | Phase::Opening { then: None, .. } => {
                 (Status::Starting, None)
             }
             Phase::Running { .. } | Phase::Renewing { .. } => (Status::Running, None),
-            Phase::Attaching { then: Some(ending), .. }
-            | Phase::Unmirroring { ending, .. }
+            Phase::Opening { then: Some(ending), .. }
+            | Phase::Releasing { ending, .. }
             | Phase::Closing { ending }
             | Phase::Looking { ending, .. } => (Status::Stopping, Some(ending)),
             Phase::Publishing { ending } | Phase::Removing { ending, .. } => (ending.status, Some(ending)),

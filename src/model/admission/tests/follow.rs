@@ -61,7 +61,7 @@ fn a_member_that_comes_or_goes_makes_new_sessions_to_the_same_destination() {
         let Followed::Changed(plan) = after("PortChannel1", &[], |world| members(world, now)) else {
             panic!("{now:?} is a change");
         };
-        let mirror = plan.mirror.expect("a session");
+        let mirror = plan.mirror().cloned().expect("a session");
         assert_eq!((mirror.sources(), plan.source_ports), (names(now), names(now)));
         assert_eq!((mirror.port(), mirror.listed().as_str()), (Some("Ethernet120"), "telegen_a"));
     }

@@ -27,7 +27,7 @@ fn capable() -> World {
 #[test]
 fn several_ports_are_one_session_that_names_the_members_of_port_channels() {
     let plan = admit("port=Ethernet4,PortChannel1", &world()).expect("admitted");
-    let mirror = plan.mirror.expect("a session");
+    let mirror = plan.mirror().cloned().expect("a session");
     assert_eq!(row_of(&mirror)[2], ("src_port", "Ethernet4,Ethernet40,Ethernet44".to_owned()));
     assert_eq!(mirror.as_sessions()["telegen_a"].src_ports, ["Ethernet4", "Ethernet40", "Ethernet44"]);
     assert_eq!(plan.source_ports, names(&["Ethernet4", "Ethernet40", "Ethernet44"]));
@@ -54,7 +54,7 @@ fn a_sampled_and_cut_session_says_so_in_orchagents_words() {
     let job = "port=Ethernet0 span_method=erspan mirror_sample_rate=64 mirror_truncate=128";
     let settings = settings("erspan_src_ip=10.0.0.1 erspan_dst_ip=10.0.0.9 erspan_netdev=cpu16");
     let plan = admit_under(job, &capable(), &settings, &BTreeMap::new(), 0);
-    let fields = row_of(&plan.expect("admitted").mirror.expect("a session"));
+    let fields = row_of(plan.expect("admitted").mirror().expect("a session"));
     assert_eq!(fields[8..], [("sample_rate", "64".to_owned()), ("truncate_size", "128".to_owned())]);
 }
 
@@ -111,7 +111,7 @@ fn admit_sampled(job: &str, world: &World, max_sessions: usize) -> Result<Vec<St
     let settings =
         Settings { max_sessions, ..settings("erspan_src_ip=10.0.0.1 erspan_dst_ip=10.0.0.9 erspan_netdev=cpu16") };
     let plan = admit_under(&format!("{job} span_method=erspan"), world, &settings, &BTreeMap::new(), 0)?;
-    let mirror = plan.mirror.expect("sessions");
+    let mirror = plan.mirror().cloned().expect("sessions");
     Ok(mirror
         .sessions
         .iter()

@@ -1,8 +1,9 @@
 //! Sessions of others, of other jobs and of earlier ones: what overlaps a job's and what does not.
 
 use super::{admit, admit_under, destination, reason, session, spec, with_session, world};
-use crate::model::admission::{Intruder, MirrorPlan, MirrorTarget, conflict, intruder};
+use crate::model::admission::{Intruder, conflict, intruder};
 use crate::model::job::{Direction, JobId};
+use crate::model::provision::mirror::{MirrorPlan, MirrorTarget};
 use crate::model::schema::Reason;
 use crate::model::settings::Settings;
 use crate::model::source_ports::SourcePorts;

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{admit_under, names, reason, row_of, world};
-use crate::model::admission::{Intruder, MirrorPlan, MirrorTarget, Plan, intruder};
+use super::{admit_under, hooks_of, names, reason, row_of, world};
+use crate::model::admission::{Intruder, Plan, intruder};
+use crate::model::erspan::Outer;
+use crate::model::feed::{Feed, HooksFeed};
 use crate::model::job::{Direction, Fields};
+use crate::model::provision::mirror::{MirrorPlan, MirrorTarget};
 use crate::model::schema::{Reason, Warning};
 use crate::model::settings::Settings;
 use crate::model::world::{Session, World};
@@ -42,7 +45,7 @@ fn admit(job: &str, world: &World, settings: &Settings) -> Result<Plan, (Reason,
 
 fn source(plan: Result<Plan, (Reason, String)>) -> String {
     match plan {
-        Ok(plan) => plan.mirror.expect("a session").tunnel().expect("a tunnel").outer.src.to_string(),
+        Ok(plan) => plan.mirror().cloned().expect("a session").tunnel().expect("a tunnel").outer.src.to_string(),
         Err((reason, message)) => format!("{reason}: {message}"),
     }
 }
@@ -61,8 +64,10 @@ fn a_plan_says_what_orchagent_needs_and_where_the_copies_arrive() {
         ("src_port", "Ethernet0"),
         ("direction", "BOTH"),
     ];
-    assert_eq!(row_of(&plan.mirror.expect("a session")), row.map(|(name, value)| (name, value.to_owned())));
-    assert_eq!((plan.netdev.as_str(), plan.hooks), ("cpu16", Direction::Ingress));
+    assert_eq!(row_of(plan.mirror().expect("a session")), row.map(|(name, value)| (name, value.to_owned())));
+    let address = |text: &str| text.parse().expect("an address");
+    let outer = Some(Outer { src: address("10.0.0.1"), dst: address("10.0.0.9") });
+    assert_eq!(plan.feed, Feed::Hooks(HooksFeed { outer, ..hooks_of("cpu16", Direction::Ingress) }));
     assert_eq!(plan.source_ports, names(&["Ethernet0"]));
 }
 
@@ -73,7 +78,7 @@ fn type_dscp_and_ttl_are_those_of_the_settings() {
         "erspan_src_ip=2001:db8::1 erspan_dst_ip=2001:db8::9 erspan_netdev=cpu16 erspan_gre_type=35145 erspan_dscp=63 erspan_ttl=1",
     )
     .erspan;
-    let row = row_of(&admit(JOB, &world(), &settings).expect("admitted").mirror.expect("a session"));
+    let row = row_of(admit(JOB, &world(), &settings).expect("admitted").mirror().expect("a session"));
     let values: Vec<&str> = row.iter().map(|(_, value)| value.as_str()).collect();
     assert_eq!(values, ["ERSPAN", "2001:db8::1", "2001:db8::9", "0x8949", "63", "1", "Ethernet0", "RX"]);
 }
@@ -92,7 +97,7 @@ fn each_job_leases_an_address_of_its_own_and_the_last_is_told_who_has_them() {
     let mut taken = BTreeMap::new();
     for (id, expected) in [("b", "10.0.0.1"), ("c", "10.0.0.2")] {
         let plan = admit_under("port=Ethernet16 span_method=erspan", &world(), &settings, &taken, 0).expect("admitted");
-        let mut mirror = plan.mirror.expect("a session");
+        let mut mirror = plan.mirror().cloned().expect("a session");
         assert_eq!(mirror.tunnel().expect("a tunnel").outer.src.to_string(), expected);
         // Another job's port, so that only the address is in the way.
         mirror.sessions[0].name = format!("telegen_{id}");
@@ -147,7 +152,7 @@ fn the_rules_for_a_sources_port_are_those_of_span() {
 fn a_pool_port_on_the_netdev_of_erspan_is_not_leased_because_its_tap_would_see_the_gre_packets() {
     let settings = settings("erspan_netdev=cpu120");
     let plan = admit("port=Ethernet0", &world(), &settings).expect("admitted");
-    assert_eq!(plan.mirror.expect("a session").port(), Some("Ethernet124"));
+    assert_eq!(plan.mirror().cloned().expect("a session").port(), Some("Ethernet124"));
     let mut world = world();
     world.pool.remove("Ethernet124");
     let (reason, message) = admit("port=Ethernet0", &world, &settings).expect_err("nothing is free");
@@ -157,7 +162,7 @@ fn a_pool_port_on_the_netdev_of_erspan_is_not_leased_because_its_tap_would_see_t
 
 #[test]
 fn an_intruder_into_a_tunnel_is_told_from_one_over_its_source() {
-    let mirror: MirrorPlan = admit(JOB, &world(), &complete()).expect("admitted").mirror.expect("a session");
+    let mirror: MirrorPlan = admit(JOB, &world(), &complete()).expect("admitted").mirror().cloned().expect("a session");
     assert!(matches!(mirror.target, MirrorTarget::Tunnel(_)));
     let intrudes = |session: Session| {
         let world = with_sessions(&[("theirs", session)]);

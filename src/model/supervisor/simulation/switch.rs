@@ -1,18 +1,20 @@
-//! The world of the simulation: tables, orchagent and taps as maps; effects take random time and fail at random.
+//! The world of the simulation: tables, orchagent and feeds as maps; effects take random time and fail at random.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::random::Random;
-use crate::model::admission::MirrorPlan;
 use crate::model::erspan::Outer;
+use crate::model::feed::{Feed, HooksFeed};
 use crate::model::job::{Fields, JobId};
 use crate::model::overtaken::Taken;
+use crate::model::provision::Provision;
+use crate::model::provision::mirror::MirrorPlan;
 use crate::model::schema::{Reason, SESSION_PREFIX, Source};
 use crate::model::status::JobStatus;
 use crate::model::supervisor::{
-    AsicEffect, Effect, Event, JobRow, Now, Prior, ResultsEffect, SessionEffect, SessionState, TapEffect,
+    AsicEffect, Effect, Event, FeedEffect, JobRow, Now, Prior, ProvisionEffect, ResultsEffect, SessionState,
 };
 use crate::model::world::Session;
 
@@ -45,7 +47,7 @@ pub(super) struct Switch {
     pub(super) redis_up: bool,
     pub(super) rows: BTreeMap<(Source, String), Fields>,
     pub(super) state: BTreeMap<String, JobStatus>,
-    /// The open taps, with the addresses of the copies that those of ERSPAN jobs count.
+    /// The open feeds, with the addresses of the copies that those of ERSPAN jobs count.
     pub(super) taps: BTreeMap<JobId, Option<Outer>>,
     pub(super) foreign: BTreeMap<String, Session>,
     pub(super) rows_deleted_without_outcome: Vec<String>,
@@ -173,15 +175,15 @@ impl Switch {
                     Event::SessionsUnlisted { error: "redis is away".to_owned() }
                 });
             }
-            Effect::Session(SessionEffect::Set { id, plan }) => {
+            Effect::Provision(ProvisionEffect::Write { id, provision: Provision::Mirror(plan) }) => {
                 if random.chance(2) {
                     // Somebody was quicker.
                     self.toggle_foreign_session(random);
                 }
-                let result = self.set_mirror(&id, &plan, random);
-                self.outbox.push_back(Event::MirrorSet { id, result });
+                let result = self.provision(&id, &plan, random);
+                self.outbox.push_back(Event::Provisioned { id, result });
             }
-            Effect::Session(SessionEffect::Delete { id, plan }) => {
+            Effect::Provision(ProvisionEffect::Remove { id, provision: Provision::Mirror(plan) }) => {
                 let (mut result, mut kept) = (Ok(()), false);
                 for name in plan.names() {
                     assert_eq!(JobId::of_session(name).as_ref(), Some(&id));
@@ -191,29 +193,29 @@ impl Switch {
                     }
                 }
                 if !kept {
-                    self.outbox.push_back(Event::MirrorDeleted { id, result });
+                    self.outbox.push_back(Event::Released { id, result });
                 }
             }
-            Effect::Session(SessionEffect::DeleteOrphan { session }) => {
+            Effect::Provision(ProvisionEffect::RemoveOrphan { session }) => {
                 assert!(session.starts_with(SESSION_PREFIX), "{session}");
                 // The sweep repeats it, so its failure is nobody's news.
                 let _ = self.end_session(&session, random);
             }
-            Effect::Tap(TapEffect::Open { id, outer, .. }) => {
+            Effect::Feed(FeedEffect::Open { id, feed: Feed::Hooks(HooksFeed { outer, .. }), .. }) => {
                 let fails = random.chance(10);
                 let result =
                     if fails { Err((Reason::AttachFailed, "the verifier said no".to_owned())) } else { Ok(()) };
                 if !fails {
                     assert_eq!(self.taps.insert(id.clone(), outer), None, "two taps of one job");
                 }
-                self.outbox.push_back(Event::TapOpened { id: id.clone(), result });
+                self.outbox.push_back(Event::FeedOpened { id: id.clone(), result });
                 if !fails && random.chance(5) {
-                    self.outbox.push_back(Event::TapLost { id, message: "the device is gone".to_owned() });
+                    self.outbox.push_back(Event::FeedLost { id, message: "the device is gone".to_owned() });
                 }
             }
-            Effect::Tap(TapEffect::Close { id }) => {
+            Effect::Feed(FeedEffect::Close { id }) => {
                 assert!(self.taps.remove(&id).is_some(), "a tap that is not open was closed");
-                self.outbox.push_back(Event::TapClosed { id, result: Ok(()) });
+                self.outbox.push_back(Event::FeedClosed { id, result: Ok(()) });
             }
             Effect::Asic(AsicEffect::Ask { id, question }) => {
                 let view = if self.redis_up { Ok(self.asic(&question)) } else { Err("redis is away".to_owned()) };
@@ -247,7 +249,7 @@ impl Switch {
     }
 
     /// A write whose answer is lost may have been carried out all the same.
-    fn set_mirror(&mut self, id: &JobId, plan: &MirrorPlan, random: &mut Random) -> Result<Option<Taken>, String> {
+    fn provision(&mut self, id: &JobId, plan: &MirrorPlan, random: &mut Random) -> Result<Option<Taken>, String> {
         let answer_lost = random.chance(3);
         if !self.redis_up {
             return Err("redis is away".to_owned());

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use crate::model::asic::{Binding, MirrorObject, View};
 use crate::model::job::{Direction, Fields, JobId};
+use crate::model::provision::Provision;
 use crate::model::schema::{Reason, Source, Warning};
 use crate::model::settings::Settings;
 use crate::model::status::JobStatus;
 use crate::model::supervisor::{
-    AsicEffect, Effect, Event, Freed, JobRow, Now, Prior, ResultsEffect, SessionEffect, SessionState, Supervisor,
-    TapEffect,
+    AsicEffect, Effect, Event, FeedEffect, Freed, JobRow, Now, Prior, ProvisionEffect, ResultsEffect, SessionState,
+    Supervisor,
 };
 use crate::model::world::{Capability, Port, Session, TapCost, World};
 
@@ -43,7 +44,7 @@ pub(super) struct Bench {
     pub(super) held: BTreeSet<&'static str>,
     /// Effects, by name, that are answered with an error.
     pub(super) refused: BTreeSet<&'static str>,
-    /// Every effect, in order; looks at sessions and at ASIC_DB are left out, and the beginning of numbers, which comes with each tap.
+    /// Every effect, in order; looks at sessions and at ASIC_DB are left out, and the beginning of numbers, which comes with each feed.
     pub(super) trace: Vec<String>,
     /// Every change of what is said of a job.
     pub(super) history: Vec<String>,
@@ -296,35 +297,36 @@ impl Bench {
                 Ok(()) => Event::Sessions { world: Box::new(self.world.clone()) },
                 Err(error) => Event::SessionsUnlisted { error },
             }],
-            Effect::Session(SessionEffect::Set { id, plan }) => {
+            Effect::Provision(ProvisionEffect::Write { id, provision }) => {
                 let set = result.is_ok();
-                let mut events = vec![Event::MirrorSet { id, result: result.map(|()| None) }];
+                let mut events = vec![Event::Provisioned { id, result: result.map(|()| None) }];
                 if set {
-                    self.world.sessions.extend(plan.as_sessions());
+                    let Provision::Mirror(mirror) = &provision;
+                    self.world.sessions.extend(mirror.as_sessions());
                     let echo = |name: &str| Event::SessionRow { session: name.to_owned(), present: true };
-                    events.extend(plan.names().map(echo));
-                    events.extend(plan.names().filter_map(|name| self.orchagent_sees(name)));
+                    events.extend(provision.names().map(echo));
+                    events.extend(provision.names().filter_map(|name| self.orchagent_sees(name)));
                 }
                 events
             }
-            Effect::Session(SessionEffect::Delete { plan, .. }) if self.overtaken.is_some() => {
-                plan.names().filter_map(|name| self.overtake(name)).collect()
+            Effect::Provision(ProvisionEffect::Remove { provision, .. }) if self.overtaken.is_some() => {
+                provision.names().filter_map(|name| self.overtake(name)).collect()
             }
-            Effect::Session(SessionEffect::DeleteOrphan { session }) if self.overtaken.is_some() => {
+            Effect::Provision(ProvisionEffect::RemoveOrphan { session }) if self.overtaken.is_some() => {
                 self.overtake(&session).into_iter().collect()
             }
-            Effect::Session(SessionEffect::Delete { id, plan }) => {
+            Effect::Provision(ProvisionEffect::Remove { id, provision }) => {
                 let deleted = result.is_ok();
-                let mut events = vec![Event::MirrorDeleted { id, result }];
+                let mut events = vec![Event::Released { id, result }];
                 if deleted {
-                    self.world.sessions.retain(|name, _| !plan.names().any(|known| known == name));
+                    self.world.sessions.retain(|name, _| !provision.names().any(|known| known == name));
                     let echo = |name: &str| Event::SessionRow { session: name.to_owned(), present: false };
-                    events.extend(plan.names().map(echo));
-                    events.extend(plan.names().filter_map(|name| self.orchagent_sees(name)));
+                    events.extend(provision.names().map(echo));
+                    events.extend(provision.names().filter_map(|name| self.orchagent_sees(name)));
                 }
                 events
             }
-            Effect::Session(SessionEffect::DeleteOrphan { session }) if result.is_ok() => {
+            Effect::Provision(ProvisionEffect::RemoveOrphan { session }) if result.is_ok() => {
                 self.world.sessions.remove(&session);
                 let echo = Event::SessionRow { session: session.clone(), present: false };
                 self.orchagent_sees(&session).into_iter().chain([echo]).collect()
@@ -339,17 +341,19 @@ impl Bench {
                 let held = oids.keys().filter(|port| self.held_ports.contains(*port)).cloned().collect();
                 vec![Event::Objects { job, held: result.map(|()| held) }]
             }
-            Effect::Tap(TapEffect::Open { id, .. }) => {
-                vec![Event::TapOpened { id, result: result.map_err(|error| (Reason::AttachFailed, error)) }]
+            Effect::Feed(FeedEffect::Open { id, .. }) => {
+                vec![Event::FeedOpened { id, result: result.map_err(|error| (Reason::AttachFailed, error)) }]
             }
-            Effect::Tap(TapEffect::Close { id }) => vec![Event::TapClosed { id, result }],
+            Effect::Feed(FeedEffect::Close { id }) => vec![Event::FeedClosed { id, result }],
             Effect::DeleteRow(JobRow { door, key }) => {
                 if result.is_ok() {
                     self.rows.remove(&(door, key.clone()));
                 }
                 vec![Event::RowDeleted { door, key, result }]
             }
-            Effect::Session(SessionEffect::DeleteOrphan { .. }) | Effect::Results(_) | Effect::Log { .. } => Vec::new(),
+            Effect::Provision(ProvisionEffect::RemoveOrphan { .. }) | Effect::Results(_) | Effect::Log { .. } => {
+                Vec::new()
+            }
         }
     }
 
@@ -405,14 +409,14 @@ fn name_of(effect: &Effect) -> &'static str {
     match effect {
         Effect::ReadSwitch { job: Some(_) } => "Survey",
         Effect::ReadSwitch { job: None } => "ListSessions",
-        Effect::Session(SessionEffect::Set { .. }) => "SetMirror",
-        Effect::Session(SessionEffect::Delete { .. }) => "DeleteMirror",
-        Effect::Session(SessionEffect::DeleteOrphan { .. }) => "DeleteOrphan",
+        Effect::Provision(ProvisionEffect::Write { .. }) => "Provision",
+        Effect::Provision(ProvisionEffect::Remove { .. }) => "Release",
+        Effect::Provision(ProvisionEffect::RemoveOrphan { .. }) => "DeleteOrphan",
         Effect::Asic(AsicEffect::Ask { .. }) => "AskAsic",
         Effect::Asic(AsicEffect::AskObjects { .. }) => "AskObjects",
         Effect::Asic(AsicEffect::Free { .. }) => "Free",
-        Effect::Tap(TapEffect::Open { .. }) => "OpenTap",
-        Effect::Tap(TapEffect::Close { .. }) => "CloseTap",
+        Effect::Feed(FeedEffect::Open { .. }) => "OpenFeed",
+        Effect::Feed(FeedEffect::Close { .. }) => "CloseFeed",
         Effect::Results(ResultsEffect::Begin { .. }) => "BeginResults",
         Effect::Results(ResultsEffect::Clear { .. }) => "ClearResults",
         Effect::DeleteRow(_) => "DeleteRow",
@@ -420,16 +424,17 @@ fn name_of(effect: &Effect) -> &'static str {
     }
 }
 
-/// The effect with whom it is about: `SetMirror a`, `DeleteRow appl a`, `DeleteOrphan telegen_a`, `Log`.
+/// The effect with whom it is about: `Provision a`, `DeleteRow appl a`, `DeleteOrphan telegen_a`, `Log`.
 pub(super) fn render(effect: &Effect) -> String {
     let name = name_of(effect);
     match effect {
         Effect::ReadSwitch { job: Some(id) }
-        | Effect::Session(SessionEffect::Set { id, .. } | SessionEffect::Delete { id, .. })
+        | Effect::Provision(ProvisionEffect::Write { id, .. } | ProvisionEffect::Remove { id, .. })
         | Effect::Asic(AsicEffect::Ask { id, .. })
-        | Effect::Tap(TapEffect::Open { id, .. } | TapEffect::Close { id })
+        | Effect::Feed(FeedEffect::Open { id, .. } | FeedEffect::Close { id })
         | Effect::Results(ResultsEffect::Begin { id, .. }) => format!("{name} {id}"),
-        Effect::Session(SessionEffect::DeleteOrphan { session }) | Effect::Asic(AsicEffect::Free { session, .. }) => {
+        Effect::Provision(ProvisionEffect::RemoveOrphan { session })
+        | Effect::Asic(AsicEffect::Free { session, .. }) => {
             format!("{name} {session}")
         }
         Effect::DeleteRow(JobRow { door: Source::Config, key }) | Effect::Results(ResultsEffect::Clear { key }) => {

@@ -183,7 +183,7 @@ fn using_a_finished_name_again_deletes_the_old_results_first() {
     assert_eq!(bench.said("a"), "done", "until the new row is taken up, the old outcome stands");
     bench.pass(secs(1));
     assert_eq!(bench.said("a"), "running");
-    assert_eq!(bench.asked(), "ClearResults a, Survey a, SetMirror a, OpenTap a");
+    assert_eq!(bench.asked(), "ClearResults a, Survey a, Provision a, OpenFeed a");
 }
 
 #[test]
@@ -206,20 +206,20 @@ fn old_results_go_even_if_retention_ends_while_the_new_row_settles() {
     bench.trace.clear();
     bench.write("a", "port=Ethernet0 duration=20");
     bench.pass(secs(5));
-    assert_eq!(bench.asked(), "ClearResults a, Survey a, SetMirror a, OpenTap a");
+    assert_eq!(bench.asked(), "ClearResults a, Survey a, Provision a, OpenFeed a");
 }
 
 #[test]
 fn a_row_written_after_the_first_was_deleted_is_a_new_job_once_the_old_one_is_gone() {
     let mut bench = Bench::new("");
     bench.write("a", "port=Ethernet0 expires_at=2024-10-04T10:00:00Z");
-    bench.held.insert("CloseTap");
+    bench.held.insert("CloseFeed");
     bench.delete("a");
     bench.write("a", "port=Ethernet4 duration=33 expires_at=2024-10-04T10:00:00Z");
     assert_eq!(bench.said("a"), "stopping");
     bench.trace.clear();
-    bench.feed(Event::TapClosed { id: super::bench::id("a"), result: Ok(()) });
-    assert_eq!(bench.asked(), "ClearResults a, Survey a, SetMirror a, OpenTap a");
+    bench.feed(Event::FeedClosed { id: super::bench::id("a"), result: Ok(()) });
+    assert_eq!(bench.asked(), "ClearResults a, Survey a, Provision a, OpenFeed a");
     let status = bench.status("a").expect("the new job");
     assert_eq!((bench.said("a").as_str(), status.spec.expect("a spec").ports.as_str()), ("running", "Ethernet4"));
     assert_eq!(bench.rows.len(), 1, "the new job's row is not deleted with the old job");
@@ -231,7 +231,7 @@ fn a_successor_that_is_deleted_before_its_turn_is_not_started_even_if_only_a_lis
     for by_listing in [false, true] {
         let mut bench = Bench::new("");
         bench.write("a", "port=Ethernet0 expires_at=2024-10-04T10:00:00Z");
-        bench.held.insert("CloseTap");
+        bench.held.insert("CloseFeed");
         bench.delete("a");
         bench.write("a", "port=Ethernet4 expires_at=2024-10-04T10:00:00Z");
         if by_listing {
@@ -240,7 +240,7 @@ fn a_successor_that_is_deleted_before_its_turn_is_not_started_even_if_only_a_lis
         } else {
             bench.delete("a");
         }
-        bench.feed(Event::TapClosed { id: super::bench::id("a"), result: Ok(()) });
+        bench.feed(Event::FeedClosed { id: super::bench::id("a"), result: Ok(()) });
         assert_eq!(bench.said("a"), "stopped");
         assert!(bench.supervisor.is_idle());
     }

@@ -25,7 +25,7 @@ fn a_job_that_nobody_disturbs_starts_runs_its_time_and_leaves_nothing_but_its_ou
     assert_eq!(bench.said("a"), "running");
     bench.pass(secs(1));
     assert_eq!(bench.history, ["a: starting", "a: running", "a: stopping", "a: done"]);
-    assert_eq!(bench.asked(), "Survey a, SetMirror a, OpenTap a, DeleteMirror a, CloseTap a, DeleteRow a");
+    assert_eq!(bench.asked(), "Survey a, Provision a, OpenFeed a, Release a, CloseFeed a, DeleteRow a");
     assert_eq!((bench.rows.len(), bench.world.sessions.len()), (0, 0));
     assert!(bench.supervisor.is_idle());
     let row = bench.status("a").expect("an outcome").to_fields();
@@ -68,9 +68,9 @@ fn the_session_goes_before_the_tap_so_that_the_last_copy_is_counted() {
     let mut bench = running();
     bench.orchagent = Orchagent::Dead;
     bench.delete("a");
-    assert_eq!(bench.asked(), "DeleteMirror a");
+    assert_eq!(bench.asked(), "Release a");
     bench.session_state("a", SessionState::Absent);
-    assert_eq!(bench.asked(), "CloseTap a");
+    assert_eq!(bench.asked(), "CloseFeed a");
     assert_eq!(bench.said("a"), "stopped");
 }
 
@@ -79,7 +79,7 @@ fn deleting_the_row_stops_the_job_and_there_is_no_row_left_to_delete() {
     let mut bench = running();
     bench.delete("a");
     assert_eq!(bench.history, ["a: stopping", "a: stopped"]);
-    assert_eq!(bench.asked(), "DeleteMirror a, CloseTap a");
+    assert_eq!(bench.asked(), "Release a, CloseFeed a");
     assert!(bench.supervisor.is_idle());
 }
 
@@ -99,7 +99,7 @@ fn a_job_without_a_session_taps_the_ports_own_netdev_and_nothing_is_mirrored() {
     let mut bench = Bench::new("");
     bench.write("a", "port=Ethernet0 duration=60 span_method=none direction=egress");
     bench.pass(secs(61));
-    assert_eq!(bench.asked(), "Survey a, OpenTap a, CloseTap a, DeleteRow a");
+    assert_eq!(bench.asked(), "Survey a, OpenFeed a, CloseFeed a, DeleteRow a");
     let status = bench.status("a").expect("an outcome");
     assert_eq!((status.tap.as_deref(), status.mirror_session), (Some("Ethernet0"), None));
 }
@@ -114,7 +114,7 @@ fn a_session_that_orchagent_does_not_take_is_mirror_rejected() {
         assert_eq!(bench.said("a"), "starting");
         bench.pass(MILLI);
         assert_eq!(bench.said("a"), "failed mirror_rejected");
-        assert_eq!(bench.asked(), "Survey a, SetMirror a, DeleteMirror a, DeleteRow a");
+        assert_eq!(bench.asked(), "Survey a, Provision a, Release a, DeleteRow a");
         assert!(
             bench.message("a").contains("no word of orchagent on mirror session telegen_a"),
             "{}",
@@ -148,48 +148,48 @@ fn a_session_that_is_inactive_at_first_and_active_in_time_is_taken() {
 #[test]
 fn a_tap_that_cannot_be_opened_ends_the_job_and_removes_its_session() {
     let mut bench = Bench::new("");
-    bench.refused.insert("OpenTap");
+    bench.refused.insert("OpenFeed");
     bench.write("a", ROW);
     bench.pass(secs(1));
     assert_eq!((bench.said("a").as_str(), bench.message("a").as_str()), ("failed attach_failed", "the bench refused"));
-    assert_eq!(bench.asked(), "Survey a, SetMirror a, OpenTap a, DeleteMirror a, DeleteRow a");
+    assert_eq!(bench.asked(), "Survey a, Provision a, OpenFeed a, Release a, DeleteRow a");
     assert_eq!(bench.status("a").expect("an outcome").started_at, None);
 }
 
 #[test]
 fn a_tap_whose_device_goes_ends_the_job_with_tap_missing() {
     let mut bench = running();
-    bench.feed(Event::TapLost { id: id("a"), message: "netEthernet120 is gone".to_owned() });
+    bench.feed(Event::FeedLost { id: id("a"), message: "netEthernet120 is gone".to_owned() });
     assert_eq!(bench.said("a"), "failed tap_missing");
     assert_eq!(bench.message("a"), "netEthernet120 is gone");
-    assert_eq!(bench.asked(), "DeleteMirror a, CloseTap a, DeleteRow a");
+    assert_eq!(bench.asked(), "Release a, CloseFeed a, DeleteRow a");
 }
 
 #[test]
 fn a_tap_that_is_lost_while_the_job_ends_is_not_done_and_a_job_with_a_reason_keeps_it() {
     let mut bench = running();
-    bench.held.insert("CloseTap");
+    bench.held.insert("CloseFeed");
     bench.pass(secs(60));
     assert_eq!(bench.said("a"), "stopping");
-    bench.feed(Event::TapLost { id: id("a"), message: "the tc filter was removed".to_owned() });
-    bench.feed(Event::TapClosed { id: id("a"), result: Ok(()) });
+    bench.feed(Event::FeedLost { id: id("a"), message: "the tc filter was removed".to_owned() });
+    bench.feed(Event::FeedClosed { id: id("a"), result: Ok(()) });
     assert_eq!(
         (bench.said("a").as_str(), bench.message("a").as_str()),
         ("failed tap_missing", "the tc filter was removed")
     );
 
     let mut bench = running();
-    bench.held.insert("CloseTap");
+    bench.held.insert("CloseFeed");
     bench.delete("a");
-    bench.feed(Event::TapLost { id: id("a"), message: "the tc filter was removed".to_owned() });
-    bench.feed(Event::TapClosed { id: id("a"), result: Ok(()) });
+    bench.feed(Event::FeedLost { id: id("a"), message: "the tc filter was removed".to_owned() });
+    bench.feed(Event::FeedClosed { id: id("a"), result: Ok(()) });
     assert_eq!((bench.said("a").as_str(), bench.message("a").as_str()), ("stopped", "the tc filter was removed"));
 }
 
 #[test]
 fn a_last_reading_that_fails_is_said() {
     let mut bench = running();
-    bench.refused.insert("CloseTap");
+    bench.refused.insert("CloseFeed");
     bench.delete("a");
     assert_eq!(bench.said("a"), "stopped");
     assert_eq!(bench.message("a"), "the last reading of the tap failed: the bench refused");
@@ -222,7 +222,7 @@ fn a_job_whose_expires_at_is_past_is_expired_and_takes_nothing() {
 
 #[test]
 fn expires_at_ends_a_job_that_is_still_starting() {
-    for (held, orchagent) in [("", Orchagent::Dead), ("OpenTap", Orchagent::Works)] {
+    for (held, orchagent) in [("", Orchagent::Dead), ("OpenFeed", Orchagent::Works)] {
         let mut bench = Bench::new("");
         bench.orchagent = orchagent;
         bench.held.insert(held);
@@ -230,10 +230,10 @@ fn expires_at_ends_a_job_that_is_still_starting() {
         bench.pass(almost(secs(3)));
         assert_eq!(bench.said("a"), "starting");
         bench.pass(MILLI);
-        if held == "OpenTap" {
-            // Only the tap's answer can be waited for.
+        if held == "OpenFeed" {
+            // Only the feed's answer can be waited for.
             assert_eq!(bench.said("a"), "stopping");
-            bench.feed(Event::TapOpened { id: id("a"), result: Ok(()) });
+            bench.feed(Event::FeedOpened { id: id("a"), result: Ok(()) });
         }
         assert_eq!(bench.said("a"), "expired");
         assert_eq!((bench.world.sessions.len(), bench.supervisor.is_idle()), (0, true));
@@ -288,7 +288,7 @@ fn sigterm_is_over_in_three_seconds_even_if_orchagent_is_dead_whenever_the_sessi
 #[test]
 fn sigterm_is_over_in_three_seconds_after_a_tap_that_was_being_opened_is_open() {
     let mut bench = Bench::new("");
-    bench.held.insert("OpenTap");
+    bench.held.insert("OpenFeed");
     bench.write("a", ROW);
     bench.pass(secs(1));
     bench.feed(Event::Shutdown);
@@ -297,7 +297,7 @@ fn sigterm_is_over_in_three_seconds_after_a_tap_that_was_being_opened_is_open() 
         ("stopping daemon_stopped", None)
     );
     bench.orchagent = Orchagent::Dead;
-    bench.feed(Event::TapOpened { id: id("a"), result: Ok(()) });
+    bench.feed(Event::FeedOpened { id: id("a"), result: Ok(()) });
     bench.pass(SESSION_TIMEOUT_SHUTDOWN);
     assert_eq!(bench.said("a"), "stopped daemon_stopped +session_unconfirmed");
     assert!(bench.supervisor.is_idle());

@@ -58,7 +58,7 @@ fn a_destination_that_was_never_in_a_table_proves_nothing_and_that_is_said_in_th
     bench.trace.clear();
     bench.delete("a");
     assert_eq!(bench.said("a"), "stopped");
-    assert_eq!(bench.asked(), "DeleteMirror a, CloseTap a, Log");
+    assert_eq!(bench.asked(), "Release a, CloseFeed a, Log");
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn a_waiting_job_is_looked_at_once_while_the_one_in_front_of_it_cannot_be() {
     let world = Box::new(bench.world.clone());
     bench.feed(Event::Surveyed { id: super::bench::id("c"), world: Err("away".to_owned()) });
     bench.feed(Event::Surveyed { id: super::bench::id("d"), world: Ok(world.into()) });
-    assert_eq!((said(&bench, "cd").as_str(), bench.asked().as_str()), ("queued, running", "Log, OpenTap d"));
+    assert_eq!((said(&bench, "cd").as_str(), bench.asked().as_str()), ("queued, running", "Log, OpenFeed d"));
     bench.held.clear();
     bench.pass(secs(1));
     assert_eq!(said(&bench, "cd"), "running, running");
@@ -192,10 +192,10 @@ fn a_slot_is_free_only_when_the_last_of_its_job_is_gone() {
     let mut bench = Bench::new("max_jobs=1 max_queue=1");
     write(&mut bench, "a");
     write(&mut bench, "b");
-    bench.held.insert("CloseTap");
+    bench.held.insert("CloseFeed");
     bench.delete("a");
     assert_eq!(said(&bench, "ab"), "stopping, queued");
-    bench.feed(Event::TapClosed { id: super::bench::id("a"), result: Ok(()) });
+    bench.feed(Event::FeedClosed { id: super::bench::id("a"), result: Ok(()) });
     assert_eq!(said(&bench, "ab"), "stopped, running");
 }
 

@@ -32,7 +32,7 @@ fn a_session_names_members_and_is_made_anew_when_they_change() {
     let mut bench = running();
     assert_eq!(sources(&bench), "Ethernet12");
     members(&mut bench, &["Ethernet12", "Ethernet4"]);
-    assert_eq!(bench.asked(), "DeleteMirror a, SetMirror a");
+    assert_eq!(bench.asked(), "Release a, Provision a");
     assert_eq!(sources(&bench), "Ethernet4,Ethernet12");
     assert_eq!(bench.said("a"), "running +oversubscribed");
     assert_eq!(
@@ -50,13 +50,13 @@ fn the_new_session_is_written_after_the_old_one_is_confirmed_gone_and_the_time_b
     let mut bench = running();
     bench.orchagent = Orchagent::Dead;
     members(&mut bench, &["Ethernet4"]);
-    assert_eq!(bench.asked(), "DeleteMirror a");
+    assert_eq!(bench.asked(), "Release a");
     assert!(bench.supervisor.source_ports(&super::bench::id("a")).is_empty(), "there are no copies to compare with");
     bench.pass(secs(2));
     bench.orchagent = Orchagent::Works;
     bench.world.known_states.clear();
     bench.feed(gone("telegen_a"));
-    assert_eq!(bench.asked(), "SetMirror a");
+    assert_eq!(bench.asked(), "Provision a");
     assert_eq!(
         bench.message("a"),
         "the members of the job's port channel changed, and its mirror session was made anew once; the mirror session was not active for 2.0 s; copies of that time may be missing"
@@ -79,17 +79,17 @@ fn changes_are_followed_at_most_every_ten_seconds_and_the_last_one_counts() {
     bench.pass(almost(RENEWAL_INTERVAL));
     assert_eq!(bench.asked(), "");
     bench.pass(MILLI);
-    assert_eq!((bench.asked().as_str(), sources(&bench).as_str()), ("DeleteMirror a, SetMirror a", "Ethernet0"));
+    assert_eq!((bench.asked().as_str(), sources(&bench).as_str()), ("Release a, Provision a", "Ethernet0"));
 }
 
 #[test]
 fn a_change_that_is_seen_while_the_session_is_made_anew_is_followed_at_its_turn() {
     let mut bench = running();
-    bench.held.insert("SetMirror");
+    bench.held.insert("Provision");
     members(&mut bench, &["Ethernet4"]);
     members(&mut bench, &["Ethernet8"]);
     bench.held.clear();
-    let plan = bench.supervisor.jobs.get("a").and_then(|job| job.plan.as_ref()?.mirror.clone()).expect("a session");
+    let plan = bench.supervisor.jobs.get("a").and_then(|job| job.plan.as_ref()?.mirror().cloned()).expect("a session");
     bench.world.sessions.extend(plan.as_sessions());
     bench.world.known_states.insert("telegen_a".to_owned());
     bench.session_state("a", SessionState::Active);
@@ -97,7 +97,7 @@ fn a_change_that_is_seen_while_the_session_is_made_anew_is_followed_at_its_turn(
     bench.pass(almost(RENEWAL_INTERVAL));
     assert_eq!(bench.asked(), "");
     bench.pass(MILLI);
-    assert_eq!((bench.asked().as_str(), sources(&bench).as_str()), ("DeleteMirror a, SetMirror a", "Ethernet8"));
+    assert_eq!((bench.asked().as_str(), sources(&bench).as_str()), ("Release a, Provision a", "Ethernet8"));
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_look_that_a_job_wants_is_in_the_book_of_looks() {
     bench.pass(SWEEP_INTERVAL);
     bench.write("a", "port=PortChannel1 duration=600 expires_at=2024-10-05T00:00:00Z");
     let id = super::bench::id("a");
-    let effects = bench.supervisor.on(Event::TapOpened { id, result: Ok(()) }, bench.now());
+    let effects = bench.supervisor.on(Event::FeedOpened { id, result: Ok(()) }, bench.now());
     assert_eq!(effects, [], "one is under way");
 }
 
@@ -172,7 +172,7 @@ fn members_that_cannot_be_copied_end_the_job() {
         bench.message("a"),
         "the members of the job's port channel changed, and Ethernet120, to which the copies go, is one of the members now"
     );
-    assert_eq!(bench.asked(), "DeleteMirror a, CloseTap a, DeleteRow a");
+    assert_eq!(bench.asked(), "Release a, CloseFeed a, DeleteRow a");
 }
 
 #[test]
@@ -195,9 +195,9 @@ fn a_session_that_does_not_go_or_does_not_come_ends_the_job() {
 #[test]
 fn a_deletion_that_redis_refuses_is_not_laid_at_orchagents_door() {
     let mut bench = running();
-    bench.refused.insert("DeleteMirror");
+    bench.refused.insert("Release");
     members(&mut bench, &["Ethernet4"]);
-    assert_eq!(bench.asked(), "DeleteMirror a, Log");
+    assert_eq!(bench.asked(), "Release a, Log");
     bench.pass(SESSION_TIMEOUT);
     let why = "the members of the job's port channel changed, and the daemon could not delete mirror session telegen_a within 5 s; see syslog";
     assert!(bench.message("a").starts_with(why), "{}", bench.message("a"));
@@ -207,20 +207,20 @@ fn a_deletion_that_redis_refuses_is_not_laid_at_orchagents_door() {
 fn each_renewal_begins_with_the_shortest_wait_for_redis() {
     let mut bench = running();
     for next in ["Ethernet4", "Ethernet8"] {
-        bench.refused.insert("DeleteMirror");
+        bench.refused.insert("Release");
         members(&mut bench, &[next]);
         bench.pass(RETRY);
-        assert_eq!(bench.asked(), "DeleteMirror a, Log, DeleteMirror a, Log", "{next}");
+        assert_eq!(bench.asked(), "Release a, Log, Release a, Log", "{next}");
         bench.refused.clear();
         bench.pass(RENEWAL_INTERVAL);
-        assert_eq!(bench.asked(), "DeleteMirror a, SetMirror a", "{next}");
+        assert_eq!(bench.asked(), "Release a, Provision a", "{next}");
     }
 }
 
 #[test]
 fn a_job_whose_time_is_over_while_its_session_is_made_anew_is_done() {
     let mut bench = running();
-    bench.held.insert("SetMirror");
+    bench.held.insert("Provision");
     bench.pass(secs(599));
     members(&mut bench, &["Ethernet4"]);
     bench.pass(secs(2));
@@ -267,7 +267,7 @@ fn a_destination_whose_netdev_goes_with_it_is_looked_for_too_and_one_that_stays_
         if removed {
             bench.world.ports.remove("Ethernet120");
         }
-        bench.feed(Event::TapLost { id: super::bench::id("a"), message: "netEthernet120 is gone".to_owned() });
+        bench.feed(Event::FeedLost { id: super::bench::id("a"), message: "netEthernet120 is gone".to_owned() });
         bench.pass(secs(31));
         let expected = if removed { "failed tap_missing +left_bound" } else { "failed tap_missing" };
         assert_eq!(bench.said("a"), expected);

@@ -145,7 +145,7 @@ fn results_of_an_earlier_daemon_that_are_past_their_retention_go_at_once() {
 fn a_finished_name_of_an_earlier_daemon_can_be_used_again() {
     let mut bench = restarted("", vec![("a", prior(Status::Done))], &[]);
     bench.write("a", "port=Ethernet0 expires_at=2024-10-04T00:01:00Z");
-    assert_eq!(bench.asked(), "ClearResults a, Survey a, SetMirror a, OpenTap a");
+    assert_eq!(bench.asked(), "ClearResults a, Survey a, Provision a, OpenFeed a");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_name_that_an_earlier_daemon_owned_through_one_door_is_not_taken_through_the
     bench.list_door(Source::Config);
     assert_eq!(bench.said("a"), "failed daemon_restarted");
     bench.list_door(Source::Appl);
-    assert_eq!(bench.asked(), "DeleteRow a, ClearResults a, Survey a, SetMirror a, OpenTap a");
+    assert_eq!(bench.asked(), "DeleteRow a, ClearResults a, Survey a, Provision a, OpenFeed a");
     assert_eq!(bench.said("a"), "running");
 }
 

@@ -9,7 +9,7 @@ fn refused(bench: &mut Bench, key: &str, row: &str) -> String {
     bench.pass(secs(1));
     let status = bench.status(key).expect("an outcome");
     assert_eq!((status.started_at, status.tap, status.mirror_session), (None, None, None));
-    for taken in ["SetMirror", "OpenTap"] {
+    for taken in ["Provision", "OpenFeed"] {
         assert!(!bench.trace.contains(&format!("{taken} {key}")), "{:?}", bench.trace);
     }
     assert!(!bench.rows.contains_key(&(Source::Config, key.to_owned())), "the row goes");

@@ -30,7 +30,7 @@ fn a_session_that_stays_away_ends_the_job_with_mirror_lost() {
         assert_eq!(bench.said("a"), "running");
         bench.pass(MILLI);
         assert_eq!((bench.said("a").as_str(), bench.message("a").as_str()), ("failed mirror_lost", what));
-        assert_eq!(bench.asked(), "DeleteMirror a, CloseTap a, DeleteRow a");
+        assert_eq!(bench.asked(), "Release a, CloseFeed a, DeleteRow a");
     }
 }
 
@@ -59,10 +59,10 @@ fn the_grace_is_counted_from_the_first_word_of_trouble() {
 #[test]
 fn a_session_that_went_while_the_tap_was_opened_is_lost_too() {
     let mut bench = Bench::new("");
-    bench.held.insert("OpenTap");
+    bench.held.insert("OpenFeed");
     bench.write("a", ROW);
     bench.session_state("a", SessionState::Inactive);
-    bench.feed(Event::TapOpened { id: super::bench::id("a"), result: Ok(()) });
+    bench.feed(Event::FeedOpened { id: super::bench::id("a"), result: Ok(()) });
     assert_eq!(bench.said("a"), "running");
     bench.pass(LOST_GRACE);
     assert_eq!(bench.said("a"), "failed mirror_lost");
@@ -90,7 +90,7 @@ fn a_foreign_session_on_a_port_of_ours_ends_the_job_and_ours_is_deleted() {
                 "mirror session debug uses {port} now, of this job's session; give debug another port, or observe another one"
             )
         );
-        assert_eq!(bench.asked(), "DeleteMirror a, CloseTap a, DeleteRow a");
+        assert_eq!(bench.asked(), "Release a, CloseFeed a, DeleteRow a");
         assert_eq!(bench.world.sessions.keys().collect::<Vec<_>>(), ["debug"], "theirs is not touched");
     }
 }
@@ -111,7 +111,7 @@ fn ours_stays_under_a_foreign_session_that_has_its_port_until_that_one_is_gone()
         bench.message("a"),
         "mirror session debug copies Ethernet0 now, in the direction of this job's session; orchagent gives a port to one session in each direction; telegen_a stays until debug is removed: ASIC_DB shows Ethernet0 bound to debug, and deleting telegen_a would unbind it. The owner of debug need do nothing. telegen-sonic drain deletes telegen_a at once; then debug must be removed and added again"
     );
-    assert_eq!(bench.asked(), "DeleteMirror a, CloseTap a, DeleteRow a", "the job is over, its session is not");
+    assert_eq!(bench.asked(), "Release a, CloseFeed a, DeleteRow a", "the job is over, its session is not");
     bench.pass(secs(120));
     assert_eq!(bench.world.sessions.keys().collect::<Vec<_>>(), ["debug", "telegen_a"]);
     assert!(!bench.asked().contains("DeleteOrphan"), "however often the sweep looks");
@@ -137,12 +137,12 @@ fn a_job_that_ends_while_a_foreign_session_comes_says_that_its_own_stays() {
 #[test]
 fn a_session_that_was_deleted_although_somebody_elses_lay_over_it_says_what_that_one_needs() {
     let mut bench = running();
-    bench.held.insert("DeleteMirror");
+    bench.held.insert("Release");
     bench.delete("a");
     let (session, theirs, port) = ("telegen_a".to_owned(), "debug".to_owned(), "Ethernet0".to_owned());
     bench.feed(Event::Overtaken { session, theirs, port, kept: false });
     bench.session_state("a", SessionState::Absent);
-    bench.feed(Event::MirrorDeleted { id: super::bench::id("a"), result: Ok(()) });
+    bench.feed(Event::Released { id: super::bench::id("a"), result: Ok(()) });
     assert_eq!(bench.said("a"), "stopped");
     assert_eq!(
         bench.message("a"),
@@ -258,7 +258,7 @@ fn a_removal_that_orchagent_does_not_confirm_in_five_seconds_is_said_and_the_job
     assert_eq!(bench.said("a"), "stopped +session_unconfirmed");
     assert_eq!(
         bench.asked(),
-        "DeleteMirror a, CloseTap a, DeleteMirror a, DeleteOrphan telegen_a, Log",
+        "Release a, CloseFeed a, Release a, DeleteOrphan telegen_a, Log",
         "once more at the job's end, and then by the sweep"
     );
 }
@@ -299,7 +299,7 @@ fn a_session_is_ours_from_before_it_is_written_until_after_it_is_gone() {
     bench.write("a", ROW);
     bench.look_at_sessions();
     assert!(!bench.trace.contains(&"DeleteOrphan telegen_a".to_owned()), "{:?}", bench.trace);
-    bench.held.insert("CloseTap");
+    bench.held.insert("CloseFeed");
     bench.session_state("a", SessionState::Active);
     bench.world.known_states.insert("telegen_a".to_owned());
     bench.delete("a");
@@ -308,8 +308,8 @@ fn a_session_is_ours_from_before_it_is_written_until_after_it_is_gone() {
     bench.look_at_sessions();
     assert!(!bench.trace.contains(&"DeleteOrphan telegen_a".to_owned()), "{:?}", bench.trace);
     bench.trace.clear();
-    bench.feed(Event::TapClosed { id: super::bench::id("a"), result: Ok(()) });
-    assert_eq!(bench.asked(), "DeleteMirror a, DeleteOrphan telegen_a, Log");
+    bench.feed(Event::FeedClosed { id: super::bench::id("a"), result: Ok(()) });
+    assert_eq!(bench.asked(), "Release a, DeleteOrphan telegen_a, Log");
 }
 
 #[test]
@@ -400,12 +400,12 @@ fn a_look_that_fails_is_repeated_with_a_back_off() {
 #[test]
 fn a_removal_confirmed_before_the_answer_of_redis_counts() {
     let mut bench = running();
-    bench.held.insert("DeleteMirror");
+    bench.held.insert("Release");
     bench.delete("a");
     bench.session_state("a", SessionState::Absent);
-    assert_eq!(bench.asked(), "DeleteMirror a");
-    bench.feed(Event::MirrorDeleted { id: super::bench::id("a"), result: Ok(()) });
-    assert_eq!((bench.asked().as_str(), bench.said("a").as_str()), ("CloseTap a", "stopped"));
+    assert_eq!(bench.asked(), "Release a");
+    bench.feed(Event::Released { id: super::bench::id("a"), result: Ok(()) });
+    assert_eq!((bench.asked().as_str(), bench.said("a").as_str()), ("CloseFeed a", "stopped"));
 }
 
 #[test]

@@ -103,11 +103,11 @@ fn no_session_is_made_anew_while_another_one_is_being_freed() {
     bench.world.port_channels.insert("PortChannel1".to_owned(), ["Ethernet8".to_owned()].into());
     bench.look_at_sessions();
     bench.pass(secs(2));
-    assert!(!bench.asked().contains("DeleteMirror a"), "its new port might be unbound in the same moment");
+    assert!(!bench.asked().contains("Release a"), "its new port might be unbound in the same moment");
     let result = Ok(Freed::Left("nobody knows".to_owned()));
     bench.feed(Event::Freed { session: "telegen_old".to_owned(), result });
     bench.pass(secs(1));
-    assert!(bench.asked().contains("DeleteMirror a, SetMirror a"));
+    assert!(bench.asked().contains("Release a, Provision a"));
 }
 
 #[test]

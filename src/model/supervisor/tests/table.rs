@@ -12,7 +12,7 @@ use crate::model::schema::{Reason, Source, Warning};
 use crate::model::settings::{AdminState, Settings};
 use crate::model::status::Ending;
 use crate::model::supervisor::{
-    Deleted, Effect, Event, Job, LOST_GRACE, NEIGHBOUR_TIMEOUT, Phase, Renewal, SessionState, TapOwned,
+    Deleted, Effect, Event, FeedOwned, Job, LOST_GRACE, NEIGHBOUR_TIMEOUT, Phase, Renewal, SessionState,
 };
 
 mod rewritten;
@@ -34,11 +34,11 @@ const EVENTS: [&str; 50] = [
     "surveyed ok",
     "surveyed err",
     "surveyed refused",
-    "mirror set ok",
-    "mirror set err",
-    "mirror deleted ok",
-    "mirror deleted err",
-    "mirror set taken",
+    "provisioned ok",
+    "provisioned err",
+    "released ok",
+    "released err",
+    "provisioned taken",
     "overtaken kept",
     "overtaken alone",
     "session absent",
@@ -58,11 +58,11 @@ const EVENTS: [&str; 50] = [
     "session row own",
     "session row orphan",
     "session row foreign",
-    "tap opened ok",
-    "tap opened err",
-    "tap lost",
-    "tap closed ok",
-    "tap closed err",
+    "feed opened ok",
+    "feed opened err",
+    "feed lost",
+    "feed closed ok",
+    "feed closed err",
     "warned",
     "published",
     "row deleted ok",
@@ -78,10 +78,10 @@ const PHASES: [&str; 26] = [
     "Surveying",
     "Queued",
     "Surveying for a slot",
-    "Mirroring",
+    "Provisioning",
     "Resolving",
-    "Attaching",
-    "Attaching, to end",
+    "Opening",
+    "Opening, to end",
     "Running",
     "Running, session missing",
     "Running, neighbour missing",
@@ -89,10 +89,10 @@ const PHASES: [&str; 26] = [
     "Running on members",
     "Renewing, deleting",
     "Renewing, adding",
-    "Unmirroring with tap",
-    "Unmirroring with tap, deleted",
-    "Unmirroring with tap, refused",
-    "Unmirroring without tap",
+    "Releasing with feed",
+    "Releasing with feed, deleted",
+    "Releasing with feed, refused",
+    "Releasing without feed",
     "Closing",
     "Looking",
     "Publishing",
@@ -122,7 +122,7 @@ fn bench_in(phase: &str) -> Bench {
         "Settling" => (ROW, "", 0),
         "Surveying" => (ROW, "Survey", 1),
         "Queued" | "Surveying for a slot" => return bench_in_line(bench, phase),
-        "Mirroring" => {
+        "Provisioning" => {
             bench.orchagent = Orchagent::Dead;
             (ROW, "", 1)
         }
@@ -130,20 +130,20 @@ fn bench_in(phase: &str) -> Bench {
             bench.orchagent = Orchagent::LeavesInactive;
             (ERSPAN, "", 6)
         }
-        "Unmirroring without tap" => {
+        "Releasing without feed" => {
             bench.orchagent = Orchagent::Dead;
-            (ROW, "DeleteMirror", 6)
+            (ROW, "Release", 6)
         }
-        "Attaching" | "Attaching, to end" => (ROW, "OpenTap", 1),
-        "Running" | "Running, session missing" | "Unmirroring with tap, deleted" | "Unmirroring with tap, refused" => {
+        "Opening" | "Opening, to end" => (ROW, "OpenFeed", 1),
+        "Running" | "Running, session missing" | "Releasing with feed, deleted" | "Releasing with feed, refused" => {
             (ROW, "", 1)
         }
         "Running, neighbour missing" => (ERSPAN, "", 1),
         "Running without session" => ("port=Ethernet0 duration=120 span_method=none", "", 1),
         "Running on members" | "Renewing, deleting" | "Renewing, adding" => (MEMBERS, "", 1),
         "Looking" => (ROW, "AskAsic", 121),
-        "Unmirroring with tap" => (ROW, "DeleteMirror", 121),
-        "Closing" => (ROW, "CloseTap", 121),
+        "Releasing with feed" => (ROW, "Release", 121),
+        "Closing" => (ROW, "CloseFeed", 121),
         "Publishing" => (ROW, "Publish", 121),
         "Publishing, row gone" => (ROW, "Publish", 1),
         "Removing" => (ROW, "DeleteRow", 121),
@@ -157,23 +157,23 @@ fn bench_in(phase: &str) -> Bench {
     bench.write("a", row);
     bench.pass(secs(wait));
     match phase {
-        "Attaching, to end" | "Publishing, row gone" => bench.delete("a"),
+        "Opening, to end" | "Publishing, row gone" => bench.delete("a"),
         "Running, neighbour missing" => bench.session_state("a", SessionState::Inactive),
         "Running, session missing" => bench.session_state("a", SessionState::Absent),
         "Renewing, deleting" => {
-            bench.held.insert("DeleteMirror");
+            bench.held.insert("Release");
             bench.change_members();
         }
         "Renewing, adding" => {
-            bench.held.insert("SetMirror");
+            bench.held.insert("Provision");
             bench.change_members();
         }
-        "Unmirroring with tap, deleted" => {
+        "Releasing with feed, deleted" => {
             bench.orchagent = Orchagent::Dead;
             bench.pass(secs(120));
         }
-        "Unmirroring with tap, refused" => {
-            bench.refused.insert("DeleteMirror");
+        "Releasing with feed, refused" => {
+            bench.refused.insert("Release");
             bench.pass(secs(120));
         }
         _ => {}
@@ -236,21 +236,21 @@ fn event(name: &str, bench: &Bench) -> Event {
             world.ports.remove("Ethernet0");
             Event::Surveyed { id, world: Ok(Arc::from(world)) }
         }
-        "mirror set ok" => Event::MirrorSet { id, result: Ok(None) },
-        "mirror set err" => Event::MirrorSet { id, result: Err(refused()) },
-        "mirror deleted ok" => Event::MirrorDeleted { id, result: Ok(()) },
-        "mirror deleted err" => Event::MirrorDeleted { id, result: Err(refused()) },
+        "provisioned ok" => Event::Provisioned { id, result: Ok(None) },
+        "provisioned err" => Event::Provisioned { id, result: Err(refused()) },
+        "released ok" => Event::Released { id, result: Ok(()) },
+        "released err" => Event::Released { id, result: Err(refused()) },
         "session absent" => state(SessionState::Absent),
         "session inactive" => state(SessionState::Inactive),
         "session active" => state(SessionState::Active),
         "sessions own" => sessions_event("telegen_a", "Ethernet120"),
         "sessions orphan" => sessions_event("telegen_old", "Ethernet120"),
         "sessions intruder" => sessions_event("everflow", "Ethernet100"),
-        "tap opened ok" => Event::TapOpened { id, result: Ok(()) },
-        "tap opened err" => Event::TapOpened { id, result: Err((Reason::AttachFailed, refused())) },
-        "tap lost" => Event::TapLost { id, message: "the device is gone".to_owned() },
-        "tap closed ok" => Event::TapClosed { id, result: Ok(()) },
-        "tap closed err" => Event::TapClosed { id, result: Err(refused()) },
+        "feed opened ok" => Event::FeedOpened { id, result: Ok(()) },
+        "feed opened err" => Event::FeedOpened { id, result: Err((Reason::AttachFailed, refused())) },
+        "feed lost" => Event::FeedLost { id, message: "the device is gone".to_owned() },
+        "feed closed ok" => Event::FeedClosed { id, result: Ok(()) },
+        "feed closed err" => Event::FeedClosed { id, result: Err(refused()) },
         "warned" => Event::Warned { id, warning: Warning::NoCopies },
         "published" => Event::Published { key: "a".to_owned() },
         "row deleted ok" => row_deleted(Source::Config, Ok(())),
@@ -264,9 +264,9 @@ fn event(name: &str, bench: &Bench) -> Event {
 /// What the switch's tables and ASIC_DB say.
 fn event_of_the_switch(name: &str, id: JobId) -> Event {
     match name {
-        "mirror set taken" => {
+        "provisioned taken" => {
             let taken = Taken { theirs: "debug".to_owned(), port: "Ethernet0".to_owned() };
-            Event::MirrorSet { id, result: Ok(Some(taken)) }
+            Event::Provisioned { id, result: Ok(Some(taken)) }
         }
         "overtaken kept" | "overtaken alone" => {
             let (session, kept) = (id.session_name(1), name == "overtaken kept");
@@ -336,28 +336,28 @@ fn phase_of(bench: &Bench) -> String {
         Phase::Surveying { waiting: None, .. } => "Surveying".to_owned(),
         Phase::Surveying { waiting: Some(_), .. } => "Surveying for a slot".to_owned(),
         Phase::Queued { .. } => "Queued".to_owned(),
-        Phase::Mirroring { .. } => "Mirroring".to_owned(),
+        Phase::Provisioning { .. } => "Provisioning".to_owned(),
         Phase::Resolving { .. } => "Resolving".to_owned(),
-        Phase::Attaching { then: None, .. } => "Attaching".to_owned(),
-        Phase::Attaching { then: Some(_), .. } => "Attaching, to end".to_owned(),
+        Phase::Opening { then: None, .. } => "Opening".to_owned(),
+        Phase::Opening { then: Some(_), .. } => "Opening, to end".to_owned(),
         Phase::Running { missing: Some(missing), .. } => match missing.until.saturating_sub(missing.since) {
             LOST_GRACE => "Running, session missing".to_owned(),
             NEIGHBOUR_TIMEOUT => "Running, neighbour missing".to_owned(),
             odd => format!("Running, session missing for {odd:?}"),
         },
-        Phase::Running { plan, .. } if plan.mirror.is_none() => "Running without session".to_owned(),
+        Phase::Running { plan, .. } if plan.provision.is_none() => "Running without session".to_owned(),
         Phase::Running { spec, .. } if spec.ports.as_str() == "PortChannel1" => "Running on members".to_owned(),
         Phase::Renewing { step: Renewal::Deleting { .. }, .. } => "Renewing, deleting".to_owned(),
         Phase::Renewing { step: Renewal::Adding { .. }, .. } => "Renewing, adding".to_owned(),
         Phase::Running { .. } => "Running".to_owned(),
-        Phase::Unmirroring { tap, deleted, .. } => {
-            let tap = if *tap == TapOwned::Yes { "with" } else { "without" };
+        Phase::Releasing { feed, deleted, .. } => {
+            let feed = if *feed == FeedOwned::Yes { "with" } else { "without" };
             let deleted = match deleted {
                 Deleted::Asked => "",
                 Deleted::RetryAt(_) => ", refused",
                 Deleted::Done => ", deleted",
             };
-            format!("Unmirroring {tap} tap{deleted}")
+            format!("Releasing {feed} feed{deleted}")
         }
         Phase::Closing { .. } => "Closing".to_owned(),
         Phase::Looking { .. } => "Looking".to_owned(),
@@ -372,8 +372,8 @@ fn phase_of(bench: &Bench) -> String {
 fn said_of(bench: &Bench) -> String {
     let job = bench.supervisor.jobs.get("a");
     let pending = job.and_then(|job| match &job.phase {
-        Phase::Attaching { then: Some(ending), .. }
-        | Phase::Unmirroring { ending, .. }
+        Phase::Opening { then: Some(ending), .. }
+        | Phase::Releasing { ending, .. }
         | Phase::Closing { ending }
         | Phase::Looking { ending, .. } => Some(ending),
         _ => None,

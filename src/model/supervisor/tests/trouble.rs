@@ -39,20 +39,20 @@ fn a_question_that_is_never_answered_is_asked_again_after_five_seconds() {
 #[test]
 fn a_session_that_cannot_be_written_fails_the_job_and_is_deleted_in_case_it_was() {
     let mut bench = Bench::new("");
-    bench.refused.insert("SetMirror");
+    bench.refused.insert("Provision");
     bench.write("a", ROW);
     assert_eq!(bench.said("a"), "failed internal");
     assert_eq!(bench.message("a"), "the mirror session could not be written to CONFIG_DB: the bench refused");
-    assert_eq!(bench.asked(), "Survey a, SetMirror a, DeleteMirror a, DeleteRow a");
+    assert_eq!(bench.asked(), "Survey a, Provision a, Release a, DeleteRow a");
 }
 
 #[test]
 fn orchagents_time_begins_when_the_session_is_written() {
     let mut bench = Bench::new("");
-    bench.held.insert("SetMirror");
+    bench.held.insert("Provision");
     bench.write("a", ROW);
     bench.pass(secs(4));
-    bench.feed(Event::MirrorSet { id: super::bench::id("a"), result: Ok(None) });
+    bench.feed(Event::Provisioned { id: super::bench::id("a"), result: Ok(None) });
     bench.pass(almost(SESSION_TIMEOUT));
     assert_eq!(bench.said("a"), "starting");
     bench.pass(MILLI);
@@ -64,14 +64,14 @@ fn with_redis_away_the_tap_still_ends_on_time_and_the_session_is_removed_when_it
     let mut bench = Bench::new("");
     bench.write("a", ROW);
     bench.trace.clear();
-    bench.refused.extend(["DeleteMirror", "DeleteOrphan", "DeleteRow", "ListSessions"]);
+    bench.refused.extend(["Release", "DeleteOrphan", "DeleteRow", "ListSessions"]);
     bench.held.insert("Publish");
     bench.pass(secs(60));
-    assert_eq!((bench.said("a").as_str(), times(&bench, "CloseTap a")), ("stopping", 0));
+    assert_eq!((bench.said("a").as_str(), times(&bench, "CloseFeed a")), ("stopping", 0));
     bench.pass(SESSION_TIMEOUT);
     assert_eq!(bench.said("a"), "done +session_unconfirmed");
     assert_eq!(bench.message("a"), "the daemon could not delete mirror session telegen_a");
-    assert_eq!((times(&bench, "DeleteMirror a"), times(&bench, "CloseTap a")), (5, 1));
+    assert_eq!((times(&bench, "Release a"), times(&bench, "CloseFeed a")), (5, 1));
     assert!(bench.world.sessions.contains_key("telegen_a"));
     bench.refused.clear();
     bench.held.clear();
@@ -84,10 +84,10 @@ fn with_redis_away_the_tap_still_ends_on_time_and_the_session_is_removed_when_it
 fn a_deletion_that_redis_refuses_for_a_while_is_repeated_and_then_confirmed_as_usual() {
     let mut bench = Bench::new("");
     bench.write("a", ROW);
-    bench.refused.insert("DeleteMirror");
+    bench.refused.insert("Release");
     bench.delete("a");
     bench.pass(RETRY * 3);
-    assert_eq!((times(&bench, "DeleteMirror a"), bench.said("a").as_str()), (3, "stopping"));
+    assert_eq!((times(&bench, "Release a"), bench.said("a").as_str()), (3, "stopping"));
     assert_eq!(times(&bench, "Log"), 3, "each refusal is said");
     bench.refused.clear();
     bench.pass(RETRY * 4);

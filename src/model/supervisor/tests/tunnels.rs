@@ -1,9 +1,10 @@
-//! ERSPAN jobs: what the tap is told, and a neighbour that is not known, becomes known, goes and comes back.
+//! ERSPAN jobs: what the feed is told, and a neighbour that is not known, becomes known, goes and comes back.
 
 use super::bench::{Bench, MILLI, Orchagent, almost, secs};
 use crate::model::erspan::Outer;
+use crate::model::feed::Feed;
 use crate::model::supervisor::{
-    Effect, Event, LOST_GRACE, NEIGHBOUR_TIMEOUT, SESSION_TIMEOUT, SessionState, TapEffect,
+    Effect, Event, FeedEffect, LOST_GRACE, NEIGHBOUR_TIMEOUT, SESSION_TIMEOUT, SessionState,
 };
 use crate::model::world::Session;
 
@@ -29,18 +30,19 @@ const WAITING: &str = "orchagent holds mirror session telegen_a inactive: the sw
 #[test]
 fn the_tap_is_told_between_which_addresses_the_copies_come_and_on_which_netdev() {
     let mut bench = bench(Orchagent::Works);
-    bench.held.insert("SetMirror");
+    bench.held.insert("Provision");
     for (key, port, src) in [("a", "Ethernet0", "10.0.0.1"), ("b", "Ethernet4", "10.0.0.2")] {
         bench.write(key, &ROW.replace("Ethernet0", port));
         let active =
             Event::SessionState { session: super::bench::id(key).session_name(1), state: SessionState::Active };
         let effects = bench.supervisor.on(active, bench.now());
-        let [_, Effect::Tap(TapEffect::Open { netdev, outer, .. }), Effect::Asic(_)] = effects.as_slice() else {
+        let [_, Effect::Feed(FeedEffect::Open { feed: Feed::Hooks(feed), .. }), Effect::Asic(_)] = effects.as_slice()
+        else {
             panic!("{effects:?}")
         };
         let address = |text: &str| text.parse().expect("an address");
         let expected = Outer { src: address(src), dst: address("10.0.0.9") };
-        assert_eq!((netdev.as_str(), *outer), ("netEthernet100", Some(expected)));
+        assert_eq!((feed.netdev.as_str(), feed.outer), ("netEthernet100", Some(expected)));
     }
 }
 
@@ -74,7 +76,7 @@ fn a_session_without_a_neighbour_waits_and_its_user_is_told_for_what() {
     bench.pass(secs(50));
     bench.session_state("a", SessionState::Active);
     assert_eq!((bench.said("a").as_str(), bench.message("a").as_str()), ("running", ""));
-    assert_eq!(bench.asked(), "Survey a, SetMirror a, OpenTap a");
+    assert_eq!(bench.asked(), "Survey a, Provision a, OpenFeed a");
 }
 
 #[test]
@@ -89,7 +91,7 @@ fn a_neighbour_that_never_comes_is_mirror_inactive_a_minute_after_the_session_wa
         bench.message("a"),
         "orchagent left mirror session telegen_a inactive: the switch knows no route or no neighbour for erspan_dst_ip 10.0.0.9, or the hardware refused it; ping 10.0.0.9 from the switch, and see syslog of orchagent"
     );
-    assert_eq!(bench.asked(), "Survey a, SetMirror a, DeleteMirror a, DeleteRow a");
+    assert_eq!(bench.asked(), "Survey a, Provision a, Release a, DeleteRow a");
 }
 
 #[test]
@@ -148,7 +150,7 @@ fn a_neighbour_that_stays_away_for_a_minute_is_mirror_lost() {
         bench.message("a"),
         "mirror session telegen_a went inactive while the job ran and stayed so for 60 s: the switch knows no route or no neighbour for erspan_dst_ip 10.0.0.9, or the hardware refused it; the counts stop there"
     );
-    assert_eq!(bench.asked(), "DeleteMirror a, CloseTap a, DeleteRow a");
+    assert_eq!(bench.asked(), "Release a, CloseFeed a, DeleteRow a");
 }
 
 #[test]

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::{Random, Switch};
-use crate::model::admission::{MirrorTarget, over};
+use crate::model::admission::over;
 use crate::model::asic::{Binding, MirrorObject, Question, View};
 use crate::model::job::Direction;
 use crate::model::overtaken::{Taken, Verdict, is_unbound, judge};
+use crate::model::provision::mirror::MirrorTarget;
 use crate::model::schema::SESSION_PREFIX;
 use crate::model::supervisor::{Event, Freed, SessionState};
 use crate::model::world::Session;

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use crate::model::erspan::{Outer, Tunnel};
 use crate::model::job::{Direction, JobId, JobSpec};
 use crate::model::settings::Settings;
+use crate::model::source_ports::natural;
 use crate::model::world::{Session, World};
 
 /// All mirror sessions of a job. They differ in their ports and directions only.
@@ -179,7 +180,7 @@ pub fn is_sampled(spec: &JobSpec) -> bool {
 pub fn sources(spec: &JobSpec, world: &World) -> Vec<String> {
     let members = |port: &str| -> Vec<String> {
         let mut members: Vec<String> = world.expand([port]).into_iter().collect();
-        members.sort_by_key(|name| super::natural(name));
+        members.sort_by_key(|name| natural(name));
         members
     };
     spec.ports.names().flat_map(members).collect()

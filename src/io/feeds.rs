@@ -1,7 +1,7 @@
-//! The running taps, each on a thread of its own that opens, reads and closes it: loading a program takes tens of
+//! The running feeds, each on a thread of its own that opens, reads and closes it: loading a program takes tens of
 //! milliseconds, detaching waits for the kernel, and neither may hold the daemon up.
 //!
-//! A thread ends by `Close`, or because this process gives its end of the channel up; the tap is detached either way.
+//! A thread ends by `Close`, or because this process gives its end of the channel up; the feed is closed either way.
 
 mod vigil;
 
@@ -14,18 +14,19 @@ use tokio::sync::mpsc;
 
 use super::tap::{DEFAULT_MEMORY, Encapsulation, FlowSlots, Hooks, Tap, TapHost, TapPlan, possible_cpus};
 use crate::model::erspan::Outer;
+use crate::model::feed::{Feed, HooksFeed};
 use crate::model::filter::Filter;
 use crate::model::job::{Direction, JobId, JobSpec, ResultDetail};
 use crate::model::sample::Sample;
 use crate::model::schema::Reason;
-use crate::model::supervisor::TapEffect;
+use crate::model::supervisor::FeedEffect;
 use crate::model::world::TapCost;
 use vigil::Vigil;
 
-/// What a tap's thread says.
+/// What a feed's thread says.
 #[derive(Debug)]
-pub enum TapEvent {
-    /// The tap is open, or why not. The first sample is empty and says when counting began.
+pub enum FeedEvent {
+    /// The feed is open, or why not. The first sample is empty and says when counting began.
     Opened {
         /// Whose.
         id: JobId,
@@ -39,14 +40,14 @@ pub enum TapEvent {
         /// The numbers.
         sample: Sample,
     },
-    /// The tap does not hang any more where it was hung, whoever took it off.
+    /// No packets come from it any more: its tap does not hang where it was hung, whoever took it off.
     Lost {
         /// Whose.
         id: JobId,
         /// What was seen.
         message: String,
     },
-    /// The tap is closed; the last reading, or why there is none.
+    /// The feed is closed; the last reading, or why there is none.
     Closed {
         /// Whose.
         id: JobId,
@@ -55,7 +56,7 @@ pub enum TapEvent {
     },
 }
 
-/// How often a tap is read.
+/// How often a feed is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Intervals {
     /// Totals.
@@ -69,38 +70,38 @@ enum Command {
     Close,
 }
 
-/// All running taps.
-pub struct Taps {
+/// All running feeds.
+pub struct Feeds {
     host: TapHost,
-    events: mpsc::Sender<TapEvent>,
+    events: mpsc::Sender<FeedEvent>,
     running: BTreeMap<JobId, Sender<Command>>,
     intervals: Intervals,
 }
 
-impl Taps {
-    /// No taps yet; what happens to them is said on `events`.
+impl Feeds {
+    /// No feeds yet; what happens to them is said on `events`.
     #[must_use]
-    pub fn new(host: TapHost, events: mpsc::Sender<TapEvent>, intervals: Intervals) -> Taps {
-        Taps { host, events, running: BTreeMap::new(), intervals }
+    pub fn new(host: TapHost, events: mpsc::Sender<FeedEvent>, intervals: Intervals) -> Feeds {
+        Feeds { host, events, running: BTreeMap::new(), intervals }
     }
 
-    /// Begins to open or close a tap.
-    pub fn begin(&mut self, effect: TapEffect) {
+    /// Begins to open or close a feed.
+    pub fn begin(&mut self, effect: FeedEffect) {
         match effect {
-            TapEffect::Open { id, spec, netdev, hooks, outer } => self.open(&id, &spec, netdev, hooks, outer),
-            TapEffect::Close { id } => self.close(&id),
+            FeedEffect::Open { id, spec, feed: Feed::Hooks(feed) } => self.open(&id, &spec, feed),
+            FeedEffect::Close { id } => self.close(&id),
         }
     }
 
-    /// Opens a tap; answered by [`TapEvent::Opened`].
-    fn open(&mut self, id: &JobId, spec: &JobSpec, netdev: String, hooks: Direction, outer: Option<Outer>) {
+    /// Opens a feed; answered by [`FeedEvent::Opened`].
+    fn open(&mut self, id: &JobId, spec: &JobSpec, feed: HooksFeed) {
         let (commands, receiver) = channel();
-        let plan = match plan(spec, netdev, hooks, outer) {
+        let plan = match plan(spec, feed) {
             Ok(plan) => plan,
             Err(error) => {
                 let message =
                     format!("the number of CPUs, and so the size of the flow table, cannot be found out: {error}");
-                return self.say(TapEvent::Opened { id: id.clone(), result: Err((Reason::Internal, message)) });
+                return self.say(FeedEvent::Opened { id: id.clone(), result: Err((Reason::Internal, message)) });
             }
         };
         let reader =
@@ -112,25 +113,25 @@ impl Taps {
             }
             Err(error) => {
                 let result = Err((Reason::Internal, format!("no thread for the tap: {error}")));
-                self.say(TapEvent::Opened { id: id.clone(), result });
+                self.say(FeedEvent::Opened { id: id.clone(), result });
             }
         }
     }
 
-    /// Closes a tap; answered by [`TapEvent::Closed`].
+    /// Closes a feed; answered by [`FeedEvent::Closed`].
     fn close(&mut self, id: &JobId) {
         let told = self.running.remove(id).is_some_and(|thread| thread.send(Command::Close).is_ok());
         if !told {
-            self.say(TapEvent::Closed { id: id.clone(), result: Err("its thread had ended".to_owned()) });
+            self.say(FeedEvent::Closed { id: id.clone(), result: Err("its thread had ended".to_owned()) });
         }
     }
 
-    /// A tap that could not be opened has no thread any more.
+    /// A feed that could not be opened has no thread any more.
     pub fn forget(&mut self, id: &JobId) {
         self.running.remove(id);
     }
 
-    /// Reads all taps at another rate from now on.
+    /// Reads all feeds at another rate from now on.
     pub fn set_intervals(&mut self, intervals: Intervals) {
         self.intervals = intervals;
         for thread in self.running.values() {
@@ -140,7 +141,7 @@ impl Taps {
     }
 
     /// An answer that does not come from a thread. The daemon's loop is the caller, so it must not wait for itself.
-    fn say(&self, event: TapEvent) {
+    fn say(&self, event: FeedEvent) {
         let events = self.events.clone();
         tokio::spawn(async move {
             // The receiver is gone only when the daemon is: nobody is left to be told.
@@ -170,10 +171,10 @@ pub fn cost() -> std::io::Result<TapCost> {
     Ok(TapCost { summary_bytes: bytes(None), flows_bytes: bytes(FlowSlots::within(DEFAULT_MEMORY, cpus)) })
 }
 
-fn plan(spec: &JobSpec, netdev: String, hooks: Direction, outer: Option<Outer>) -> std::io::Result<TapPlan> {
+fn plan(spec: &JobSpec, feed: HooksFeed) -> std::io::Result<TapPlan> {
     Ok(TapPlan {
-        netdev,
-        hooks: match hooks {
+        netdev: feed.netdev,
+        hooks: match feed.hooks {
             Direction::Ingress => Hooks::Ingress,
             Direction::Egress => Hooks::Egress,
             Direction::Both => Hooks::Both,
@@ -185,15 +186,15 @@ fn plan(spec: &JobSpec, netdev: String, hooks: Direction, outer: Option<Outer>) 
             ResultDetail::Flows => FlowSlots::within(DEFAULT_MEMORY, possible_cpus()?),
         },
         inner: spec.inner,
-        encapsulation: outer.map(|Outer { src, dst }| Encapsulation { src, dst }),
+        encapsulation: feed.outer.map(|Outer { src, dst }| Encapsulation { src, dst }),
     })
 }
 
-/// One tap's thread.
+/// One feed's thread.
 struct Reader {
     id: JobId,
     host: TapHost,
-    events: mpsc::Sender<TapEvent>,
+    events: mpsc::Sender<FeedEvent>,
     intervals: Intervals,
 }
 
@@ -204,17 +205,17 @@ impl Reader {
             Ok(tap) => tap,
             Err(error) => {
                 let result = Err((error.reason(), error.to_string()));
-                return self.say(TapEvent::Opened { id, result });
+                return self.say(FeedEvent::Opened { id, result });
             }
         };
-        self.say(TapEvent::Opened { id: id.clone(), result: Ok(tap.read(false)) });
+        self.say(FeedEvent::Opened { id: id.clone(), result: Ok(tap.read(false)) });
         let mut vigil = Vigil::new(&plan.netdev, Instant::now());
         if self.read_until_closed(&tap, &mut vigil, commands) {
             // What was lost since the last look would be missing in the numbers of a job that says it is done.
             let lost = vigil.look_now(Instant::now(), || tap.loss());
             self.say_lost(lost);
             let result = tap.close().map_err(|error| error.to_string());
-            self.say(TapEvent::Closed { id, result });
+            self.say(FeedEvent::Closed { id, result });
         }
     }
 
@@ -239,7 +240,7 @@ impl Reader {
             let now = Instant::now();
             if now >= next_results {
                 let with_flows = now >= next_flows;
-                self.say(TapEvent::Read { id: self.id.clone(), sample: tap.read(with_flows) });
+                self.say(FeedEvent::Read { id: self.id.clone(), sample: tap.read(with_flows) });
                 next_results = now + self.intervals.results;
                 if with_flows {
                     next_flows = now + self.intervals.flows;
@@ -252,11 +253,11 @@ impl Reader {
 
     fn say_lost(&self, lost: Option<String>) {
         if let Some(message) = lost {
-            self.say(TapEvent::Lost { id: self.id.clone(), message });
+            self.say(FeedEvent::Lost { id: self.id.clone(), message });
         }
     }
 
-    fn say(&self, event: TapEvent) {
+    fn say(&self, event: FeedEvent) {
         // The receiver is gone only when the daemon is: nobody is left to be told.
         let _ = self.events.blocking_send(event);
     }
