@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{
     Effect, Finished, Job, MISSING_FIELD_QUIET, Now, Phase, Prior, Renewals, SESSION_TIMEOUT_SHUTDOWN, SURVEY_TIMEOUT,
-    SessionStates, Supervisor,
+    SessionStates, Supervisor, Turn,
 };
 use crate::model::job::{Fields, JobId, JobSpec};
 use crate::model::schema::{JobField, Reason, Source, Status, Warning};
@@ -21,7 +21,7 @@ pub(super) const INCOMPLETE_MAX: usize = 64;
 const ECHO: Duration = Duration::from_secs(2);
 
 impl Supervisor {
-    pub(super) fn row(&mut self, door: Source, key: &str, fields: Option<Fields>, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn row(&mut self, door: Source, key: &str, fields: Option<Fields>, turn: &mut Turn) {
         if !self.listed.contains(&door) {
             // Until the door's first listing nobody knows whether the row is a new job or an earlier daemon's.
             return;
@@ -30,34 +30,34 @@ impl Supervisor {
             (None, None) => {}
             // It came first through a door that has not been listed yet; the next listing says this row again.
             (None, Some(_)) if self.prior.contains_key(key) => {}
-            (None, Some(fields)) => self.arrive(door, key, fields, now),
+            (None, Some(fields)) => self.arrive(door, key, fields, turn.now),
             (Some(owner), Some(_)) if owner != door => {
                 let line = format!("job {key} came through {door} while {owner} owns it: the {door} row is removed");
-                effects.push(Effect::log_of_rows(line));
-                effects.push(Effect::delete_row(door, key));
+                turn.effects.push(Effect::log_of_rows(line));
+                turn.effects.push(Effect::delete_row(door, key));
             }
             (Some(owner), None) if owner != door => {}
-            (Some(_), Some(fields)) => self.changed(key, fields, now),
-            (Some(_), None) => self.gone(key, now, effects),
+            (Some(_), Some(fields)) => self.changed(key, fields, turn.now),
+            (Some(_), None) => self.gone(key, turn),
         }
     }
 
     /// A row that was there before anybody watched.
-    pub(super) fn found(&mut self, door: Source, key: &str, fields: Fields, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn found(&mut self, door: Source, key: &str, fields: Fields, turn: &mut Turn) {
         let is_news = !self.prior.contains_key(key) && !self.jobs.contains_key(key);
         if is_news && self.listed.contains(&door) && !self.draining {
-            self.recover_unknown(door, key, &fields, now);
+            self.recover_unknown(door, key, &fields, turn.now);
         }
-        self.row(door, key, Some(fields), now, effects);
+        self.row(door, key, Some(fields), turn);
     }
 
-    pub(super) fn rows(&mut self, door: Source, rows: BTreeMap<String, Fields>, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn rows(&mut self, door: Source, rows: BTreeMap<String, Fields>, turn: &mut Turn) {
         if self.draining && !self.listed.contains(&door) {
             // What an earlier daemon left is the next one's.
             return;
         }
         if self.listed.insert(door) {
-            self.recover(door, &rows, now);
+            self.recover(door, &rows, turn.now);
         }
         let missing: Vec<String> = self
             .jobs
@@ -66,22 +66,22 @@ impl Supervisor {
             .map(|(key, _)| key.clone())
             .collect();
         for key in missing {
-            self.row(door, &key, None, now, effects);
+            self.row(door, &key, None, turn);
         }
         for (key, fields) in rows {
-            self.row(door, &key, Some(fields), now, effects);
+            self.row(door, &key, Some(fields), turn);
         }
     }
 
-    pub(super) fn settings_changed(&mut self, settings: Settings, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn settings_changed(&mut self, settings: Settings, turn: &mut Turn) {
         self.settings = Arc::new(settings);
         if self.settings.admin_state == AdminState::Disabled {
             let message = "telegen was disabled: admin_state in TELEGEN|global is disabled";
-            self.end_all(&Ending::stopped_by(Reason::AdminDisabled, message), now, effects);
+            self.end_all(&Ending::stopped_by(Reason::AdminDisabled, message), turn);
         }
     }
 
-    pub(super) fn shutdown(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn shutdown(&mut self, turn: &mut Turn) {
         self.draining = true;
         // What has not been accepted stays in its table for the next daemon.
         let unsaid = |job: &Job| matches!(job.phase, Phase::Settling { .. } | Phase::Surveying { waiting: None, .. });
@@ -89,18 +89,18 @@ impl Supervisor {
         for key in unsaid.collect::<Vec<_>>() {
             self.jobs.remove(&key);
         }
-        self.end_all(&Ending::stopped_by(Reason::DaemonStopped, "the telegen daemon was stopped"), now, effects);
+        self.end_all(&Ending::stopped_by(Reason::DaemonStopped, "the telegen daemon was stopped"), turn);
         for key in self.jobs.keys() {
             let Some(job) = self.jobs.get_mut(&key) else { continue };
             if let Phase::Releasing { deadline, .. } = &mut job.phase {
-                *deadline = (*deadline).min(now.mono + SESSION_TIMEOUT_SHUTDOWN);
+                *deadline = (*deadline).min(turn.now.mono + SESSION_TIMEOUT_SHUTDOWN);
             }
         }
     }
 
-    fn end_all(&mut self, ending: &Ending, now: Now, effects: &mut Vec<Effect>) {
+    fn end_all(&mut self, ending: &Ending, turn: &mut Turn) {
         for key in self.jobs.keys() {
-            self.end(&key, ending.clone(), now, effects);
+            self.end(&key, ending.clone(), turn);
         }
     }
 
@@ -149,7 +149,7 @@ impl Supervisor {
     }
 
     /// The row has been quiet long enough: parse it and ask for the world.
-    pub(super) fn take_up(&mut self, key: &str, since: Duration, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn take_up(&mut self, key: &str, since: Duration, turn: &mut Turn) {
         // A person who types a row field by field is one; a flood of rows without a port is not waited for.
         let may_wait = self.jobs.incomplete() < INCOMPLETE_MAX;
         let Some(job) = self.jobs.get_mut(key) else { return };
@@ -159,35 +159,35 @@ impl Supervisor {
         if let Err(error) = &spec
             && error.reason == Reason::MissingField
             && !whole
-            && now.mono < since + MISSING_FIELD_QUIET
+            && turn.now.mono < since + MISSING_FIELD_QUIET
             && may_wait
         {
             job.phase = Phase::Settling { since, due: since + MISSING_FIELD_QUIET };
             return;
         }
         if self.finished.remove(key).is_some() {
-            effects.push(Effect::clear_results(key.to_owned()));
+            turn.effects.push(Effect::clear_results(key.to_owned()));
         }
         job.settings = Arc::clone(&self.settings);
-        job.created_at = now.wall;
+        job.created_at = turn.now.wall;
         let spec = match spec {
             Ok(spec) => Arc::new(spec),
-            Err(error) => return self.publish(key, Ending::rejected(error.reason, error.message), now),
+            Err(error) => return self.publish(key, Ending::rejected(error.reason, error.message), turn.now),
         };
         job.spec = Some(Arc::clone(&spec));
-        job.expires = spec.expires_at.map(|instant| on_steady_clock(instant, now));
+        job.expires = spec.expires_at.map(|instant| on_steady_clock(instant, turn.now));
         if self.settings.admin_state == AdminState::Disabled {
             let message = "telegen is disabled; set admin_state to enabled in TELEGEN|global";
-            return self.publish(key, Ending::rejected(Reason::AdminDisabled, message), now);
+            return self.publish(key, Ending::rejected(Reason::AdminDisabled, message), turn.now);
         }
-        if job.expires.is_some_and(|expires| expires <= now.mono) {
-            return self.publish(key, expired_before_start(), now);
+        if job.expires.is_some_and(|expires| expires <= turn.now.mono) {
+            return self.publish(key, expired_before_start(), turn.now);
         }
-        job.phase = Phase::Surveying { spec: Arc::clone(&spec), retry: now.mono + SURVEY_TIMEOUT, waiting: None };
-        if let Some(ending) = self.crowded_out(key, &spec, now) {
-            return self.publish(key, ending, now);
+        job.phase = Phase::Surveying { spec: Arc::clone(&spec), retry: turn.now.mono + SURVEY_TIMEOUT, waiting: None };
+        if let Some(ending) = self.crowded_out(key, &spec, turn.now) {
+            return self.publish(key, ending, turn.now);
         }
-        effects.extend(JobId::parse(key).ok().map(Effect::survey));
+        turn.effects.extend(JobId::parse(key).ok().map(Effect::survey));
     }
 
     /// The row of a known job says something else than before.
@@ -243,14 +243,14 @@ impl Supervisor {
     }
 
     /// Its user deleted the row.
-    fn gone(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+    fn gone(&mut self, key: &str, turn: &mut Turn) {
         let Some(job) = self.jobs.get_mut(key) else { return };
         job.row = None;
         job.successor = None;
         match &job.phase {
             // An earlier daemon has said `queued` of it.
             Phase::Settling { .. } | Phase::Surveying { waiting: None, .. } if job.said_before => {
-                self.publish(key, Ending::stopped(), now);
+                self.publish(key, Ending::stopped(), turn.now);
             }
             // Nothing has been said of it yet, so there is nothing to take back.
             Phase::Settling { .. } | Phase::Surveying { waiting: None, .. } => {
@@ -262,9 +262,9 @@ impl Supervisor {
             | Phase::Resolving { .. }
             | Phase::Opening { .. }
             | Phase::Running { .. }
-            | Phase::Renewing { .. } => self.end(key, Ending::stopped(), now, effects),
+            | Phase::Renewing { .. } => self.end(key, Ending::stopped(), turn),
             Phase::Releasing { .. } | Phase::Closing { .. } | Phase::Looking { .. } | Phase::Publishing { .. } => {}
-            Phase::Removing { .. } => self.finish(key, now),
+            Phase::Removing { .. } => self.finish(key, turn.now),
         }
     }
 

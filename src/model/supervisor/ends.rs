@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Deleted, Effect, FeedEffect, FeedOwned, Job, Now, Phase, Retry, SESSION_TIMEOUT, SESSION_TIMEOUT_SHUTDOWN,
-    Supervisor,
+    Supervisor, Turn,
 };
 use crate::model::job::JobId;
 use crate::model::provision::Provision;
@@ -13,7 +13,7 @@ use crate::model::status::Ending;
 
 impl Supervisor {
     /// Ends a job wherever it is; one that is ending already keeps its first ending.
-    pub(super) fn end(&mut self, key: &str, ending: Ending, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn end(&mut self, key: &str, ending: Ending, turn: &mut Turn) {
         let Some(job) = self.jobs.get_mut(key) else { return };
         match &mut job.phase {
             Phase::Settling { .. }
@@ -22,51 +22,44 @@ impl Supervisor {
             | Phase::Looking { .. }
             | Phase::Publishing { .. }
             | Phase::Removing { .. } => {}
-            Phase::Surveying { .. } | Phase::Queued { .. } => self.publish(key, ending, now),
+            Phase::Surveying { .. } | Phase::Queued { .. } => self.publish(key, ending, turn.now),
             Phase::Opening { then, .. } => {
                 then.get_or_insert(ending);
             }
             Phase::Provisioning { .. } | Phase::Resolving { .. } => {
-                self.take_down(key, ending, FeedOwned::No, now, effects);
+                self.take_down(key, ending, FeedOwned::No, turn);
             }
             Phase::Running { missing, .. } => {
-                job.gap += missing.map_or(Duration::ZERO, |missing| now.mono.saturating_sub(missing.since));
-                self.take_down(key, ending, FeedOwned::Yes, now, effects);
+                job.gap += missing.map_or(Duration::ZERO, |missing| turn.now.mono.saturating_sub(missing.since));
+                self.take_down(key, ending, FeedOwned::Yes, turn);
             }
             Phase::Renewing { since, .. } => {
-                job.gap += now.mono.saturating_sub(*since);
-                self.take_down(key, ending, FeedOwned::Yes, now, effects);
+                job.gap += turn.now.mono.saturating_sub(*since);
+                self.take_down(key, ending, FeedOwned::Yes, turn);
             }
         }
     }
 
     /// The provision first, then the feed, so that the last copy is counted.
-    pub(super) fn take_down(
-        &mut self,
-        key: &str,
-        ending: Ending,
-        feed: FeedOwned,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn take_down(&mut self, key: &str, ending: Ending, feed: FeedOwned, turn: &mut Turn) {
         let timeout = self.session_timeout();
         let Some(job) = self.jobs.get_mut(key) else { return };
         match (job.to_release(), feed, JobId::parse(key)) {
             (Some(provision), feed, Ok(id)) => {
-                effects.push(Effect::release(id, provision.clone()));
-                let deadline = now.mono + timeout;
+                turn.effects.push(Effect::release(id, provision.clone()));
+                let deadline = turn.now.mono + timeout;
                 job.failures = 0;
                 job.phase = Phase::Releasing { ending, provision, feed, deleted: Deleted::Asked, deadline };
             }
-            (_, FeedOwned::Yes, _) => self.close_feed(key, ending, effects),
-            (_, FeedOwned::No, _) => self.look(key, ending, now, effects),
+            (_, FeedOwned::Yes, _) => self.close_feed(key, ending, turn),
+            (_, FeedOwned::No, _) => self.look(key, ending, turn),
         }
     }
 
-    pub(super) fn close_feed(&mut self, key: &str, ending: Ending, effects: &mut Vec<Effect>) {
+    pub(super) fn close_feed(&mut self, key: &str, ending: Ending, turn: &mut Turn) {
         if let (Some(job), Ok(id)) = (self.jobs.get_mut(key), JobId::parse(key)) {
             job.phase = Phase::Closing { ending };
-            effects.push(Effect::Feed(FeedEffect::Close { id }));
+            turn.effects.push(Effect::Feed(FeedEffect::Close { id }));
         }
     }
 
@@ -82,33 +75,26 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn published(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn published(&mut self, key: &str, turn: &mut Turn) {
         let Some(job) = self.jobs.get_mut(key) else { return };
         let Phase::Publishing { ending } = &job.phase else { return };
         if job.row.is_none() {
-            return self.finish(key, now);
+            return self.finish(key, turn.now);
         }
         job.phase = Phase::Removing { ending: ending.clone(), retry: None };
-        effects.push(Effect::delete_row(job.door, key));
+        turn.effects.push(Effect::delete_row(job.door, key));
     }
 
-    pub(super) fn row_deleted(
-        &mut self,
-        door: Source,
-        key: &str,
-        result: &Result<(), String>,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn row_deleted(&mut self, door: Source, key: &str, result: &Result<(), String>, turn: &mut Turn) {
         if let Err(error) = result {
             let line = format!("rows of jobs could not be deleted yet: {error}");
-            effects.push(Effect::log_of_rows(line));
+            turn.effects.push(Effect::log_of_rows(line));
         }
         let Some(job) = self.jobs.get_mut(key).filter(|job| job.door == door) else { return };
         let Phase::Removing { retry, .. } = &mut job.phase else { return };
         match result {
-            Ok(()) => self.finish(key, now),
-            Err(_) => *retry = Some(Retry::REDIS.at(&mut job.failures, now.mono)),
+            Ok(()) => self.finish(key, turn.now),
+            Err(_) => *retry = Some(Retry::REDIS.at(&mut job.failures, turn.now.mono)),
         }
     }
 

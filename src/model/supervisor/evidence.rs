@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{AsicEffect, Effect, Job, Now, Phase, Supervisor};
+use super::{AsicEffect, Effect, Job, Now, Phase, Supervisor, Turn};
 use crate::model::asic::{Binding, Oid, Question, View};
 use crate::model::job::JobId;
 use crate::model::provision::mirror::MirrorPlan;
@@ -68,25 +68,25 @@ impl Departed {
 
 impl Supervisor {
     /// A job that had sessions is over when ASIC_DB was looked at; any other is over now.
-    pub(super) fn look(&mut self, key: &str, ending: Ending, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn look(&mut self, key: &str, ending: Ending, turn: &mut Turn) {
         let after = if self.draining { LEFT_AFTER_SHUTDOWN } else { LEFT_AFTER };
         let Some(job) = self.jobs.get_mut(key) else { return };
         // What it counts is counted; how long syncd takes for its part is not the job's time.
-        job.ended = Some(now);
-        let Ok(id) = JobId::parse(key) else { return self.publish(key, ending, now) };
-        let Some(ask) = job.ask(&id).filter(|_| !job.kept) else { return self.publish(key, ending, now) };
+        job.ended = Some(turn.now);
+        let Ok(id) = JobId::parse(key) else { return self.publish(key, ending, turn.now) };
+        let Some(ask) = job.ask(&id).filter(|_| !job.kept) else { return self.publish(key, ending, turn.now) };
         if let Some(provision) = job.to_release().filter(|_| !job.states.all_gone()) {
             // Redis or orchagent was not there when it was asked; it may be now.
-            effects.push(Effect::release(id, provision));
+            turn.effects.push(Effect::release(id, provision));
         }
-        effects.push(ask);
-        let until = now.mono + after;
+        turn.effects.push(ask);
+        let until = turn.now.mono + after;
         let look = Look { until, again: None, wait: LOOK_AGAIN, give_up: until + after.min(NO_ANSWER) };
         job.phase = Phase::Looking { ending, look };
     }
 
     /// ASIC_DB answered, or did not.
-    pub(super) fn asic(&mut self, id: &JobId, mut view: Result<View, String>, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn asic(&mut self, id: &JobId, mut view: Result<View, String>, turn: &mut Turn) {
         let key = id.as_str();
         let Some(job) = self.jobs.get_mut(key) else { return };
         if let Ok(view) = &mut view {
@@ -98,35 +98,35 @@ impl Supervisor {
         match &mut job.phase {
             Phase::Looking { look, .. } => match (view, mirror) {
                 (Ok(view), Some(mirror)) => match view.bound_to(&mirror.target) {
-                    Some(left) if !left.is_empty() && now.mono < look.until => {
-                        look.again = Some((now.mono + look.wait).min(look.until));
+                    Some(left) if !left.is_empty() && turn.now.mono < look.until => {
+                        look.again = Some((turn.now.mono + look.wait).min(look.until));
                         look.wait = LOOK_INTERVAL;
                     }
                     Some(left) => {
                         let left: Vec<Binding> = left.into_iter().cloned().collect();
-                        self.looked(key, &left, now, effects);
+                        self.looked(key, &left, turn);
                     }
                     None => {
                         let to = mirror.port().unwrap_or_default();
                         let line = format!(
                             "job {id}: it is not known what its end left in ASIC_DB: {to}, to which its copies went, has no object in COUNTERS_DB"
                         );
-                        effects.push(Effect::log(line));
-                        self.looked(key, &[], now, effects);
+                        turn.effects.push(Effect::log(line));
+                        self.looked(key, &[], turn);
                     }
                 },
                 (Err(error), _) => {
                     let line = format!("job {id}: ASIC_DB could not be asked what its end left there: {error}");
-                    effects.push(Effect::log(line));
-                    self.looked(key, &[], now, effects);
+                    turn.effects.push(Effect::log(line));
+                    self.looked(key, &[], turn);
                 }
-                (Ok(_), None) => self.looked(key, &[], now, effects),
+                (Ok(_), None) => self.looked(key, &[], turn),
             },
             Phase::Resolving { .. } => {
                 if let (Ok(view), Some(mirror)) = (view, mirror)
                     && let Some(message) = sampler_taken(&view, &mirror)
                 {
-                    self.end(key, Ending::failed(Reason::MirrorInactive, message), now, effects);
+                    self.end(key, Ending::failed(Reason::MirrorInactive, message), turn);
                 }
             }
             Phase::Settling { .. }
@@ -144,20 +144,20 @@ impl Supervisor {
     }
 
     /// Time to look again, or to stop waiting for an answer.
-    pub(super) fn look_due(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn look_due(&mut self, key: &str, turn: &mut Turn) {
         let Some(job) = self.jobs.get_mut(key) else { return };
         let ask = JobId::parse(key).ok().and_then(|id| job.ask(&id));
         let Phase::Looking { look, .. } = &mut job.phase else { return };
         if let (Some(_), Some(ask)) = (look.again.take(), ask) {
-            effects.push(ask);
+            turn.effects.push(ask);
         } else {
             let line = format!("job {key}: ASIC_DB did not answer in time what its end left there");
-            effects.push(Effect::log(line));
-            self.looked(key, &[], now, effects);
+            turn.effects.push(Effect::log(line));
+            self.looked(key, &[], turn);
         }
     }
 
-    fn looked(&mut self, key: &str, left: &[Binding], now: Now, effects: &mut Vec<Effect>) {
+    fn looked(&mut self, key: &str, left: &[Binding], turn: &mut Turn) {
         let Some(job) = self.jobs.get_mut(key) else { return };
         let Phase::Looking { ending, .. } = &job.phase else { return };
         let mut ending = ending.clone();
@@ -173,10 +173,10 @@ impl Supervisor {
             };
             let message =
                 format!("ASIC_DB still shows {words} bound to this job's mirror session after its end; {rest}");
-            effects.push(Effect::log(format!("job {key}: {message}")));
+            turn.effects.push(Effect::log(format!("job {key}: {message}")));
             ending.add(&message);
         }
-        self.publish(key, ending, now);
+        self.publish(key, ending, turn.now);
     }
 
     /// Ports of the job were removed: what became of them is known later than the job's end.
@@ -209,25 +209,19 @@ impl Supervisor {
     }
 
     /// Asks for the removed ports whose time has come.
-    pub(super) fn departed_due(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn departed_due(&mut self, turn: &mut Turn) {
         for (job, departed) in &mut self.departed {
-            if departed.next <= now.mono {
-                departed.next = now.mono + DEPARTED_INTERVAL;
-                effects.push(Effect::Asic(AsicEffect::AskObjects { job: *job, oids: departed.oids.clone() }));
+            if departed.next <= turn.now.mono {
+                departed.next = turn.now.mono + DEPARTED_INTERVAL;
+                turn.effects.push(Effect::Asic(AsicEffect::AskObjects { job: *job, oids: departed.oids.clone() }));
             }
         }
     }
 
     /// Which of a job's ports still have an object that is in no table of ports.
-    pub(super) fn departed_seen(
-        &mut self,
-        sequence: u64,
-        held: Result<Vec<String>, String>,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn departed_seen(&mut self, sequence: u64, held: Result<Vec<String>, String>, turn: &mut Turn) {
         let Some(departed) = self.departed.get(&sequence) else { return };
-        let (over, key) = (now.mono + DEPARTED_INTERVAL > departed.until, departed.key.clone());
+        let (over, key) = (turn.now.mono + DEPARTED_INTERVAL > departed.until, departed.key.clone());
         match held {
             Ok(held) if held.is_empty() => drop(self.departed.remove(&sequence)),
             Ok(held) if over => {
@@ -237,7 +231,7 @@ impl Supervisor {
                     "{ports}: ASIC_DB still has its object {} s after it was removed from PORT; if syslog of orchagent says that it cannot be removed, a restart of the swss service frees it, which interrupts traffic",
                     DEPARTED_AFTER.as_secs()
                 );
-                effects.push(Effect::log(format!("job {key}: {message}")));
+                turn.effects.push(Effect::log(format!("job {key}: {message}")));
                 if let Some(status) = self.finished.status_mut(&key, sequence) {
                     status.warnings.insert(Warning::LeftBound);
                     status.add(&message);
@@ -247,7 +241,7 @@ impl Supervisor {
             Err(error) if over => {
                 self.departed.remove(&sequence);
                 let line = format!("job {key}: ASIC_DB could not be asked for the ports that were removed: {error}");
-                effects.push(Effect::log(line));
+                turn.effects.push(Effect::log(line));
             }
             Ok(_) | Err(_) => {}
         }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Effect, Now, Phase, SessionState, Supervisor};
+use super::{Effect, Now, Phase, SessionState, Supervisor, Turn};
 use crate::model::admission::{self, Intruder, over};
 use crate::model::provision::Provision;
 use crate::model::schema::Reason;
@@ -31,7 +31,7 @@ impl Supervisor {
     }
 
     /// Ends the jobs that a session of somebody else came over.
-    pub(super) fn intruders(&mut self, world: &World, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn intruders(&mut self, world: &World, turn: &mut Turn) {
         let foreign = world.foreign();
         let intruded: Vec<(String, Intruder)> = self
             .jobs
@@ -53,20 +53,12 @@ impl Supervisor {
                     "mirror session {session} has the src_ip and dst_ip of this job's session, so that nobody can tell their copies apart; take src_ip out of erspan_src_ip, or give {session} another one"
                 ),
             };
-            self.end(&key, Ending::failed(Reason::MirrorConflict, message), now, effects);
+            self.end(&key, Ending::failed(Reason::MirrorConflict, message), turn);
         }
     }
 
     /// What ASIC_DB showed when a session of ours was to be deleted.
-    pub(super) fn overtaken(
-        &mut self,
-        session: &str,
-        theirs: &str,
-        port: &str,
-        kept: bool,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn overtaken(&mut self, session: &str, theirs: &str, port: &str, kept: bool, turn: &mut Turn) {
         let message = if kept {
             format!(
                 "{session} stays until {theirs} is removed: ASIC_DB shows {port} bound to {theirs}, and deleting {session} would unbind it. The owner of {theirs} need do nothing. telegen-sonic drain deletes {session} at once; then {theirs} must be removed and added again"
@@ -81,24 +73,24 @@ impl Supervisor {
             self.sweep.forget(session);
         }
         match self.owner(session) {
-            Some(key) => self.job_overtaken(&key, &message, kept, now, effects),
-            None => effects.push(Effect::log(format!("mirror session {message}"))),
+            Some(key) => self.job_overtaken(&key, &message, kept, turn),
+            None => turn.effects.push(Effect::log(format!("mirror session {message}"))),
         }
     }
 
-    fn job_overtaken(&mut self, key: &str, message: &str, kept: bool, now: Now, effects: &mut Vec<Effect>) {
+    fn job_overtaken(&mut self, key: &str, message: &str, kept: bool, turn: &mut Turn) {
         let Some(job) = self.jobs.get_mut(key) else { return };
         job.kept |= kept;
         match &mut job.phase {
             Phase::Releasing { ending, .. } => {
                 ending.add(message);
                 if kept {
-                    self.provision_gone(key, now, effects);
+                    self.provision_gone(key, turn);
                 }
             }
             Phase::Closing { ending } | Phase::Looking { ending, .. } => ending.add(message),
             Phase::Renewing { .. } if kept => {
-                self.end(key, Ending::failed(Reason::MirrorConflict, message), now, effects);
+                self.end(key, Ending::failed(Reason::MirrorConflict, message), turn);
             }
             Phase::Renewing { .. } => message.clone_into(&mut job.note),
             Phase::Settling { .. }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Deleted, Effect, Job, Now, Phase, SESSION_TIMEOUT, SessionState, Supervisor};
+use super::{Deleted, Effect, Job, Phase, SESSION_TIMEOUT, SessionState, Supervisor, Turn};
 use crate::model::admission::{self, Followed, Plan};
 use crate::model::job::JobId;
 use crate::model::provision::Provision;
@@ -61,14 +61,14 @@ impl Renewal {
 
 impl Supervisor {
     /// Compares every job's sessions with the switch.
-    pub(super) fn follow_ports(&mut self, world: &World, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn follow_ports(&mut self, world: &World, turn: &mut Turn) {
         let sessions = world.sessions.clone().into_iter().chain(self.stuck_sessions(world));
         let all: BTreeMap<String, Session> = sessions.chain(self.taken_sessions()).collect();
         let keys: Vec<String> =
             self.jobs.holders().filter(|(_, job)| job.live_provision().is_some()).map(|(key, _)| key.clone()).collect();
         for key in keys {
             let Some(followed) = self.followed(&key, world, &all) else { continue };
-            self.follow(&key, followed, now, effects);
+            self.follow(&key, followed, turn);
         }
     }
 
@@ -80,19 +80,19 @@ impl Supervisor {
         Some(admission::follow(&id, spec, plan, world, &job.settings, &others))
     }
 
-    fn follow(&mut self, key: &str, followed: Followed, now: Now, effects: &mut Vec<Effect>) {
+    fn follow(&mut self, key: &str, followed: Followed, turn: &mut Turn) {
         let Some(job) = self.jobs.get_mut(key) else { return };
         let running = matches!(job.phase, Phase::Running { .. });
         match followed {
             Followed::Same => job.renewals.look_at = None,
             Followed::PortsGone { ports } => {
-                self.watch_departed(key, &ports, now);
+                self.watch_departed(key, &ports, turn.now);
                 let names = ports.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
                 let were = if ports.len() == 1 { "was" } else { "were" };
                 let message = format!(
                     "{names} {were} removed from PORT while the job ran; end jobs before a port is removed or broken out, with telegen-sonic drain PORT"
                 );
-                self.end(key, Ending::failed(Reason::MirrorLost, message), now, effects);
+                self.end(key, Ending::failed(Reason::MirrorLost, message), turn);
             }
             // A job that does not run yet looks again when it does, one whose sessions are made anew when it may follow again.
             Followed::Changed(_) | Followed::Refused { .. } if !running => {
@@ -100,36 +100,36 @@ impl Supervisor {
             }
             Followed::Refused { why } => {
                 let message = format!("the members of the job's port channel changed, and {why}");
-                self.end(key, Ending::failed(Reason::MirrorLost, message), now, effects);
+                self.end(key, Ending::failed(Reason::MirrorLost, message), turn);
             }
             Followed::Changed(_) if job.renewals.count >= RENEWALS_MAX => {
                 let message = format!(
                     "the members of the job's port channel changed more than {RENEWALS_MAX} times; each time copies are missing"
                 );
-                self.end(key, Ending::failed(Reason::MirrorLost, message), now, effects);
+                self.end(key, Ending::failed(Reason::MirrorLost, message), turn);
             }
-            Followed::Changed(plan) => match job.renewals.next().filter(|next| now.mono < *next) {
+            Followed::Changed(plan) => match job.renewals.next().filter(|next| turn.now.mono < *next) {
                 Some(next) => job.renewals.look_at = Some(next),
-                None => self.renew(key, *plan, now, effects),
+                None => self.renew(key, *plan, turn),
             },
         }
     }
 
     /// Begins to make the sessions anew.
-    fn renew(&mut self, key: &str, new: Plan, now: Now, effects: &mut Vec<Effect>) {
-        if self.stuck_look_runs(now) {
+    fn renew(&mut self, key: &str, new: Plan, turn: &mut Turn) {
+        if self.stuck_look_runs(turn.now) {
             // The ports of a session that is being freed may be unbound at any moment. The look that follows it finds the change again.
             return;
         }
         let (Some(job), Ok(id)) = (self.jobs.get_mut(key), JobId::parse(key)) else { return };
         let Phase::Running { spec, plan: old, ends, missing } = &job.phase else { return };
         let Some(provision) = old.provision.clone() else { return };
-        let since = missing.map_or(now.mono, |missing| missing.since);
+        let since = missing.map_or(turn.now.mono, |missing| missing.since);
         let Renewals { count, done, .. } = job.renewals;
-        job.renewals = Renewals { count: count + 1, done, last: Some(now.mono), look_at: None };
-        effects.push(Effect::release(id, provision));
+        job.renewals = Renewals { count: count + 1, done, last: Some(turn.now.mono), look_at: None };
+        turn.effects.push(Effect::release(id, provision));
         job.failures = 0;
-        let step = Renewal::Deleting { deleted: Deleted::Asked, deadline: now.mono + SESSION_TIMEOUT };
+        let step = Renewal::Deleting { deleted: Deleted::Asked, deadline: turn.now.mono + SESSION_TIMEOUT };
         job.phase = Phase::Renewing {
             spec: Arc::clone(spec),
             old: Arc::clone(old),
@@ -141,46 +141,46 @@ impl Supervisor {
     }
 
     /// The states of the sessions changed, or the old ones' rows are gone.
-    pub(super) fn renewal_moves(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn renewal_moves(&mut self, key: &str, turn: &mut Turn) {
         let (Some(job), Ok(id)) = (self.jobs.get_mut(key), JobId::parse(key)) else { return };
         let Phase::Renewing { new, spec, ends, since, step, .. } = &mut job.phase else { return };
         let Some(provision) = new.provision.clone() else { return };
         match step {
             Renewal::Deleting { deleted: Deleted::Done, .. } if job.states.all_gone() => {
-                *step = Renewal::Adding { deadline: now.mono + SESSION_TIMEOUT };
+                *step = Renewal::Adding { deadline: turn.now.mono + SESSION_TIMEOUT };
                 job.plan = Some(Arc::clone(new));
-                effects.push(Effect::provision(id, provision));
+                turn.effects.push(Effect::provision(id, provision));
             }
             Renewal::Adding { .. } if job.states.worst(&provision) == SessionState::Active => {
-                job.gap += now.mono.saturating_sub(*since);
+                job.gap += turn.now.mono.saturating_sub(*since);
                 job.renewals.done += 1;
                 job.warnings.extend(new.warnings.iter().copied());
                 let (spec, plan, ends) = (Arc::clone(spec), Arc::clone(new), *ends);
                 job.phase = Phase::Running { spec, plan, ends, missing: None };
                 // Of new members, too, the objects are known only while they are in a table.
-                effects.extend(job.ask(&id));
+                turn.effects.extend(job.ask(&id));
             }
             Renewal::Deleting { .. } | Renewal::Adding { .. } => {}
         }
     }
 
     /// The step's deadline has passed, or a deletion may be tried again.
-    pub(super) fn renewal_due(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn renewal_due(&mut self, key: &str, turn: &mut Turn) {
         let (Some(job), Ok(id)) = (self.jobs.get_mut(key), JobId::parse(key)) else { return };
         let Phase::Renewing { old, new, step, .. } = &mut job.phase else { return };
         let ending = match step {
-            Renewal::Deleting { deleted, deadline } if *deadline <= now.mono => {
+            Renewal::Deleting { deleted, deadline } if *deadline <= turn.now.mono => {
                 job.warnings.insert(Warning::SessionUnconfirmed);
                 not_renewed(old.provision.as_ref(), deleted.what_is_missing())
             }
             Renewal::Deleting { deleted, .. } => {
                 *deleted = Deleted::Asked;
-                effects.extend(old.provision.clone().map(|provision| Effect::release(id, provision)));
+                turn.effects.extend(old.provision.clone().map(|provision| Effect::release(id, provision)));
                 return;
             }
             Renewal::Adding { .. } => not_renewed(new.provision.as_ref(), "orchagent did not make active"),
         };
-        self.end(key, ending, now, effects);
+        self.end(key, ending, turn);
     }
 }
 

@@ -108,6 +108,18 @@ pub struct Now {
     pub wall: Timestamp,
 }
 
+/// The turn of one event: its moment, and what it makes the supervisor ask for.
+struct Turn {
+    now: Now,
+    effects: Vec<Effect>,
+}
+
+impl Turn {
+    fn at(now: Now) -> Turn {
+        Turn { now, effects: Vec::new() }
+    }
+}
+
 /// Where a job is, with what it needs there.
 #[derive(Clone, Debug)]
 enum Phase {
@@ -319,47 +331,47 @@ impl Supervisor {
 
     /// Takes an event in and says what is to be done. Deadlines that have passed by `now` are acted on too.
     pub fn on(&mut self, event: Event, now: Now) -> Vec<Effect> {
-        let mut effects = Vec::new();
+        let mut turn = Turn::at(now);
         match event {
-            Event::Row { door, key, fields } => self.row(door, &key, fields, now, &mut effects),
-            Event::Found { door, key, fields } => self.found(door, &key, fields, now, &mut effects),
-            Event::Rows { door, rows } => self.rows(door, rows, now, &mut effects),
-            Event::Settings(settings) => self.settings_changed(*settings, now, &mut effects),
-            Event::Shutdown => self.shutdown(now, &mut effects),
-            Event::Surveyed { id, world } => self.surveyed(&id, world, now, &mut effects),
-            Event::Provisioned { id, result } => self.provisioned(&id, result, now, &mut effects),
+            Event::Row { door, key, fields } => self.row(door, &key, fields, &mut turn),
+            Event::Found { door, key, fields } => self.found(door, &key, fields, &mut turn),
+            Event::Rows { door, rows } => self.rows(door, rows, &mut turn),
+            Event::Settings(settings) => self.settings_changed(*settings, &mut turn),
+            Event::Shutdown => self.shutdown(&mut turn),
+            Event::Surveyed { id, world } => self.surveyed(&id, world, &mut turn),
+            Event::Provisioned { id, result } => self.provisioned(&id, result, &mut turn),
             Event::Overtaken { session, theirs, port, kept } => {
-                self.overtaken(&session, &theirs, &port, kept, now, &mut effects);
+                self.overtaken(&session, &theirs, &port, kept, &mut turn);
             }
-            Event::Released { id, result } => self.released(&id, &result, now, &mut effects),
+            Event::Released { id, result } => self.released(&id, &result, &mut turn),
             Event::SessionState { session, state } => {
                 self.session_word(&session, state, now);
-                self.session_state(&session, state, now, &mut effects);
+                self.session_state(&session, state, &mut turn);
             }
-            Event::Asic { id, view } => self.asic(&id, view, now, &mut effects),
-            Event::Freed { session, result } => self.freed(&session, result, now, &mut effects),
-            Event::Objects { job, held } => self.departed_seen(job, held, now, &mut effects),
-            Event::Sessions { world } => self.sessions(&world, now, &mut effects),
-            Event::SessionsUnlisted { error } => self.sessions_unlisted(&error, now, &mut effects),
+            Event::Asic { id, view } => self.asic(&id, view, &mut turn),
+            Event::Freed { session, result } => self.freed(&session, result, &mut turn),
+            Event::Objects { job, held } => self.departed_seen(job, held, &mut turn),
+            Event::Sessions { world } => self.sessions(&world, &mut turn),
+            Event::SessionsUnlisted { error } => self.sessions_unlisted(&error, &mut turn),
             Event::SessionRow { session, present } => self.session_row(&session, present, now),
             Event::SwitchChanged => self.sweep.want_look(now.mono),
-            Event::FeedOpened { id, result } => self.feed_opened(&id, result, now, &mut effects),
-            Event::FeedLost { id, message } => self.feed_lost(&id, message, now, &mut effects),
-            Event::FeedClosed { id, result } => self.feed_closed(&id, result, now, &mut effects),
+            Event::FeedOpened { id, result } => self.feed_opened(&id, result, &mut turn),
+            Event::FeedLost { id, message } => self.feed_lost(&id, message, &mut turn),
+            Event::FeedClosed { id, result } => self.feed_closed(&id, result, &mut turn),
             Event::Warned { id, warning } => self.warned(&id, warning),
-            Event::Published { key } => self.published(&key, now, &mut effects),
-            Event::RowDeleted { door, key, result } => self.row_deleted(door, &key, &result, now, &mut effects),
+            Event::Published { key } => self.published(&key, &mut turn),
+            Event::RowDeleted { door, key, result } => self.row_deleted(door, &key, &result, &mut turn),
         }
-        self.run_timers(now, &mut effects);
+        self.run_timers(&mut turn);
         self.jobs.file();
-        effects
+        turn.effects
     }
 
     /// Acts on deadlines that have passed by `now`.
     pub fn tick(&mut self, now: Now) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        self.run_timers(now, &mut effects);
+        let mut turn = Turn::at(now);
+        self.run_timers(&mut turn);
         self.jobs.file();
-        effects
+        turn.effects
     }
 }

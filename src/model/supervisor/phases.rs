@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::missing::Missing;
 use super::{
     Deleted, Effect, FeedEffect, FeedOwned, Job, Now, Phase, Renewal, ResultsEffect, Retry, SESSION_TIMEOUT,
-    SessionState, SessionStates, Supervisor,
+    SessionState, SessionStates, Supervisor, Turn,
 };
 use crate::model::admission::{self, Plan};
 use crate::model::job::{JobId, JobSpec};
@@ -19,13 +19,7 @@ use crate::model::status::Ending;
 use crate::model::world::World;
 
 impl Supervisor {
-    pub(super) fn surveyed(
-        &mut self,
-        id: &JobId,
-        world: Result<Arc<World>, String>,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn surveyed(&mut self, id: &JobId, world: Result<Arc<World>, String>, turn: &mut Turn) {
         let key = id.as_str();
         let Some(job) = self.jobs.get_mut(key) else { return };
         let settings = Arc::clone(&job.settings);
@@ -33,9 +27,9 @@ impl Supervisor {
             Phase::Surveying { spec, retry, waiting } => match world {
                 Ok(_) => (Arc::clone(spec), *waiting),
                 Err(error) => {
-                    *retry = Retry::REDIS.at(&mut job.failures, now.mono);
+                    *retry = Retry::REDIS.at(&mut job.failures, turn.now.mono);
                     let line = format!("the switch's tables could not be read, trying again: {error}");
-                    return effects.push(Effect::log_of_rows(line));
+                    return turn.effects.push(Effect::log_of_rows(line));
                 }
             },
             Phase::Settling { .. }
@@ -52,23 +46,25 @@ impl Supervisor {
             | Phase::Removing { .. } => return,
         };
         let Ok(world) = world else { return };
-        self.seen = Some((now.mono, Arc::clone(&world)));
+        self.seen = Some((turn.now.mono, Arc::clone(&world)));
         if let Err(refusal) = admission::check_ports(&spec, &world) {
-            return self.publish(key, Ending::rejected(refusal.reason, refusal.message), now);
+            return self.publish(key, Ending::rejected(refusal.reason, refusal.message), turn.now);
         }
-        if self.stuck_look_runs(now) {
+        if self.stuck_look_runs(turn.now) {
             // The ports of a session that is being freed may be unbound at any moment.
-            return self.look_again(key, now);
+            return self.look_again(key, turn.now);
         }
         if self.must_wait(key, waiting) {
-            return self.wait(key, spec, waiting, now);
+            return self.wait(key, spec, waiting, turn.now);
         }
         let taken = self.stuck_sessions(&world).into_iter().chain(self.taken_sessions()).collect();
         let memory_used = self.memory_bytes();
         match admission::plan(id, &spec, &world, &settings, &taken, memory_used) {
-            Ok(plan) => self.start(id, spec, plan, now, effects),
-            Err(_) if now.mono < self.orphans_until && !self.orphans(&world).is_empty() => self.look_again(key, now),
-            Err(refusal) => self.publish(key, Ending::rejected(refusal.reason, refusal.message), now),
+            Ok(plan) => self.start(id, spec, plan, turn),
+            Err(_) if turn.now.mono < self.orphans_until && !self.orphans(&world).is_empty() => {
+                self.look_again(key, turn.now);
+            }
+            Err(refusal) => self.publish(key, Ending::rejected(refusal.reason, refusal.message), turn.now),
         }
     }
 
@@ -80,7 +76,7 @@ impl Supervisor {
         }
     }
 
-    fn start(&mut self, id: &JobId, spec: Arc<JobSpec>, plan: Plan, now: Now, effects: &mut Vec<Effect>) {
+    fn start(&mut self, id: &JobId, spec: Arc<JobSpec>, plan: Plan, turn: &mut Turn) {
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         let plan = Arc::new(plan);
         job.warnings.extend(plan.warnings.iter().copied());
@@ -88,36 +84,30 @@ impl Supervisor {
         job.states = SessionStates::default();
         match plan.provision.clone() {
             Some(provision) => {
-                effects.push(Effect::provision(id.clone(), provision.clone()));
-                job.phase = Phase::Provisioning { spec, plan, provision, deadline: now.mono + SESSION_TIMEOUT };
+                turn.effects.push(Effect::provision(id.clone(), provision.clone()));
+                job.phase = Phase::Provisioning { spec, plan, provision, deadline: turn.now.mono + SESSION_TIMEOUT };
             }
-            None => job.attach(id, spec, plan, effects),
+            None => job.attach(id, spec, plan, turn),
         }
     }
 
-    pub(super) fn provisioned(
-        &mut self,
-        id: &JobId,
-        result: Result<Option<Taken>, String>,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn provisioned(&mut self, id: &JobId, result: Result<Option<Taken>, String>, turn: &mut Turn) {
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         match (&mut job.phase, result) {
             (
                 Phase::Provisioning { deadline, .. } | Phase::Renewing { step: Renewal::Adding { deadline }, .. },
                 Ok(None),
-            ) => *deadline = now.mono + SESSION_TIMEOUT,
+            ) => *deadline = turn.now.mono + SESSION_TIMEOUT,
             // Nothing was written, so nothing is to be deleted.
             (Phase::Provisioning { .. }, Ok(Some(taken))) => {
-                self.publish(id.as_str(), Ending::rejected(Reason::MirrorConflict, in_the_way(&taken)), now);
+                self.publish(id.as_str(), Ending::rejected(Reason::MirrorConflict, in_the_way(&taken)), turn.now);
             }
             (Phase::Renewing { step: Renewal::Adding { .. }, .. }, Ok(Some(taken))) => {
-                self.end(id.as_str(), Ending::failed(Reason::MirrorConflict, in_the_way(&taken)), now, effects);
+                self.end(id.as_str(), Ending::failed(Reason::MirrorConflict, in_the_way(&taken)), turn);
             }
             (Phase::Provisioning { .. } | Phase::Renewing { step: Renewal::Adding { .. }, .. }, Err(error)) => {
                 let message = format!("the mirror session could not be written to CONFIG_DB: {error}");
-                self.end(id.as_str(), Ending::failed(Reason::Internal, message), now, effects);
+                self.end(id.as_str(), Ending::failed(Reason::Internal, message), turn);
             }
             (
                 Phase::Settling { .. }
@@ -137,7 +127,7 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn session_state(&mut self, session: &str, state: SessionState, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn session_state(&mut self, session: &str, state: SessionState, turn: &mut Turn) {
         let Some(id) = JobId::of_session(session) else { return };
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         job.states.set(session, state);
@@ -146,22 +136,22 @@ impl Supervisor {
         match (&mut job.phase, state) {
             (Phase::Provisioning { spec, plan, .. } | Phase::Resolving { spec, plan, .. }, SessionState::Active) => {
                 let (spec, plan) = (Arc::clone(spec), Arc::clone(plan));
-                job.attach(&id, spec, plan, effects);
+                job.attach(&id, spec, plan, turn);
             }
             (Phase::Resolving { provision, missing, .. }, SessionState::Absent | SessionState::Inactive) => {
-                *missing = Missing::after(Some(*missing), state, provision, now.mono).unwrap_or(*missing);
+                *missing = Missing::after(Some(*missing), state, provision, turn.now.mono).unwrap_or(*missing);
             }
-            (Phase::Renewing { .. }, _) => self.renewal_moves(id.as_str(), now, effects),
+            (Phase::Renewing { .. }, _) => self.renewal_moves(id.as_str(), turn),
             (Phase::Running { plan, missing, .. }, state) => {
                 // A job without a session may share its name with one that an earlier daemon left behind.
                 if let Some(provision) = &plan.provision {
-                    let before = std::mem::replace(missing, Missing::after(*missing, state, provision, now.mono));
+                    let before = std::mem::replace(missing, Missing::after(*missing, state, provision, turn.now.mono));
                     let came_back = before.filter(|_| missing.is_none());
-                    job.gap += came_back.map_or(Duration::ZERO, |before| now.mono.saturating_sub(before.since));
+                    job.gap += came_back.map_or(Duration::ZERO, |before| turn.now.mono.saturating_sub(before.since));
                 }
             }
             (Phase::Releasing { deleted: Deleted::Done, .. }, _) if job.states.all_gone() => {
-                self.provision_gone(id.as_str(), now, effects);
+                self.provision_gone(id.as_str(), turn);
             }
             (
                 Phase::Settling { .. }
@@ -179,9 +169,9 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn released(&mut self, id: &JobId, result: &Result<(), String>, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn released(&mut self, id: &JobId, result: &Result<(), String>, turn: &mut Turn) {
         if let Err(error) = result {
-            effects.push(Effect::log(format!("a mirror session could not be deleted yet: {error}")));
+            turn.effects.push(Effect::log(format!("a mirror session could not be deleted yet: {error}")));
         }
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         let deleted = match &mut job.phase {
@@ -203,23 +193,23 @@ impl Supervisor {
         };
         *deleted = match result {
             Ok(()) => Deleted::Done,
-            Err(_) => Deleted::RetryAt(Retry::REDIS.at(&mut job.failures, now.mono)),
+            Err(_) => Deleted::RetryAt(Retry::REDIS.at(&mut job.failures, turn.now.mono)),
         };
         if *deleted == Deleted::Done && job.states.all_gone() {
             // Each of them acts in its own phase alone.
-            self.provision_gone(id.as_str(), now, effects);
-            self.renewal_moves(id.as_str(), now, effects);
+            self.provision_gone(id.as_str(), turn);
+            self.renewal_moves(id.as_str(), turn);
         }
     }
 
     /// The session is gone, or nobody will say so in time.
-    pub(super) fn provision_gone(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn provision_gone(&mut self, key: &str, turn: &mut Turn) {
         let Some(job) = self.jobs.get_mut(key) else { return };
         let Phase::Releasing { ending, feed, .. } = &job.phase else { return };
         let ending = ending.clone();
         match feed {
-            FeedOwned::Yes => self.close_feed(key, ending, effects),
-            FeedOwned::No => self.look(key, ending, now, effects),
+            FeedOwned::Yes => self.close_feed(key, ending, turn),
+            FeedOwned::No => self.look(key, ending, turn),
         }
     }
 
@@ -234,54 +224,48 @@ impl Supervisor {
 
     /// A look at the switch: deletes sessions of ours that no job owns, looks for sessions of others that came over ours, and follows
     /// the ports of the jobs that run.
-    pub(super) fn sessions(&mut self, world: &World, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn sessions(&mut self, world: &World, turn: &mut Turn) {
         let orphans = self.orphans(world).into_iter().collect();
         let orphans = self.sort_orphans(orphans, world);
         self.trace_orphans(&orphans, world);
-        self.note_orphans(&orphans, world, now);
-        self.intruders(world, now, effects);
+        self.note_orphans(&orphans, world, turn.now);
+        self.intruders(world, turn);
         self.returned(world);
-        self.follow_ports(world, now, effects);
+        self.follow_ports(world, turn);
     }
 
-    pub(super) fn feed_opened(
-        &mut self,
-        id: &JobId,
-        result: Result<(), (Reason, String)>,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn feed_opened(&mut self, id: &JobId, result: Result<(), (Reason, String)>, turn: &mut Turn) {
         let key = id.as_str();
         let Some(job) = self.jobs.get_mut(key) else { return };
         let Phase::Opening { spec, plan, then } = job.phase.clone() else { return };
         if let Err((reason, message)) = result {
             let ending = then.unwrap_or_else(|| Ending::failed(reason, message));
-            return self.take_down(key, ending, FeedOwned::No, now, effects);
+            return self.take_down(key, ending, FeedOwned::No, turn);
         }
-        let wanted = now.mono + spec.duration;
+        let wanted = turn.now.mono + spec.duration;
         let ends = job.expires.map_or(wanted, |expires| wanted.min(expires));
         let missing = plan
             .provision
             .as_ref()
-            .and_then(|provision| Missing::after(None, job.states.worst(provision), provision, now.mono));
+            .and_then(|provision| Missing::after(None, job.states.worst(provision), provision, turn.now.mono));
         if plan.provision.is_some() && spec.ports.names().any(|port| !plan.source_ports.contains(port)) {
             // Members of a port channel may have changed since the survey.
-            self.sweep.want_look(now.mono);
+            self.sweep.want_look(turn.now.mono);
         }
-        job.started = Some(now);
+        job.started = Some(turn.now);
         job.phase = Phase::Running { spec, plan, ends, missing };
         if let Some(ending) = then {
-            self.take_down(key, ending, FeedOwned::Yes, now, effects);
+            self.take_down(key, ending, FeedOwned::Yes, turn);
         }
     }
 
     /// A job that is ending has its numbers from the feed still: what is lost is lost for them, too.
-    pub(super) fn feed_lost(&mut self, id: &JobId, message: String, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn feed_lost(&mut self, id: &JobId, message: String, turn: &mut Turn) {
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         match &mut job.phase {
             Phase::Running { .. } | Phase::Renewing { .. } => {
-                self.watch_destination(id.as_str(), now);
-                self.end(id.as_str(), Ending::failed(Reason::TapMissing, message), now, effects);
+                self.watch_destination(id.as_str(), turn.now);
+                self.end(id.as_str(), Ending::failed(Reason::TapMissing, message), turn);
             }
             Phase::Releasing { ending, feed: FeedOwned::Yes, .. } | Phase::Closing { ending } => {
                 ending.spoil(Reason::TapMissing, &message);
@@ -299,14 +283,14 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn feed_closed(&mut self, id: &JobId, result: Result<(), String>, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn feed_closed(&mut self, id: &JobId, result: Result<(), String>, turn: &mut Turn) {
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         let Phase::Closing { ending } = &job.phase else { return };
         let mut ending = ending.clone();
         if let Err(error) = result {
             ending.add(&format!("the last reading of the tap failed: {error}"));
         }
-        self.look(id.as_str(), ending, now, effects);
+        self.look(id.as_str(), ending, turn);
     }
 
     pub(super) fn warned(&mut self, id: &JobId, warning: Warning) {
@@ -323,16 +307,16 @@ fn in_the_way(taken: &Taken) -> String {
 }
 
 impl Job {
-    fn attach(&mut self, id: &JobId, spec: Arc<JobSpec>, plan: Arc<Plan>, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Results(ResultsEffect::Begin { id: id.clone(), spec: Arc::clone(&spec) }));
-        effects.push(Effect::Feed(FeedEffect::Open {
+    fn attach(&mut self, id: &JobId, spec: Arc<JobSpec>, plan: Arc<Plan>, turn: &mut Turn) {
+        turn.effects.push(Effect::Results(ResultsEffect::Begin { id: id.clone(), spec: Arc::clone(&spec) }));
+        turn.effects.push(Effect::Feed(FeedEffect::Open {
             id: id.clone(),
             spec: Arc::clone(&spec),
             feed: plan.feed.clone(),
         }));
         self.phase = Phase::Opening { spec, plan, then: None };
         // Which objects its ports are is known only while they are in a table.
-        effects.extend(self.ask(id));
+        turn.effects.extend(self.ask(id));
     }
 
     /// The sessions of a job that still wants them.

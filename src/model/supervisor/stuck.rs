@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::sweep::Orphan;
-use super::{AsicEffect, Effect, Job, Now, Supervisor};
+use super::{AsicEffect, Effect, Job, Now, Supervisor, Turn};
 use crate::model::provision::mirror::MirrorTarget;
 use crate::model::schema::UNBIND_SESSION;
 use crate::model::world::{Session, World};
@@ -141,28 +141,28 @@ impl Supervisor {
     }
 
     /// Looks into one session for which it is time; one at a time.
-    pub(super) fn look_at_stuck(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        if self.stuck_deadline().is_none_or(|deadline| now.mono < deadline) {
+    pub(super) fn look_at_stuck(&mut self, turn: &mut Turn) {
+        if self.stuck_deadline().is_none_or(|deadline| turn.now.mono < deadline) {
             return;
         }
         self.stuck.looking = None;
         let is_due =
-            |session: &String, trace: &Trace| self.look_at(session, trace).is_some_and(|look| look <= now.mono);
+            |session: &String, trace: &Trace| self.look_at(session, trace).is_some_and(|look| look <= turn.now.mono);
         let due = self.stuck.traces.iter().find(|(session, trace)| is_due(session, trace));
         let Some((session, row)) = due.map(|(session, trace)| (session.clone(), trace.row.clone())) else { return };
         if let Some(trace) = self.stuck.traces.get_mut(&session) {
-            trace.last = now.mono;
-            trace.next = now.mono + trace.wait;
+            trace.last = turn.now.mono;
+            trace.next = turn.now.mono + trace.wait;
             trace.wait = trace.wait.saturating_mul(2).min(AGAIN_LONGEST);
         }
         if let Some(target) = MirrorTarget::of(&row) {
-            self.stuck.looking = Some((session.clone(), now.mono + LOOK_TIMEOUT));
-            effects.push(Effect::Asic(AsicEffect::Free { session, row, target }));
+            self.stuck.looking = Some((session.clone(), turn.now.mono + LOOK_TIMEOUT));
+            turn.effects.push(Effect::Asic(AsicEffect::Free { session, row, target }));
         }
     }
 
     /// A look is over.
-    pub(super) fn freed(&mut self, session: &str, result: Result<Freed, String>, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn freed(&mut self, session: &str, result: Result<Freed, String>, turn: &mut Turn) {
         self.stuck.looking = None;
         let line = match result {
             Ok(Freed::Done(what)) => format!("mirror session {session} was stuck and is free: {what}"),
@@ -171,9 +171,9 @@ impl Supervisor {
         };
         if let Some(trace) = self.stuck.traces.get_mut(session).filter(|trace| trace.said != line) {
             trace.said.clone_from(&line);
-            effects.push(Effect::log(line));
+            turn.effects.push(Effect::log(line));
         }
         // What was done to it may have freed it.
-        self.sweep.want_look(now.mono);
+        self.sweep.want_look(turn.now.mono);
     }
 }

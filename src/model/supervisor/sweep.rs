@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::retry::Retry;
-use super::{Effect, Now, ProvisionEffect, SURVEY_TIMEOUT, SWEEP_INTERVAL, SessionState, Supervisor};
+use super::{Effect, Now, ProvisionEffect, SURVEY_TIMEOUT, SWEEP_INTERVAL, SessionState, Supervisor, Turn};
 use crate::model::schema::SESSION_PREFIX;
 use crate::model::world::World;
 
@@ -238,26 +238,26 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn sessions_unlisted(&mut self, error: &str, now: Now, effects: &mut Vec<Effect>) {
-        self.sweep.look_failed(now.mono);
-        effects.push(Effect::log(format!("mirror sessions cannot be listed now, trying again: {error}")));
+    pub(super) fn sessions_unlisted(&mut self, error: &str, turn: &mut Turn) {
+        self.sweep.look_failed(turn.now.mono);
+        turn.effects.push(Effect::log(format!("mirror sessions cannot be listed now, trying again: {error}")));
     }
 
     /// Deletions that are due, and the look for more.
-    pub(super) fn run_sweep(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        for session in self.sweep.due(now.mono) {
+    pub(super) fn run_sweep(&mut self, turn: &mut Turn) {
+        for session in self.sweep.due(turn.now.mono) {
             if self.owner(&session).is_some() {
                 // A job took the name since.
                 self.sweep.orphans.remove(&session);
                 continue;
             }
-            let line = self.sweep.asked_for(&session, now.mono);
-            effects.push(Effect::Provision(ProvisionEffect::RemoveOrphan { session }));
-            effects.extend(line.map(Effect::log));
+            let line = self.sweep.asked_for(&session, turn.now.mono);
+            turn.effects.push(Effect::Provision(ProvisionEffect::RemoveOrphan { session }));
+            turn.effects.extend(line.map(Effect::log));
         }
-        self.look_at_stuck(now, effects);
-        if self.sweep.begin_look(now.mono) {
-            effects.push(Effect::ReadSwitch { job: None });
+        self.look_at_stuck(turn);
+        if self.sweep.begin_look(turn.now.mono) {
+            turn.effects.push(Effect::ReadSwitch { job: None });
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::doors::expired_before_start;
 use super::missing::{self, Missing};
 use super::{
-    Deleted, Departed, Effect, Job, LEFT_AFTER, NEIGHBOUR_TIMEOUT, Now, Phase, SESSION_TIMEOUT, SURVEY_TIMEOUT,
-    SessionState, Supervisor,
+    Deleted, Departed, Effect, Job, LEFT_AFTER, NEIGHBOUR_TIMEOUT, Phase, SESSION_TIMEOUT, SURVEY_TIMEOUT,
+    SessionState, Supervisor, Turn,
 };
 use crate::model::job::JobId;
 use crate::model::provision::Provision;
@@ -25,36 +25,38 @@ impl Supervisor {
         others.chain(self.jobs.next_deadline()).fold(self.sweep.next(), Duration::min)
     }
 
-    pub(super) fn run_timers(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        while let Some(key) = self.jobs.first_due(now.mono) {
-            self.job_due(&key, now, effects);
+    pub(super) fn run_timers(&mut self, turn: &mut Turn) {
+        while let Some(key) = self.jobs.first_due(turn.now.mono) {
+            self.job_due(&key, turn);
         }
-        self.departed_due(now, effects);
-        self.promote(now, effects);
-        self.forget(now, effects);
-        self.run_sweep(now, effects);
+        self.departed_due(turn);
+        self.promote(turn);
+        self.forget(turn);
+        self.run_sweep(turn);
     }
 
     /// One deadline of one job has passed. Every arm moves the deadline or leaves the phase, so `run_timers` ends.
-    fn job_due(&mut self, key: &str, now: Now, effects: &mut Vec<Effect>) {
+    fn job_due(&mut self, key: &str, turn: &mut Turn) {
         let Some(job) = self.jobs.get_mut(key) else { return };
-        let expired = job.expires.is_some_and(|expires| expires <= now.mono);
+        let expired = job.expires.is_some_and(|expires| expires <= turn.now.mono);
         match &mut job.phase {
             Phase::Settling { since, .. } => {
                 let since = *since;
-                self.take_up(key, since, now, effects);
+                self.take_up(key, since, turn);
             }
-            Phase::Surveying { .. } | Phase::Queued { .. } if expired => self.publish(key, expired_before_start(), now),
+            Phase::Surveying { .. } | Phase::Queued { .. } if expired => {
+                self.publish(key, expired_before_start(), turn.now);
+            }
             Phase::Surveying { retry, .. } => {
-                *retry = now.mono + SURVEY_TIMEOUT;
-                effects.extend(JobId::parse(key).ok().map(Effect::survey));
+                *retry = turn.now.mono + SURVEY_TIMEOUT;
+                turn.effects.extend(JobId::parse(key).ok().map(Effect::survey));
             }
             Phase::Queued { .. } => {
                 let message = format!("no slot became free within queue_ttl, {} s", job.settings.queue_ttl.as_secs());
-                self.publish(key, Ending::rejected(Reason::QueueTimeout, message), now);
+                self.publish(key, Ending::rejected(Reason::QueueTimeout, message), turn.now);
             }
             Phase::Provisioning { .. } | Phase::Opening { .. } if expired => {
-                self.end(key, expired_before_start(), now, effects);
+                self.end(key, expired_before_start(), turn);
             }
             Phase::Provisioning { spec, plan, provision, deadline }
                 if resolves(provision) && job.states.worst(provision) == SessionState::Inactive =>
@@ -62,68 +64,68 @@ impl Supervisor {
                 let since = deadline.saturating_sub(SESSION_TIMEOUT);
                 // One that is active tells that the neighbour is known; the others are waited for until ASIC_DB has said who has their samplers.
                 let resolved = job.states.first(provision, SessionState::Active).is_some();
-                let until = if resolved { now.mono + LEFT_AFTER } else { since + NEIGHBOUR_TIMEOUT };
+                let until = if resolved { turn.now.mono + LEFT_AFTER } else { since + NEIGHBOUR_TIMEOUT };
                 let missing = Missing { since, until };
                 let (spec, plan, provision) = (Arc::clone(spec), Arc::clone(plan), provision.clone());
                 // A sampler that somebody else has looks the same in STATE_DB as a missing neighbour.
                 let Provision::Mirror(mirror) = &provision;
                 let asks = mirror.is_sampled();
                 job.phase = Phase::Resolving { spec, plan, provision, missing };
-                effects.extend(JobId::parse(key).ok().filter(|_| asks).and_then(|id| job.ask(&id)));
+                turn.effects.extend(JobId::parse(key).ok().filter(|_| asks).and_then(|id| job.ask(&id)));
             }
             Phase::Provisioning { provision, .. } => {
                 let ending = missing::timed_out(provision, &job.states);
-                self.end(key, ending, now, effects);
+                self.end(key, ending, turn);
             }
             Phase::Resolving { provision, .. } => {
                 let ending = match job.states.worst(provision) {
                     SessionState::Inactive => missing::timed_out(provision, &job.states),
                     SessionState::Absent | SessionState::Active => missing::lost(provision, &job.states),
                 };
-                self.end(key, ending, now, effects);
+                self.end(key, ending, turn);
             }
-            Phase::Running { ends, .. } | Phase::Renewing { ends, .. } if *ends <= now.mono => {
-                self.end(key, Ending::done(), now, effects);
+            Phase::Running { ends, .. } | Phase::Renewing { ends, .. } if *ends <= turn.now.mono => {
+                self.end(key, Ending::done(), turn);
             }
             Phase::Running { plan, missing, .. } => {
-                let missing = missing.filter(|missing| missing.until <= now.mono);
+                let missing = missing.filter(|missing| missing.until <= turn.now.mono);
                 if let (Some(provision), Some(_)) = (plan.provision.as_ref(), missing) {
                     let ending = missing::lost(provision, &job.states);
-                    self.end(key, ending, now, effects);
+                    self.end(key, ending, turn);
                 } else {
                     job.renewals.look_at = None;
-                    self.sweep.want_look(now.mono);
+                    self.sweep.want_look(turn.now.mono);
                 }
             }
-            Phase::Renewing { .. } => self.renewal_due(key, now, effects),
-            Phase::Looking { .. } => self.look_due(key, now, effects),
-            Phase::Releasing { ending, provision, deleted, deadline, .. } if *deadline <= now.mono => {
+            Phase::Renewing { .. } => self.renewal_due(key, turn),
+            Phase::Looking { .. } => self.look_due(key, turn),
+            Phase::Releasing { ending, provision, deleted, deadline, .. } if *deadline <= turn.now.mono => {
                 job.warnings.insert(Warning::SessionUnconfirmed);
                 if *deleted != Deleted::Done {
                     // Otherwise the warning says it.
                     ending.add(&format!("{} {}", deleted.what_is_missing(), provision.words()));
                 }
                 self.trace_job(key);
-                self.provision_gone(key, now, effects);
+                self.provision_gone(key, turn);
             }
             Phase::Releasing { deleted, provision, .. } => {
                 *deleted = Deleted::Asked;
                 let provision = provision.clone();
-                effects.extend(JobId::parse(key).ok().map(|id| Effect::release(id, provision)));
+                turn.effects.extend(JobId::parse(key).ok().map(|id| Effect::release(id, provision)));
             }
             Phase::Removing { retry, .. } => {
                 *retry = None;
-                effects.push(Effect::delete_row(job.door, key));
+                turn.effects.push(Effect::delete_row(job.door, key));
             }
             Phase::Opening { .. } | Phase::Closing { .. } | Phase::Publishing { .. } => {}
         }
     }
 
     /// Drops what is past its retention, oldest first, and what is too much to remember.
-    fn forget(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        while let Some(key) = self.finished.forget_one(self.settings.result_retention, now.mono) {
+    fn forget(&mut self, turn: &mut Turn) {
+        while let Some(key) = self.finished.forget_one(self.settings.result_retention, turn.now.mono) {
             self.jobs.note_change(&key);
-            effects.push(Effect::clear_results(key));
+            turn.effects.push(Effect::clear_results(key));
         }
     }
 }

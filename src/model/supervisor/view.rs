@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::missing;
-use super::{Effect, Job, MISSING_FIELD_QUIET, Now, Phase, SURVEY_FRESH, SURVEY_TIMEOUT, Standing, Supervisor};
+use super::{Effect, Job, MISSING_FIELD_QUIET, Now, Phase, SURVEY_FRESH, SURVEY_TIMEOUT, Standing, Supervisor, Turn};
 use crate::model::admission::{self, Plan};
 use crate::model::job::{JobId, JobSpec};
 use crate::model::limits::JOBS_MAX;
@@ -143,7 +143,7 @@ impl Supervisor {
     }
 
     /// Free slots go to those who wait, in the order in which they came.
-    pub(super) fn promote(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn promote(&mut self, turn: &mut Turn) {
         let is_queued = |job: &Job| matches!(job.phase, Phase::Queued { .. });
         let busy = self.active_jobs() + self.jobs.waiting().filter(|(_, job)| !is_queued(job)).count();
         let mut queue: Vec<(u64, String)> = self
@@ -156,9 +156,12 @@ impl Supervisor {
         for (_, key) in queue.into_iter().take(self.slots().saturating_sub(busy)) {
             let Some(job) = self.jobs.get_mut(&key) else { continue };
             let Phase::Queued { spec, since } = &job.phase else { continue };
-            job.phase =
-                Phase::Surveying { spec: Arc::clone(spec), retry: now.mono + SURVEY_TIMEOUT, waiting: Some(*since) };
-            effects.extend(JobId::parse(&key).ok().map(Effect::survey));
+            job.phase = Phase::Surveying {
+                spec: Arc::clone(spec),
+                retry: turn.now.mono + SURVEY_TIMEOUT,
+                waiting: Some(*since),
+            };
+            turn.effects.extend(JobId::parse(&key).ok().map(Effect::survey));
         }
     }
 
