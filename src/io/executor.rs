@@ -192,11 +192,10 @@ impl SessionWorker {
             }
             ProvisionEffect::RemoveOrphan { session } => match self.end(&session).await {
                 Ok(overtaken) => overtaken.into_iter().collect(),
-                Err(error @ (EndError::NoObject { .. } | EndError::Unanswered { .. })) => {
-                    tracing::warn!("{error}");
-                    Vec::new()
+                Err(why @ (EndError::NoObject { .. } | EndError::Unanswered { .. } | EndError::Settling { .. })) => {
+                    vec![Event::Withheld { session, why: why.to_string() }]
                 }
-                Err(error @ (EndError::Redis(_) | EndError::Settling { .. })) => {
+                Err(EndError::Redis(error)) => {
                     // The supervisor says that it is being deleted, and that it is still there; and tries again.
                     tracing::debug!(session, %error, "a mirror session that no job owns could not be deleted");
                     Vec::new()

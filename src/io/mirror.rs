@@ -49,10 +49,8 @@ pub enum EndError {
     #[error(transparent)]
     Redis(#[from] Error),
     /// Theirs is new, and may be about to get the port.
-    #[error("{session} is not deleted yet, because {theirs}, which copies {port}, too, may be about to get the port")]
+    #[error("{theirs}, which copies {port}, too, may be about to get the port")]
     Settling {
-        /// Ours.
-        session: String,
         /// Theirs.
         theirs: String,
         /// The port.
@@ -60,11 +58,9 @@ pub enum EndError {
     },
     /// Nobody can tell whose the port is.
     #[error(
-        "{session} is not deleted, because COUNTERS_DB names no object of {port}, so that ASIC_DB cannot be asked whether that would take {port} from {theirs}"
+        "COUNTERS_DB names no object of {port}, so that ASIC_DB cannot be asked whether that would take {port} from {theirs}; it is deleted once it can, or once {theirs} is gone"
     )]
     NoObject {
-        /// Ours.
-        session: String,
         /// Theirs.
         theirs: String,
         /// The port.
@@ -72,11 +68,9 @@ pub enum EndError {
     },
     /// orchagent may be about to give the port to theirs.
     #[error(
-        "{session} is not deleted, because orchagent has said nothing of {theirs} yet, which could lose {port} by that; it is once {theirs} has a row in STATE_DB, or none in CONFIG_DB"
+        "orchagent has said nothing of {theirs} yet, which could lose {port} by that; it is deleted once {theirs} has a row in STATE_DB, or none in CONFIG_DB"
     )]
     Unanswered {
-        /// Ours.
-        session: String,
         /// Theirs.
         theirs: String,
         /// The port.
@@ -143,12 +137,11 @@ impl MirrorSessions {
             Verdict::Unsettled { theirs, port } => {
                 // Others wait for this worker, so it does not wait for theirs.
                 self.settling.insert(session.to_owned(), since);
-                let ours = session.to_owned();
                 if since.elapsed() < SETTLING {
-                    return Err(EndError::Settling { session: ours, theirs, port });
+                    return Err(EndError::Settling { theirs, port });
                 }
                 if self.said(&theirs).await?.is_empty() {
-                    return Err(EndError::Unanswered { session: ours, theirs, port });
+                    return Err(EndError::Unanswered { theirs, port });
                 }
                 Some((theirs, port))
             }
@@ -182,7 +175,7 @@ impl MirrorSessions {
         let view = self.asic.view(&Question { ports, target: target.clone(), sampled: row.sampled }).await?;
         match judge(session, &row, &target, &view, &world) {
             Verdict::Unsettled { theirs, port } if !view.oids.contains_key(&port) => {
-                Err(EndError::NoObject { session: session.to_owned(), theirs, port })
+                Err(EndError::NoObject { theirs, port })
             }
             verdict => Ok(verdict),
         }

@@ -91,7 +91,10 @@ impl Surveyor {
             World { tap_cost: self.tap_cost, release: self.release.clone(), netdevs, ports, ..World::default() };
         world.sflow_ports.clone_from(&self.sflow);
         let separator = &config.database().separator;
+        let there: BTreeSet<String> = listed.port_channels.iter().cloned().collect();
         world.port_channels = port_channels(listed.port_channels, &listed.members, separator);
+        // Of one that was deleted the rows of its members may stay behind.
+        world.port_channels.retain(|channel, _| there.contains(channel));
         world.vlan_members = pairs(&listed.vlan_members, separator).map(|(_, member)| member.to_owned()).collect();
         world.routed_ports = listed.interfaces.iter().map(|key| first_part(key, separator).to_owned()).collect();
         world.sessions = sessions(&config, listed.sessions).await?;

@@ -12,7 +12,7 @@ use super::feed::{Feed, HooksFeed};
 use super::job::{Direction, JobId, JobSpec, ResultDetail, SpanMethod};
 use super::provision::Provision;
 use super::provision::mirror::{self, MirrorPlan, MirrorTarget};
-use super::schema::{Reason, Warning};
+use super::schema::{Reason, SESSION_PREFIX, Warning};
 use super::settings::Settings;
 use super::source_ports::natural;
 use super::world::{Session, World};
@@ -189,11 +189,14 @@ fn check_conflict(
     let sources = mirror::sources(spec, world);
     let ports: BTreeSet<String> = sources.iter().cloned().collect();
     if let Some((name, port)) = conflict(&ports, spec.direction, sessions, world) {
+        let what_helps = if name.starts_with(SESSION_PREFIX) {
+            "telegen removes it when its job is over and nobody is harmed by that (see telegen-sonic status); wait for it, or observe another port or direction"
+        } else {
+            "remove that session or observe another port or direction"
+        };
         return refuse(
             Reason::MirrorConflict,
-            format!(
-                "{port} is already used by mirror session {name}; remove that session or observe another port or direction"
-            ),
+            format!("{port} is already used by mirror session {name}; {what_helps}"),
         );
     }
     Ok(sources)

@@ -54,7 +54,7 @@ pub fn judge(session: &str, row: &Session, target: &MirrorTarget, view: &View, w
     if strays.is_empty() {
         let words = bound.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         return Verdict::Leave(format!(
-            "ASIC_DB shows {words} bound to it. If orchagent runs, a restart of the swss service frees that, which interrupts traffic"
+            "ASIC_DB shows {words} bound to it. orchagent may be busy, or not running; if that stays so while it runs, a restart of the swss service frees it, which interrupts traffic"
         ));
     }
     for stray in &strays {
@@ -75,10 +75,12 @@ fn unbound(row: &Session, world: &World) -> String {
             "no port is bound to it, but it names {gone}, which is gone: orchagent removes it when a port channel {gone} exists again (config portchannel add {gone}; it may be removed right after)"
         ),
         Some(gone) => format!(
-            "no port is bound to it in ASIC_DB, and it names {gone}, which is gone; orchagent does not act on its deletion: does the swss service run?"
+            "no port is bound to it in ASIC_DB, and it names {gone}, which is gone; orchagent has not acted on its deletion yet: does the swss service run?"
         ),
-        None => "no port is bound to it in ASIC_DB; orchagent does not act on its deletion: does the swss service run?"
-            .to_owned(),
+        None => {
+            "no port is bound to it in ASIC_DB; orchagent has not acted on its deletion yet: does the swss service run?"
+                .to_owned()
+        }
     }
 }
 
@@ -173,7 +175,7 @@ mod tests {
     #[test]
     fn what_is_not_a_stray_binding_is_left_and_what_frees_it_is_said() {
         let why = left(judged(&view(&["Ethernet0"]), &world()));
-        assert!(why.contains("Ethernet0 (ingress, oid:0xe1) bound to it. If orchagent runs, a restart"), "{why}");
+        assert!(why.contains("Ethernet0 (ingress, oid:0xe1) bound to it. orchagent may be busy"), "{why}");
         let mut sampled = view(&[]);
         sampled.bindings.insert(Binding { sampled: true, ..binding("Ethernet4") });
         assert!(
@@ -197,7 +199,10 @@ mod tests {
         world.ports.remove("Ethernet0");
         let target = MirrorTarget::Port("Ethernet120".to_owned());
         let why = left(judge("telegen_a", &session("Ethernet0", "Ethernet120"), &target, &view(&[]), &world));
-        assert!(why.contains("it names Ethernet0, which is gone; orchagent does not act on its deletion"), "{why}");
+        assert!(
+            why.contains("it names Ethernet0, which is gone; orchagent has not acted on its deletion yet"),
+            "{why}"
+        );
         assert!(!why.contains("portchannel"), "{why}");
     }
 

@@ -86,6 +86,21 @@ fn a_port_channel_that_is_deleted_ends_the_job_and_its_session_goes() {
 }
 
 #[test]
+fn a_port_channel_that_is_deleted_before_its_members_is_gone_all_the_same() {
+    let Some(switch) = Switch::start() else { return };
+    let mut config = switch.redis(Db::Config);
+    channel(&mut config, "PortChannel1", &["Ethernet0"]);
+    switch.run_job("lag", "PortChannel1", &[]);
+    config.delete("PORTCHANNEL|PortChannel1");
+    let row = switch.assert_ended("lag", "failed", "mirror_lost", DEADLINE);
+    assert!(row["message"].starts_with("the members of the job's port channel changed, and"), "{row:?}");
+    config.set("TELEGEN_JOB|next", &[("port", "PortChannel1"), ("duration", "5")]);
+    switch.assert_ended("next", "rejected", "unknown_port", DEADLINE);
+    config.delete("PORTCHANNEL_MEMBER|PortChannel1|Ethernet0");
+    switch.assert_clean();
+}
+
+#[test]
 fn a_port_that_is_removed_ends_the_job_at_once_and_what_holds_it_is_said_half_a_minute_later() {
     let Some(switch) = Switch::start() else { return };
     switch.run_job("gone", "Ethernet0", &[]);
@@ -304,7 +319,10 @@ fn a_stuck_session_is_not_freed_at_the_cost_of_somebody_elses_and_its_ports_are_
     ];
     config.set("MIRROR_SESSION|theirs", &theirs);
     switch.start_daemon();
-    await_said(&switch, "mirror session telegen_old cannot be removed: ASIC_DB shows Ethernet8 (ingress, oid:");
+    await_said(
+        &switch,
+        "mirror session telegen_old was deleted, and orchagent still has it: ASIC_DB shows Ethernet8 (ingress, oid:",
+    );
     assert!(switch.bindings().contains(&"Ethernet8 rx is copied to port 6".to_owned()), "it is left alone");
     switch.asic_db.suspend("a session that orchagent does not remove is what this is about");
     let row = switch.run_job("next", "Ethernet12", &[]);

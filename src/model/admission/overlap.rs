@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::erspan::Outer;
 use crate::model::job::Direction;
 use crate::model::provision::mirror::{MirrorPlan, MirrorTarget};
+use crate::model::schema::SESSION_PREFIX;
 use crate::model::world::{Session, World};
 
-/// The first session that a session on `sources` (no port channels) would overlap, and the port they would share.
+/// The first session, of others before ours, that a session on `sources` (no port channels) would overlap, and the port they would share.
 #[must_use]
 pub fn conflict(
     sources: &BTreeSet<String>,
@@ -16,10 +17,14 @@ pub fn conflict(
     sessions: &BTreeMap<String, Session>,
     world: &World,
 ) -> Option<(String, String)> {
-    sessions.iter().find_map(|(name, session)| {
+    let shares = |(name, session): (&String, &Session)| {
         let shared = destination(sources, session).or_else(|| shared_source(sources, direction, session, world));
         Some((name.clone(), shared?))
-    })
+    };
+    // Somebody else's first: it can be removed, while one of ours may stay for its sake.
+    let is_ours = |name: &String| name.starts_with(SESSION_PREFIX);
+    let theirs = sessions.iter().filter(|(name, _)| !is_ours(name)).find_map(shares);
+    theirs.or_else(|| sessions.iter().filter(|(name, _)| is_ours(name)).find_map(shares))
 }
 
 /// The first session that sends its copies to one of these ports, and the port.

@@ -134,6 +134,7 @@ impl Supervisor {
             note: String::new(),
             states: SessionStates::default(),
             said_before: false,
+            undeleted: None,
             failures: 0,
             gap: Duration::ZERO,
             renewals: Renewals::default(),

@@ -85,6 +85,13 @@ pub enum Event {
         /// ASIC_DB shows the port bound to theirs, so ours was not deleted; no other answer follows. Otherwise it is not, and ours was.
         kept: bool,
     },
+    /// A session of ours that no job owns was not deleted, because it is not known what that would do to one of somebody else's.
+    Withheld {
+        /// Ours.
+        session: String,
+        /// Why not.
+        why: String,
+    },
     /// orchagent's word on a session of ours, also on one that no job can have.
     SessionState {
         /// Its name.

@@ -165,6 +165,7 @@ impl Supervisor {
             job.warnings.insert(Warning::LeftBound);
             let words = left.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let rest = match (job.states.all_gone(), self.draining) {
+                _ if job.undeleted.is_some() => "that goes with the session, which is not deleted yet",
                 (true, _) => "a restart of the swss service frees it, which interrupts traffic",
                 (false, false) => {
                     "orchagent has not confirmed that the session is gone, and the daemon goes on deleting it"
@@ -212,7 +213,7 @@ impl Supervisor {
     pub(super) fn departed_due(&mut self, turn: &mut Turn) {
         for (job, departed) in &mut self.departed {
             if departed.next <= turn.now.mono {
-                departed.next = turn.now.mono + DEPARTED_INTERVAL;
+                departed.next = last_at(turn.now.mono + DEPARTED_INTERVAL, departed.until, turn.now.mono);
                 turn.effects.push(Effect::Asic(AsicEffect::AskObjects { job: *job, oids: departed.oids.clone() }));
             }
         }
@@ -221,7 +222,7 @@ impl Supervisor {
     /// Which of a job's ports still have an object that is in no table of ports.
     pub(super) fn departed_seen(&mut self, sequence: u64, held: Result<Vec<String>, String>, turn: &mut Turn) {
         let Some(departed) = self.departed.get(&sequence) else { return };
-        let (over, key) = (turn.now.mono + DEPARTED_INTERVAL > departed.until, departed.key.clone());
+        let (over, key) = (turn.now.mono >= departed.until, departed.key.clone());
         match held {
             Ok(held) if held.is_empty() => drop(self.departed.remove(&sequence)),
             Ok(held) if over => {
@@ -246,6 +247,11 @@ impl Supervisor {
             Ok(_) | Err(_) => {}
         }
     }
+}
+
+/// The next look, the last of which is at `until`; one that is not answered is repeated.
+fn last_at(next: Duration, until: Duration, now: Duration) -> Duration {
+    if now < until { next.min(until) } else { next }
 }
 
 /// What is said if a sampler that the session needs is somebody else's; `None` if ASIC_DB does not show that.

@@ -10,6 +10,7 @@ use crate::model::admission::{self, Intruder, over};
 use crate::model::provision::Provision;
 use crate::model::schema::Reason;
 use crate::model::status::Ending;
+use crate::model::value::without_controls;
 use crate::model::world::{Session, World};
 
 impl Supervisor {
@@ -27,7 +28,9 @@ impl Supervisor {
                 format!("{session} stays until {theirs} is removed: deleting it would unbind a port from {theirs}");
             (session.clone(), why)
         });
-        kept.chain(self.stuck_reasons()).collect()
+        let held = kept.chain(self.withheld_reasons()).chain(self.stuck_reasons());
+        // A reason may name what somebody else called so.
+        held.map(|(session, why)| (session, without_controls(why.chars()))).collect()
     }
 
     /// Ends the jobs that a session of somebody else came over.

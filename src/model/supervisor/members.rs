@@ -171,24 +171,25 @@ impl Supervisor {
         let ending = match step {
             Renewal::Deleting { deleted, deadline } if *deadline <= turn.now.mono => {
                 job.warnings.insert(Warning::SessionUnconfirmed);
-                not_renewed(old.provision.as_ref(), deleted.what_is_missing())
+                not_renewed(old.provision.as_ref(), deleted.what_is_missing(), job.undeleted.as_deref())
             }
             Renewal::Deleting { deleted, .. } => {
                 *deleted = Deleted::Asked;
                 turn.effects.extend(old.provision.clone().map(|provision| Effect::release(id, provision)));
                 return;
             }
-            Renewal::Adding { .. } => not_renewed(new.provision.as_ref(), "orchagent did not make active"),
+            Renewal::Adding { .. } => not_renewed(new.provision.as_ref(), "orchagent did not make active", None),
         };
         self.end(key, ending, turn);
     }
 }
 
-fn not_renewed(provision: Option<&Provision>, what: &str) -> Ending {
+fn not_renewed(provision: Option<&Provision>, what: &str, why: Option<&str>) -> Ending {
     let words = provision.map(Provision::words).unwrap_or_default();
     let message = format!(
-        "the members of the job's port channel changed, and {what} {words} within {} s; see syslog",
-        SESSION_TIMEOUT.as_secs()
+        "the members of the job's port channel changed, and {what} {words} within {} s{}; see syslog",
+        SESSION_TIMEOUT.as_secs(),
+        why.map(|why| format!(": {why}")).unwrap_or_default()
     );
     Ending::failed(Reason::MirrorLost, message)
 }

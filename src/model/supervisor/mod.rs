@@ -164,7 +164,7 @@ enum FeedOwned {
 enum Deleted {
     /// Asked for, no answer yet.
     Asked,
-    /// It could not be done, as the log says; ask again then.
+    /// It was not done, for the reason in `undeleted`; ask again then.
     RetryAt(Duration),
     /// The row is gone from CONFIG_DB.
     Done,
@@ -175,7 +175,7 @@ impl Deleted {
     fn what_is_missing(self) -> &'static str {
         match self {
             Deleted::Asked => "Redis did not confirm the deletion of",
-            Deleted::RetryAt(_) => "the daemon could not delete",
+            Deleted::RetryAt(_) => "the daemon did not delete",
             Deleted::Done => "orchagent did not confirm the end of",
         }
     }
@@ -203,6 +203,8 @@ struct Job {
     /// What the user should know of a change that was not, or not wholly, followed.
     note: String,
     states: SessionStates,
+    /// Why its sessions were not deleted when that was tried last.
+    undeleted: Option<String>,
     /// How often in a row Redis did not do what the job needs next.
     failures: u32,
     /// How long a session was not active while the job ran, up to the last time that all were.
@@ -343,6 +345,7 @@ impl Supervisor {
             Event::Overtaken { session, theirs, port, kept } => {
                 self.overtaken(&session, &theirs, &port, kept, &mut turn);
             }
+            Event::Withheld { session, why } => self.withheld(&session, &why, &mut turn),
             Event::Released { id, result } => self.released(&id, &result, &mut turn),
             Event::SessionState { session, state } => {
                 self.session_word(&session, state, now);

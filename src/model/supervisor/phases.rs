@@ -61,7 +61,10 @@ impl Supervisor {
         let memory_used = self.memory_bytes();
         match admission::plan(id, &spec, &world, &settings, &taken, memory_used) {
             Ok(plan) => self.start(id, spec, plan, turn),
-            Err(_) if turn.now.mono < self.orphans_until && !self.orphans(&world).is_empty() => {
+            Err(_)
+                if turn.now.mono < self.orphans_until
+                    && self.orphans(&world).iter().any(|name| !self.kept.contains_key(name)) =>
+            {
                 self.look_again(key, turn.now);
             }
             Err(refusal) => self.publish(key, Ending::rejected(refusal.reason, refusal.message), turn.now),
@@ -171,7 +174,7 @@ impl Supervisor {
 
     pub(super) fn released(&mut self, id: &JobId, result: &Result<(), String>, turn: &mut Turn) {
         if let Err(error) = result {
-            turn.effects.push(Effect::log(format!("a mirror session could not be deleted yet: {error}")));
+            turn.effects.push(Effect::log(format!("sessions of job {id} are not deleted yet: {error}")));
         }
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
         let deleted = match &mut job.phase {
@@ -191,6 +194,7 @@ impl Supervisor {
             | Phase::Publishing { .. }
             | Phase::Removing { .. } => return,
         };
+        job.undeleted = result.as_ref().err().cloned();
         *deleted = match result {
             Ok(()) => Deleted::Done,
             Err(_) => Deleted::RetryAt(Retry::REDIS.at(&mut job.failures, turn.now.mono)),

@@ -135,9 +135,9 @@ impl Supervisor {
 
     /// When this session is to be looked into; `None` unless its deletion has been asked for and orchagent has it still.
     fn look_at(&self, session: &str, trace: &Trace) -> Option<Duration> {
-        let stays = |orphan: &&Orphan| orphan.in_state && !orphan.in_config && orphan.deletions >= DELETIONS;
-        let orphan = self.orphan(session).filter(stays)?;
-        Some(trace.next.max(orphan.since + STUCK_AFTER))
+        let orphan = self.orphan(session).filter(|orphan: &&Orphan| orphan.in_state && !orphan.in_config)?;
+        let (first, _) = orphan.tried.filter(|(_, times)| *times >= DELETIONS)?;
+        Some(trace.next.max(first + STUCK_AFTER))
     }
 
     /// Looks into one session for which it is time; one at a time.
@@ -166,7 +166,7 @@ impl Supervisor {
         self.stuck.looking = None;
         let line = match result {
             Ok(Freed::Done(what)) => format!("mirror session {session} was stuck and is free: {what}"),
-            Ok(Freed::Left(why)) => format!("mirror session {session} cannot be removed: {why}"),
+            Ok(Freed::Left(why)) => format!("mirror session {session} was deleted, and orchagent still has it: {why}"),
             Err(error) => format!("mirror session {session} is stuck and could not be looked into: {error}"),
         };
         if let Some(trace) = self.stuck.traces.get_mut(session).filter(|trace| trace.said != line) {

@@ -34,6 +34,10 @@ pub struct Orphan {
     pub since: Duration,
     /// How often its deletion has been asked for.
     pub deletions: u32,
+    /// How often it has, and when first, since it was last withheld: orchagent has had as long to act on it.
+    pub tried: Option<(Duration, u32)>,
+    /// Why its row was not deleted when that was tried last.
+    withheld: Option<String>,
     /// When it is asked for next.
     next: Duration,
     said: Option<Duration>,
@@ -127,7 +131,16 @@ impl Sweep {
             if let Some(orphan) = self.orphans.get_mut(session) {
                 (orphan.in_config, orphan.in_state) = (in_config, in_state);
             } else if self.orphans.len() < ORPHANS_MAX {
-                let orphan = Orphan { in_config, in_state, since: now, deletions: 0, next: now, said: None };
+                let orphan = Orphan {
+                    in_config,
+                    in_state,
+                    since: now,
+                    deletions: 0,
+                    tried: None,
+                    withheld: None,
+                    next: now,
+                    said: None,
+                };
                 self.orphans.insert(session.to_owned(), orphan);
             }
         }
@@ -180,13 +193,14 @@ impl Sweep {
         self.tokens = self.tokens.saturating_sub(1);
         let before = orphan.deletions;
         orphan.next = Retry::ORPHAN.at(&mut orphan.deletions, now);
+        orphan.tried = Some(orphan.tried.map_or((now, 1), |(first, times)| (first, times.saturating_add(1))));
         if orphan.said.is_some_and(|said| now < said + SAY_AGAIN) {
             return None;
         }
         orphan.said = Some(now);
         let since = now.saturating_sub(orphan.since).as_secs();
         Some(if before == 0 {
-            format!("mirror session {session} belongs to no job: deleting it")
+            format!("mirror session {session} belongs to no job and is to be deleted")
         } else {
             let table = if orphan.in_state { "STATE_DB" } else { "CONFIG_DB" };
             format!(
@@ -209,6 +223,25 @@ impl Supervisor {
     #[must_use]
     pub fn orphan(&self, session: &str) -> Option<&Orphan> {
         self.sweep.orphan(session)
+    }
+
+    /// One of them was not deleted, because that might harm somebody else's. Said once for each reason.
+    pub(super) fn withheld(&mut self, session: &str, why: &str, turn: &mut Turn) {
+        let Some(orphan) = self.sweep.orphans.get_mut(session) else { return };
+        orphan.tried = None;
+        if orphan.withheld.as_deref() != Some(why) {
+            orphan.withheld = Some(why.to_owned());
+            turn.effects.push(Effect::log(format!("mirror session {session} is not deleted yet: {why}")));
+        }
+    }
+
+    /// The sessions that are not deleted yet because that might harm somebody else's, each with the reason.
+    pub(super) fn withheld_reasons(&self) -> impl Iterator<Item = (String, String)> {
+        let held = self.sweep.orphans.iter().filter(|(_, orphan)| orphan.in_config);
+        held.filter_map(|(session, orphan)| {
+            let why = orphan.withheld.as_ref()?;
+            Some((session.clone(), format!("{session} is not deleted yet: {why}")))
+        })
     }
 
     /// Takes the sessions of ours that no job owns, and that may go, into the book.

@@ -103,7 +103,8 @@ impl Supervisor {
                 job.warnings.insert(Warning::SessionUnconfirmed);
                 if *deleted != Deleted::Done {
                     // Otherwise the warning says it.
-                    ending.add(&format!("{} {}", deleted.what_is_missing(), provision.words()));
+                    let why = job.undeleted.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+                    ending.add(&format!("{} {}{why}", deleted.what_is_missing(), provision.words()));
                 }
                 self.trace_job(key);
                 self.provision_gone(key, turn);

@@ -64,6 +64,22 @@ fn a_session_conflicts_if_it_shares_a_port_in_a_direction_or_has_our_port_as_its
 }
 
 #[test]
+fn of_two_sessions_on_a_port_the_one_that_can_be_removed_is_named_whatever_its_name() {
+    for theirs in ["debug", "zz"] {
+        let mut world = world();
+        world.sessions.extend(mirror_of("kept").as_sessions());
+        world.sessions.insert(theirs.to_owned(), session("Ethernet0 RX Ethernet100"));
+        let (_, message) = admit("port=Ethernet0", &world).expect_err("taken");
+        assert_eq!(
+            message,
+            format!(
+                "Ethernet0 is already used by mirror session {theirs}; remove that session or observe another port or direction"
+            )
+        );
+    }
+}
+
+#[test]
 fn sessions_of_jobs_that_hold_resources_count_before_their_rows_are_seen() {
     let taken = mirror_of("b").as_sessions();
     let admit = |job: &str| admit_under(job, &world(), &Settings::default(), &taken, 0);
@@ -71,7 +87,7 @@ fn sessions_of_jobs_that_hold_resources_count_before_their_rows_are_seen() {
         admit("port=Ethernet0").expect_err("taken"),
         (
             Reason::MirrorConflict,
-            "Ethernet0 is already used by mirror session telegen_b; remove that session or observe another port or direction".to_owned()
+            "Ethernet0 is already used by mirror session telegen_b; telegen removes it when its job is over and nobody is harmed by that (see telegen-sonic status); wait for it, or observe another port or direction".to_owned()
         )
     );
     assert_eq!(destination(admit("port=Ethernet0 direction=egress")), "Ethernet124");

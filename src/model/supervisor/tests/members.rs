@@ -199,7 +199,7 @@ fn a_deletion_that_redis_refuses_is_not_laid_at_orchagents_door() {
     members(&mut bench, &["Ethernet4"]);
     assert_eq!(bench.asked(), "Release a, Log");
     bench.pass(SESSION_TIMEOUT);
-    let why = "the members of the job's port channel changed, and the daemon could not delete mirror session telegen_a within 5 s; see syslog";
+    let why = "the members of the job's port channel changed, and the daemon did not delete mirror session telegen_a within 5 s: the bench refused; see syslog";
     assert!(bench.message("a").starts_with(why), "{}", bench.message("a"));
 }
 

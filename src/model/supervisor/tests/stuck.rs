@@ -147,3 +147,45 @@ fn no_job_starts_while_a_session_is_being_freed() {
     bench.pass(secs(1));
     assert_eq!(bench.said("b"), "running");
 }
+
+/// As `stuck`, and deletions are not carried out.
+fn undeleted() -> Bench {
+    let mut bench = Bench::new("");
+    bench.world.sessions.insert("telegen_old".to_owned(), session("PortChannel1", "Ethernet120"));
+    bench.world.known_states.insert("telegen_old".to_owned());
+    bench.held.insert("DeleteOrphan");
+    bench.look_at_sessions();
+    bench
+}
+
+#[test]
+fn a_session_whose_deletion_was_withheld_is_looked_into_only_once_it_has_been_deleted() {
+    let mut bench = undeleted();
+    for _ in 0..10 {
+        bench.pass(secs(3));
+        bench.feed(Event::Withheld { session: "telegen_old".to_owned(), why: "nobody knows".to_owned() });
+    }
+    assert_eq!(bench.supervisor.held_sessions()["telegen_old"], "telegen_old is not deleted yet: nobody knows");
+    bench.world.sessions.remove("telegen_old");
+    bench.feed(Event::SessionRow { session: "telegen_old".to_owned(), present: false });
+    assert!(bench.supervisor.held_sessions().is_empty(), "it is deleted");
+    bench.trace.clear();
+    bench.pass(secs(4));
+    assert_eq!(count(&bench.asked(), "Free telegen_old"), 0, "orchagent has had no time");
+    bench.pass(secs(120));
+    assert!(count(&bench.asked(), "Free telegen_old") > 0);
+}
+
+#[test]
+fn the_reason_for_which_a_session_stays_is_said_once_and_on_one_line() {
+    let mut bench = undeleted();
+    let mut withheld = || {
+        let event = Event::Withheld { session: "telegen_old".to_owned(), why: "op\u{1b}[31m\n is new".to_owned() };
+        bench.supervisor.on(event, bench.now()).len()
+    };
+    assert_eq!((withheld(), withheld()), (1, 0));
+    assert_eq!(
+        bench.supervisor.held_sessions()["telegen_old"],
+        "telegen_old is not deleted yet: op\u{fffd}[31m\u{fffd} is new"
+    );
+}

@@ -19,7 +19,7 @@ mod rewritten;
 
 const TABLE: &str = include_str!("table.txt");
 
-const EVENTS: [&str; 50] = [
+const EVENTS: [&str; 51] = [
     "row same",
     "row duration",
     "row other",
@@ -41,6 +41,7 @@ const EVENTS: [&str; 50] = [
     "provisioned taken",
     "overtaken kept",
     "overtaken alone",
+    "withheld",
     "session absent",
     "session inactive",
     "session active",
@@ -271,6 +272,9 @@ fn event_of_the_switch(name: &str, id: JobId) -> Event {
         "overtaken kept" | "overtaken alone" => {
             let (session, kept) = (id.session_name(1), name == "overtaken kept");
             Event::Overtaken { session, theirs: "debug".to_owned(), port: "Ethernet0".to_owned(), kept }
+        }
+        "withheld" => {
+            Event::Withheld { session: id.session_name(1), why: "orchagent has said nothing of debug".to_owned() }
         }
         "sessions members" => {
             let mut world = Box::new(world());

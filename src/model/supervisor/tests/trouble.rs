@@ -70,7 +70,7 @@ fn with_redis_away_the_tap_still_ends_on_time_and_the_session_is_removed_when_it
     assert_eq!((bench.said("a").as_str(), times(&bench, "CloseFeed a")), ("stopping", 0));
     bench.pass(SESSION_TIMEOUT);
     assert_eq!(bench.said("a"), "done +session_unconfirmed");
-    assert_eq!(bench.message("a"), "the daemon could not delete mirror session telegen_a");
+    assert_eq!(bench.message("a"), "the daemon did not delete mirror session telegen_a: the bench refused");
     assert_eq!((times(&bench, "Release a"), times(&bench, "CloseFeed a")), (5, 1));
     assert!(bench.world.sessions.contains_key("telegen_a"));
     bench.refused.clear();
