@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Map, Value, json};
 use telegen_sonic::io::tables::members::REST_MEMBERS;
 use telegen_sonic::model::job::{Fields, JobId, JobSpec};
-use telegen_sonic::model::limits::{self, Default, Kind, Rule};
+use telegen_sonic::model::limits::{self, Default, Rule, ValueKind};
 use telegen_sonic::model::measure::scalars;
 use telegen_sonic::model::schema::{CountFamily, CounterFamily, JobField, SettingField, Warning, config_db};
 use telegen_sonic::model::settings::Settings;
@@ -78,21 +78,21 @@ fn yang_verdicts(test: &str, rows: &[Value]) -> Option<Vec<bool>> {
 /// A rule of the model in the form that the scripts print.
 fn rule_json<F: Copy>(rule: &Rule<F>) -> Value {
     let mut out = match rule.kind {
-        Kind::Integer { min, max } => json!({"kind": "integer", "min": min, "max": max}),
-        Kind::Word { accepted, reserved } => json!({"kind": "word", "words": accepted, "reserved": reserved}),
-        Kind::Text { max_chars } => json!({"kind": "text", "max_chars": max_chars}),
-        Kind::Boolean => json!({"kind": "boolean"}),
-        Kind::PortNames => json!({"kind": "port-names"}),
-        Kind::IpProtocol => json!({"kind": "ip-protocol"}),
-        Kind::PortRange => json!({"kind": "port-range"}),
-        Kind::Prefix => json!({"kind": "prefix"}),
-        Kind::IpAddress => json!({"kind": "ip-address"}),
-        Kind::Timestamp => json!({"kind": "timestamp"}),
-        Kind::Endpoint => json!({"kind": "endpoint"}),
-        Kind::Listen => json!({"kind": "listen"}),
-        Kind::Netdev => json!({"kind": "netdev"}),
-        Kind::GreType => json!({"kind": "gre-type"}),
-        Kind::Path => json!({"kind": "path"}),
+        ValueKind::Integer { min, max } => json!({"kind": "integer", "min": min, "max": max}),
+        ValueKind::Word { accepted, reserved } => json!({"kind": "word", "words": accepted, "reserved": reserved}),
+        ValueKind::Text { max_chars } => json!({"kind": "text", "max_chars": max_chars}),
+        ValueKind::Boolean => json!({"kind": "boolean"}),
+        ValueKind::PortNames => json!({"kind": "port-names"}),
+        ValueKind::IpProtocol => json!({"kind": "ip-protocol"}),
+        ValueKind::PortRange => json!({"kind": "port-range"}),
+        ValueKind::Prefix => json!({"kind": "prefix"}),
+        ValueKind::IpAddress => json!({"kind": "ip-address"}),
+        ValueKind::Timestamp => json!({"kind": "timestamp"}),
+        ValueKind::Endpoint => json!({"kind": "endpoint"}),
+        ValueKind::Listen => json!({"kind": "listen"}),
+        ValueKind::Netdev => json!({"kind": "netdev"}),
+        ValueKind::GreType => json!({"kind": "gre-type"}),
+        ValueKind::Path => json!({"kind": "path"}),
     };
     out["required"] = Value::from(rule.default == Default::Required);
     out["default"] = match rule.default {
@@ -248,51 +248,55 @@ fn setting(field: SettingField, value: &str) -> Value {
 }
 
 /// Values at and around the edges of a rule, by its kind.
-fn edges(kind: Kind) -> Vec<String> {
+fn edges(kind: ValueKind) -> Vec<String> {
     let texts = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
     match kind {
-        Kind::Integer { min, max } => {
+        ValueKind::Integer { min, max } => {
             let mut edges =
                 vec![min.to_string(), max.to_string(), (max + 1).to_string(), "x".to_owned(), "-1".to_owned()];
             edges.extend(min.checked_sub(1).map(|below| below.to_string()));
             edges
         }
-        Kind::Word { accepted, reserved } => {
+        ValueKind::Word { accepted, reserved } => {
             let mut words: Vec<String> = accepted.iter().chain(reserved).map(|word| (*word).to_owned()).collect();
             words.extend(accepted.iter().map(|word| word.to_uppercase()));
             words.push("something".to_owned());
             words
         }
-        Kind::Boolean => texts(&["true", "false", "True", "yes", "1"]),
-        Kind::IpProtocol => {
+        ValueKind::Boolean => texts(&["true", "false", "True", "yes", "1"]),
+        ValueKind::IpProtocol => {
             let names = IP_PROTOCOL_NUMBERS.iter().map(|(class, _)| class.to_string());
             names.chain(["0", "255", "256", "-1", "ftp"].map(str::to_owned)).collect()
         }
-        Kind::PortRange => {
+        ValueKind::PortRange => {
             texts(&["0", "65535", "65536", "0-65535", "9-9", "10-9", "1-65536", "1-", "-1", "1-2-3", "a"])
         }
-        Kind::Prefix => {
+        ValueKind::Prefix => {
             texts(&["10.0.0.0/8", "10.0.0.0", "10.0.0.0/33", "2001:db8::/128", "2001:db8::/129", "::1", "1.2.3", "x"])
         }
-        Kind::IpAddress => texts(&["10.0.0.1", "2001:db8::1", "10.0.0.1/32", "10.0.0.256", "host"]),
-        Kind::Timestamp => texts(&["2026-01-31T03:00:00Z", "2026-01-31T03:00:00.123+01:00", "2026-01-31", "tomorrow"]),
-        Kind::Text { max_chars } => {
+        ValueKind::IpAddress => texts(&["10.0.0.1", "2001:db8::1", "10.0.0.1/32", "10.0.0.256", "host"]),
+        ValueKind::Timestamp => {
+            texts(&["2026-01-31T03:00:00Z", "2026-01-31T03:00:00.123+01:00", "2026-01-31", "tomorrow"])
+        }
+        ValueKind::Text { max_chars } => {
             vec![String::new(), "ü".repeat(max_chars), "x".repeat(max_chars + 1), "a\u{7}b".to_owned()]
         }
-        Kind::Endpoint => {
+        ValueKind::Endpoint => {
             texts(&["localhost:4317", "http://10.0.0.1:1", "https://[::1]:4317", "host", "::1:4317", "h:x"])
         }
-        Kind::Listen => texts(&["/run/x.sock", "127.0.0.1:8080", "[::1]:8080", "0.0.0.0:8080", "10.0.0.1:80", "8080"]),
-        Kind::Netdev => {
+        ValueKind::Listen => {
+            texts(&["/run/x.sock", "127.0.0.1:8080", "[::1]:8080", "0.0.0.0:8080", "10.0.0.1:80", "8080"])
+        }
+        ValueKind::Netdev => {
             texts(&["eth0", "Ethernet-BP0.1", "123456789012345", "1234567890123456", "a b", "a/b", "a:b", "..", ""])
         }
-        Kind::GreType => texts(&[
+        ValueKind::GreType => texts(&[
             "0x88be", "0X88BE", "35006", "0x8949", "35145", "0x6558", "25944", "0x22eb", "8939", "88be", "0x0800",
             "2048", "65536",
         ]),
         // All fields of this kind are reserved: the model does not look at their values yet.
-        Kind::Path => texts(&["/etc/x.pem"]),
-        Kind::PortNames => {
+        ValueKind::Path => texts(&["/etc/x.pem"]),
+        ValueKind::PortNames => {
             let long = |count: u32| (0..count).map(|number| format!("Ethernet{number}")).collect::<Vec<_>>().join(",");
             let mut lists = texts(&[
                 "Ethernet0",

@@ -21,7 +21,7 @@ pub const JOB_ROW_BYTES: usize = 8_192;
 
 /// What a value looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// Names of PORTs and PORTCHANNELs, up to `source_ports::SOURCE_PORTS_MAX`, with commas between: one plain field, as MIRROR_SESSION has its
     /// `src_port`, and no list of CONFIG_DB.
     PortNames,
@@ -87,37 +87,38 @@ pub struct Rule<F> {
     /// Which field.
     pub field: F,
     /// What each item (of a list) or the value looks like.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// What its absence means.
     pub default: Default,
     /// The largest number of items of a list; `None` if the field is not a list.
     pub max_items: Option<usize>,
 }
 
-const DURATION_SEC: Kind = Kind::Integer { min: 1, max: 86_400 };
-const SAMPLE_RATE: Kind = Kind::Integer { min: 1, max: 1_000_000 };
+const DURATION_SEC: ValueKind = ValueKind::Integer { min: 1, max: 86_400 };
+const SAMPLE_RATE: ValueKind = ValueKind::Integer { min: 1, max: 1_000_000 };
 /// sonic-mirror-session.yang begins at 2; the end is that of sonic-sflow.yang, because both rates are of the same SAI object (SAMPLEPACKET).
-const MIRROR_SAMPLE_RATE: Kind = Kind::Integer { min: 2, max: 8_388_608 };
+const MIRROR_SAMPLE_RATE: ValueKind = ValueKind::Integer { min: 2, max: 8_388_608 };
 /// sonic-mirror-session.yang `truncate_size`.
-const MIRROR_TRUNCATE: Kind = Kind::Integer { min: 64, max: 9_216 };
-const DSCP: Kind = Kind::Integer { min: 0, max: 63 };
-const FREE_TEXT: Kind = Kind::Text { max_chars: 128 };
-const SPAN_METHODS: Kind = Kind::Word { accepted: &["span", "erspan", "none"], reserved: &["psample", "acl_copy"] };
+const MIRROR_TRUNCATE: ValueKind = ValueKind::Integer { min: 64, max: 9_216 };
+const DSCP: ValueKind = ValueKind::Integer { min: 0, max: 63 };
+const FREE_TEXT: ValueKind = ValueKind::Text { max_chars: 128 };
+const SPAN_METHODS: ValueKind =
+    ValueKind::Word { accepted: &["span", "erspan", "none"], reserved: &["psample", "acl_copy"] };
 
-const fn one<F>(field: F, kind: Kind, default: Default) -> Rule<F> {
+const fn one<F>(field: F, kind: ValueKind, default: Default) -> Rule<F> {
     Rule { field, kind, default, max_items: None }
 }
 
-const fn list<F>(field: F, kind: Kind, max_items: usize) -> Rule<F> {
+const fn list<F>(field: F, kind: ValueKind, max_items: usize) -> Rule<F> {
     Rule { field, kind, default: Default::Absent, max_items: Some(max_items) }
 }
 
 /// The fields of a job row, in the order of [`JobField::ALL`].
 pub const JOB: [Rule<JobField>; JobField::COUNT] = [
-    one(JobField::Port, Kind::PortNames, Default::Required),
+    one(JobField::Port, ValueKind::PortNames, Default::Required),
     one(
         JobField::Direction,
-        Kind::Word { accepted: &["ingress", "egress", "both"], reserved: &[] },
+        ValueKind::Word { accepted: &["ingress", "egress", "both"], reserved: &[] },
         Default::Value("ingress"),
     ),
     one(JobField::SpanMethod, SPAN_METHODS, Default::Setting(SettingField::SpanMethod)),
@@ -125,22 +126,22 @@ pub const JOB: [Rule<JobField>; JobField::COUNT] = [
     one(JobField::SampleRate, SAMPLE_RATE, Default::Setting(SettingField::DefaultSampleRate)),
     one(JobField::MirrorSampleRate, MIRROR_SAMPLE_RATE, Default::Absent),
     one(JobField::MirrorTruncate, MIRROR_TRUNCATE, Default::Absent),
-    one(JobField::Vlan, Kind::Integer { min: 1, max: 4094 }, Default::Absent),
-    list(JobField::IpProto, Kind::IpProtocol, 256),
-    list(JobField::L4Sport, Kind::PortRange, MAX_PORT_RANGES),
-    list(JobField::L4Dport, Kind::PortRange, MAX_PORT_RANGES),
-    one(JobField::SrcCidr, Kind::Prefix, Default::Absent),
-    one(JobField::DstCidr, Kind::Prefix, Default::Absent),
+    one(JobField::Vlan, ValueKind::Integer { min: 1, max: 4094 }, Default::Absent),
+    list(JobField::IpProto, ValueKind::IpProtocol, 256),
+    list(JobField::L4Sport, ValueKind::PortRange, MAX_PORT_RANGES),
+    list(JobField::L4Dport, ValueKind::PortRange, MAX_PORT_RANGES),
+    one(JobField::SrcCidr, ValueKind::Prefix, Default::Absent),
+    one(JobField::DstCidr, ValueKind::Prefix, Default::Absent),
     list(JobField::Dscp, DSCP, 64),
-    one(JobField::Inner, Kind::Boolean, Default::Value("false")),
+    one(JobField::Inner, ValueKind::Boolean, Default::Value("false")),
     one(
         JobField::ResultDetail,
-        Kind::Word { accepted: &["summary", "flows"], reserved: &["packets", "pcaplike"] },
+        ValueKind::Word { accepted: &["summary", "flows"], reserved: &["packets", "pcaplike"] },
         Default::Value("flows"),
     ),
-    one(JobField::OtlpExport, Kind::Boolean, Default::Value("true")),
-    one(JobField::Anonymize, Kind::Boolean, Default::Value("false")),
-    one(JobField::ExpiresAt, Kind::Timestamp, Default::Absent),
+    one(JobField::OtlpExport, ValueKind::Boolean, Default::Value("true")),
+    one(JobField::Anonymize, ValueKind::Boolean, Default::Value("false")),
+    one(JobField::ExpiresAt, ValueKind::Timestamp, Default::Absent),
     one(JobField::Description, FREE_TEXT, Default::Absent),
     one(JobField::Owner, FREE_TEXT, Default::Absent),
 ];
@@ -149,44 +150,44 @@ pub const JOB: [Rule<JobField>; JobField::COUNT] = [
 pub const SETTINGS: [Rule<SettingField>; SettingField::COUNT] = [
     one(
         SettingField::AdminState,
-        Kind::Word { accepted: &["enabled", "disabled"], reserved: &[] },
+        ValueKind::Word { accepted: &["enabled", "disabled"], reserved: &[] },
         Default::Value("enabled"),
     ),
-    one(SettingField::MaxJobs, Kind::Integer { min: 1, max: JOBS_MAX as u64 }, Default::Value("2")),
-    one(SettingField::MaxSessions, Kind::Integer { min: 1, max: SESSIONS_MAX as u64 }, Default::Value("2")),
-    one(SettingField::MaxQueue, Kind::Integer { min: 0, max: 16 }, Default::Value("0")),
-    one(SettingField::QueueTtl, Kind::Integer { min: 1, max: 3_600 }, Default::Value("60")),
-    one(SettingField::SettleMs, Kind::Integer { min: 0, max: 10_000 }, Default::Value("1000")),
-    one(SettingField::RunSavedJobs, Kind::Boolean, Default::Value("false")),
+    one(SettingField::MaxJobs, ValueKind::Integer { min: 1, max: JOBS_MAX as u64 }, Default::Value("2")),
+    one(SettingField::MaxSessions, ValueKind::Integer { min: 1, max: SESSIONS_MAX as u64 }, Default::Value("2")),
+    one(SettingField::MaxQueue, ValueKind::Integer { min: 0, max: 16 }, Default::Value("0")),
+    one(SettingField::QueueTtl, ValueKind::Integer { min: 1, max: 3_600 }, Default::Value("60")),
+    one(SettingField::SettleMs, ValueKind::Integer { min: 0, max: 10_000 }, Default::Value("1000")),
+    one(SettingField::RunSavedJobs, ValueKind::Boolean, Default::Value("false")),
     one(SettingField::DefaultDuration, DURATION_SEC, Default::Value("120")),
     one(SettingField::DefaultSampleRate, SAMPLE_RATE, Default::Value("100")),
     one(SettingField::SpanMethod, SPAN_METHODS, Default::Value("span")),
-    one(SettingField::TopkFlows, Kind::Integer { min: 1, max: 4_096 }, Default::Value("1024")),
-    one(SettingField::StateFlows, Kind::Integer { min: 0, max: 100 }, Default::Value("20")),
-    one(SettingField::ResultInterval, Kind::Integer { min: 1, max: 60 }, Default::Value("1")),
-    one(SettingField::FlowInterval, Kind::Integer { min: 1, max: 600 }, Default::Value("5")),
-    one(SettingField::ResultRetention, Kind::Integer { min: 0, max: 604_800 }, Default::Value("3600")),
-    one(SettingField::CpuLimit, Kind::Integer { min: 1, max: 100 }, Default::Value("20")),
-    one(SettingField::MemoryLimit, Kind::Integer { min: 1, max: 1_024 }, Default::Value("64")),
-    one(SettingField::AllowUnprobed, Kind::Boolean, Default::Value("false")),
-    one(SettingField::ProbeSwitch, Kind::Boolean, Default::Value("true")),
-    list(SettingField::ErspanSrcIp, Kind::Prefix, SOURCES_MAX),
-    one(SettingField::ErspanDstIp, Kind::IpAddress, Default::Absent),
-    one(SettingField::ErspanNetdev, Kind::Netdev, Default::Absent),
-    one(SettingField::ErspanGreType, Kind::GreType, Default::Value("0x88be")),
+    one(SettingField::TopkFlows, ValueKind::Integer { min: 1, max: 4_096 }, Default::Value("1024")),
+    one(SettingField::StateFlows, ValueKind::Integer { min: 0, max: 100 }, Default::Value("20")),
+    one(SettingField::ResultInterval, ValueKind::Integer { min: 1, max: 60 }, Default::Value("1")),
+    one(SettingField::FlowInterval, ValueKind::Integer { min: 1, max: 600 }, Default::Value("5")),
+    one(SettingField::ResultRetention, ValueKind::Integer { min: 0, max: 604_800 }, Default::Value("3600")),
+    one(SettingField::CpuLimit, ValueKind::Integer { min: 1, max: 100 }, Default::Value("20")),
+    one(SettingField::MemoryLimit, ValueKind::Integer { min: 1, max: 1_024 }, Default::Value("64")),
+    one(SettingField::AllowUnprobed, ValueKind::Boolean, Default::Value("false")),
+    one(SettingField::ProbeSwitch, ValueKind::Boolean, Default::Value("true")),
+    list(SettingField::ErspanSrcIp, ValueKind::Prefix, SOURCES_MAX),
+    one(SettingField::ErspanDstIp, ValueKind::IpAddress, Default::Absent),
+    one(SettingField::ErspanNetdev, ValueKind::Netdev, Default::Absent),
+    one(SettingField::ErspanGreType, ValueKind::GreType, Default::Value("0x88be")),
     one(SettingField::ErspanDscp, DSCP, Default::Value("8")),
-    one(SettingField::ErspanTtl, Kind::Integer { min: 1, max: 255 }, Default::Value("255")),
-    one(SettingField::OtlpEndpoint, Kind::Endpoint, Default::Value("localhost:4317")),
+    one(SettingField::ErspanTtl, ValueKind::Integer { min: 1, max: 255 }, Default::Value("255")),
+    one(SettingField::OtlpEndpoint, ValueKind::Endpoint, Default::Value("localhost:4317")),
     one(
         SettingField::OtlpProtocol,
-        Kind::Word { accepted: &["grpc", "http/protobuf"], reserved: &[] },
+        ValueKind::Word { accepted: &["grpc", "http/protobuf"], reserved: &[] },
         Default::Value("grpc"),
     ),
-    one(SettingField::ExportInterval, Kind::Integer { min: 1, max: 3_600 }, Default::Value("10")),
-    one(SettingField::RestListen, Kind::Listen, Default::Value("/var/run/telegen/rest.sock")),
-    one(SettingField::RestCert, Kind::Path, Default::Absent),
-    one(SettingField::RestKey, Kind::Path, Default::Absent),
-    one(SettingField::RestClientCa, Kind::Path, Default::Absent),
+    one(SettingField::ExportInterval, ValueKind::Integer { min: 1, max: 3_600 }, Default::Value("10")),
+    one(SettingField::RestListen, ValueKind::Listen, Default::Value("/var/run/telegen/rest.sock")),
+    one(SettingField::RestCert, ValueKind::Path, Default::Absent),
+    one(SettingField::RestKey, ValueKind::Path, Default::Absent),
+    one(SettingField::RestClientCa, ValueKind::Path, Default::Absent),
 ];
 
 /// The rule of a job field.
@@ -203,7 +204,7 @@ pub const fn setting(field: SettingField) -> &'static Rule<SettingField> {
 
 /// The last rank that a flow in STATE_DB can have.
 pub const STATE_FLOWS_MAX: u64 = match setting(SettingField::StateFlows).kind {
-    Kind::Integer { max, .. } => max,
+    ValueKind::Integer { max, .. } => max,
     _ => panic!("state_flows is an integer"),
 };
 

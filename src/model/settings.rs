@@ -228,7 +228,7 @@ mod tests {
     use super::{AdminState, OtlpProtocol, Settings};
     use crate::model::erspan::GreType;
     use crate::model::job::{Fields, SpanMethod};
-    use crate::model::limits::{self, Kind};
+    use crate::model::limits::{self, ValueKind};
 
     fn fields(pairs: &[(&str, &str)]) -> Fields {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -290,7 +290,7 @@ mod tests {
     fn every_number_is_taken_to_the_ends_of_its_range_and_keeps_its_default_beyond() {
         let default = Settings::default();
         for rule in &limits::SETTINGS {
-            let Kind::Integer { min, max } = rule.kind else { continue };
+            let ValueKind::Integer { min, max } = rule.kind else { continue };
             for value in [min, max] {
                 let (_, errors) = Settings::parse(&fields(&[(rule.field.as_str(), &value.to_string())]));
                 assert_eq!(errors, [], "{} {value}", rule.field);

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::erspan::GreType;
 use super::filter::PortRange;
-use super::limits::{Kind, Rule};
+use super::limits::{Rule, ValueKind};
 use super::schema::{IpClass, Reason};
 use super::source_ports::{SOURCE_PORTS_MAX, SourcePorts};
 
@@ -74,7 +74,7 @@ pub struct Reader<'a> {
     /// The field's name as the user wrote it.
     pub name: &'a str,
     /// What its value must look like.
-    pub kind: Kind,
+    pub kind: ValueKind,
 }
 
 impl Reader<'_> {
@@ -92,7 +92,7 @@ impl Reader<'_> {
     /// # Errors
     /// What is not a number, or is outside the range.
     pub fn integer<T: TryFrom<u64>>(&self, text: &str) -> Result<T, FieldError> {
-        let Kind::Integer { min, max } = self.kind else { return self.refuse(text) };
+        let ValueKind::Integer { min, max } = self.kind else { return self.refuse(text) };
         match text.parse::<u64>() {
             Ok(number) if (min..=max).contains(&number) => T::try_from(number).or_else(|_| self.refuse(text)),
             _ => self.refuse(text),
@@ -119,7 +119,7 @@ impl Reader<'_> {
         if let Some(word) = from_word(text) {
             return Ok(word);
         }
-        let Kind::Word { accepted, reserved } = self.kind else { return self.refuse(text) };
+        let ValueKind::Word { accepted, reserved } = self.kind else { return self.refuse(text) };
         if !reserved.contains(&text) {
             return self.refuse(text);
         }
@@ -204,21 +204,23 @@ impl Reader<'_> {
         let printable = !text.chars().any(char::is_control);
         let well_formed = printable
             && match self.kind {
-                Kind::Text { max_chars } => text.chars().count() <= max_chars,
-                Kind::Netdev => is_netdev(text),
-                Kind::Path => text.starts_with('/'),
-                Kind::Endpoint => is_endpoint(text),
-                Kind::Listen => text.starts_with('/') || text.parse::<SocketAddr>().is_ok_and(|a| a.ip().is_loopback()),
-                Kind::PortNames
-                | Kind::Integer { .. }
-                | Kind::Boolean
-                | Kind::Word { .. }
-                | Kind::IpProtocol
-                | Kind::PortRange
-                | Kind::Prefix
-                | Kind::IpAddress
-                | Kind::Timestamp
-                | Kind::GreType => false,
+                ValueKind::Text { max_chars } => text.chars().count() <= max_chars,
+                ValueKind::Netdev => is_netdev(text),
+                ValueKind::Path => text.starts_with('/'),
+                ValueKind::Endpoint => is_endpoint(text),
+                ValueKind::Listen => {
+                    text.starts_with('/') || text.parse::<SocketAddr>().is_ok_and(|a| a.ip().is_loopback())
+                }
+                ValueKind::PortNames
+                | ValueKind::Integer { .. }
+                | ValueKind::Boolean
+                | ValueKind::Word { .. }
+                | ValueKind::IpProtocol
+                | ValueKind::PortRange
+                | ValueKind::Prefix
+                | ValueKind::IpAddress
+                | ValueKind::Timestamp
+                | ValueKind::GreType => false,
             };
         if well_formed { Ok(text.to_owned()) } else { self.refuse(text) }
     }
@@ -231,28 +233,30 @@ pub fn items(text: &str) -> impl Iterator<Item = &str> {
 
 /// What a kind accepts, in words that continue "give …".
 #[must_use]
-pub fn describe(kind: Kind) -> String {
+pub fn describe(kind: ValueKind) -> String {
     match kind {
-        Kind::PortNames => format!(
+        ValueKind::PortNames => format!(
             "the name of a port or port channel, such as Ethernet16, or up to {SOURCE_PORTS_MAX} of them with commas and no spaces between"
         ),
-        Kind::Integer { min, max } => format!("an integer from {min} to {max}"),
-        Kind::Boolean => "true or false".to_owned(),
-        Kind::Word { accepted, .. } => one_of(accepted),
-        Kind::IpProtocol => {
+        ValueKind::Integer { min, max } => format!("an integer from {min} to {max}"),
+        ValueKind::Boolean => "true or false".to_owned(),
+        ValueKind::Word { accepted, .. } => one_of(accepted),
+        ValueKind::IpProtocol => {
             let names: Vec<&str> = IP_PROTOCOL_NUMBERS.iter().map(|(class, _)| class.as_str()).collect();
             format!("a number from 0 to 255, or {}", one_of(&names))
         }
-        Kind::PortRange => "a port from 0 to 65535 or a range such as 1024-2048".to_owned(),
-        Kind::Prefix => "an IPv4 or IPv6 prefix such as 10.0.0.0/8 or 2001:db8::/32".to_owned(),
-        Kind::IpAddress => "an IPv4 or IPv6 address".to_owned(),
-        Kind::Timestamp => "an RFC 3339 time such as 2026-01-31T03:00:00Z".to_owned(),
-        Kind::Text { max_chars } => format!("at most {max_chars} printable characters"),
-        Kind::Endpoint => "host:port, with http:// or https:// before it if you like".to_owned(),
-        Kind::Listen => "an absolute path for a unix socket, or a loopback address such as 127.0.0.1:8080".to_owned(),
-        Kind::Netdev => "the name of a network device, 1 to 15 characters".to_owned(),
-        Kind::GreType => one_of(&GreType::ALL.iter().map(|known| known.as_str()).collect::<Vec<_>>()),
-        Kind::Path => "an absolute path".to_owned(),
+        ValueKind::PortRange => "a port from 0 to 65535 or a range such as 1024-2048".to_owned(),
+        ValueKind::Prefix => "an IPv4 or IPv6 prefix such as 10.0.0.0/8 or 2001:db8::/32".to_owned(),
+        ValueKind::IpAddress => "an IPv4 or IPv6 address".to_owned(),
+        ValueKind::Timestamp => "an RFC 3339 time such as 2026-01-31T03:00:00Z".to_owned(),
+        ValueKind::Text { max_chars } => format!("at most {max_chars} printable characters"),
+        ValueKind::Endpoint => "host:port, with http:// or https:// before it if you like".to_owned(),
+        ValueKind::Listen => {
+            "an absolute path for a unix socket, or a loopback address such as 127.0.0.1:8080".to_owned()
+        }
+        ValueKind::Netdev => "the name of a network device, 1 to 15 characters".to_owned(),
+        ValueKind::GreType => one_of(&GreType::ALL.iter().map(|known| known.as_str()).collect::<Vec<_>>()),
+        ValueKind::Path => "an absolute path".to_owned(),
     }
 }
 

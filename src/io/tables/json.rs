@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::members::{FILTERS, REST_MEMBERS};
 use super::{DaemonRow, HistogramRow, JobReport, JobRow, ResultsRow};
 use crate::model::job::rfc3339;
-use crate::model::limits::{self, Kind};
+use crate::model::limits::{self, ValueKind};
 use crate::model::measure::{self, MEASURES, Measure, Scalar};
 use crate::model::report::{ExportState, FlowRow, Results};
 use crate::model::schema::{CountFamily, CounterFamily, JobField, StatusField};
@@ -250,19 +250,21 @@ fn otel_export(id: &str, state: &ExportState) -> Value {
 fn field_value(field: JobField, text: &str) -> Value {
     let rule = limits::job(field);
     let item = |item: &str| match rule.kind {
-        Kind::Integer { .. } | Kind::PortRange | Kind::IpProtocol => number(item).unwrap_or_else(|| Value::from(item)),
-        Kind::Boolean => item.parse::<bool>().map_or_else(|_| Value::from(item), Value::from),
-        Kind::PortNames
-        | Kind::Word { .. }
-        | Kind::Prefix
-        | Kind::IpAddress
-        | Kind::Timestamp
-        | Kind::Text { .. }
-        | Kind::Endpoint
-        | Kind::Listen
-        | Kind::Netdev
-        | Kind::GreType
-        | Kind::Path => Value::from(item),
+        ValueKind::Integer { .. } | ValueKind::PortRange | ValueKind::IpProtocol => {
+            number(item).unwrap_or_else(|| Value::from(item))
+        }
+        ValueKind::Boolean => item.parse::<bool>().map_or_else(|_| Value::from(item), Value::from),
+        ValueKind::PortNames
+        | ValueKind::Word { .. }
+        | ValueKind::Prefix
+        | ValueKind::IpAddress
+        | ValueKind::Timestamp
+        | ValueKind::Text { .. }
+        | ValueKind::Endpoint
+        | ValueKind::Listen
+        | ValueKind::Netdev
+        | ValueKind::GreType
+        | ValueKind::Path => Value::from(item),
     };
     if field.is_list() { items(text).map(item).collect() } else { item(text) }
 }

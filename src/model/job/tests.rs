@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::{ProptestConfig, any, proptest};
 
 use super::{Direction, Fields, JobId, JobSpec, ResultDetail, SpanMethod};
-use crate::model::limits::{self, Kind, SESSIONS_MAX};
+use crate::model::limits::{self, SESSIONS_MAX, ValueKind};
 use crate::model::schema::{JobField, Reason};
 use crate::model::settings::Settings;
 
@@ -168,7 +168,7 @@ fn ids_fit_a_mirror_sessions_name() {
 fn the_words_of_limits_are_the_words_that_parse() {
     let parses = |field: JobField, word: &str| parse(&[("port", "Ethernet0"), (field.as_str(), word)]).is_ok();
     for rule in &limits::JOB {
-        if let Kind::Word { accepted, reserved } = rule.kind {
+        if let ValueKind::Word { accepted, reserved } = rule.kind {
             assert!(accepted.iter().all(|word| parses(rule.field, word)), "{}", rule.field);
             assert!(!reserved.iter().any(|word| parses(rule.field, word)), "{}", rule.field);
         }

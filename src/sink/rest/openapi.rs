@@ -9,7 +9,7 @@ use super::REST_MEMBERS;
 use super::request::JOB_ID;
 use super::routes::{Call, ROUTES, Route};
 use crate::io::tables::members::FILTERS;
-use crate::model::limits::{self, Default, Kind};
+use crate::model::limits::{self, Default, ValueKind};
 use crate::model::schema::{JobField, Reason, Status, Warning};
 use crate::model::value::{IP_PROTOCOL_NUMBERS, describe};
 
@@ -227,29 +227,29 @@ fn member_schema(field: JobField) -> Value {
     schema
 }
 
-fn kind_schema(kind: Kind) -> Value {
+fn kind_schema(kind: ValueKind) -> Value {
     match kind {
-        Kind::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
-        Kind::Boolean => json!({ "type": "boolean" }),
-        Kind::Word { accepted, .. } => json!({ "type": "string", "enum": accepted }),
-        Kind::IpProtocol => {
+        ValueKind::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
+        ValueKind::Boolean => json!({ "type": "boolean" }),
+        ValueKind::Word { accepted, .. } => json!({ "type": "string", "enum": accepted }),
+        ValueKind::IpProtocol => {
             let names: Vec<&str> = IP_PROTOCOL_NUMBERS.iter().map(|(class, _)| class.as_str()).collect();
             json!({ "anyOf": [{ "type": "integer", "minimum": 0, "maximum": u8::MAX }, { "type": "string", "enum": names }] })
         }
-        Kind::PortRange => json!({ "anyOf": [
+        ValueKind::PortRange => json!({ "anyOf": [
             { "type": "integer", "minimum": 0, "maximum": u16::MAX },
             { "type": "string", "pattern": "^[0-9]{1,5}-[0-9]{1,5}$" },
         ] }),
-        Kind::Text { max_chars } => json!({ "type": "string", "maxLength": max_chars }),
-        Kind::Timestamp => json!({ "type": "string", "format": "date-time" }),
-        Kind::PortNames
-        | Kind::Prefix
-        | Kind::IpAddress
-        | Kind::Endpoint
-        | Kind::Listen
-        | Kind::Netdev
-        | Kind::GreType
-        | Kind::Path => json!({ "type": "string", "description": describe(kind) }),
+        ValueKind::Text { max_chars } => json!({ "type": "string", "maxLength": max_chars }),
+        ValueKind::Timestamp => json!({ "type": "string", "format": "date-time" }),
+        ValueKind::PortNames
+        | ValueKind::Prefix
+        | ValueKind::IpAddress
+        | ValueKind::Endpoint
+        | ValueKind::Listen
+        | ValueKind::Netdev
+        | ValueKind::GreType
+        | ValueKind::Path => json!({ "type": "string", "description": describe(kind) }),
     }
 }
 
@@ -281,10 +281,10 @@ mod tests {
                 Some(name) => &filters[name],
                 None => &properties[member],
             };
-            if let Kind::Word { accepted, .. } = limits::job(field).kind {
+            if let ValueKind::Word { accepted, .. } = limits::job(field).kind {
                 assert_eq!(schema["enum"], json!(accepted), "{member}");
             }
-            if let Kind::Integer { min, max } = limits::job(field).kind {
+            if let ValueKind::Integer { min, max } = limits::job(field).kind {
                 let schema = if field.is_list() { &schema["items"] } else { schema };
                 assert_eq!((&schema["minimum"], &schema["maximum"]), (&json!(min), &json!(max)), "{member}");
             }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::io::tables::StartRequest;
 use crate::io::tables::members::{FILTERS, REST_MEMBERS, field_of};
 use crate::model::job::JobId;
-use crate::model::limits::{self, Kind};
+use crate::model::limits::{self, ValueKind};
 use crate::model::schema::{JobField, Reason};
 use crate::model::value::{FieldError, describe, printable};
 
@@ -79,37 +79,37 @@ fn text(member: &str, field: JobField, value: &Value) -> Result<String, FieldErr
     Ok(items?.join(","))
 }
 
-fn item(kind: Kind, value: &Value) -> Option<String> {
+fn item(kind: ValueKind, value: &Value) -> Option<String> {
     let number = || value.as_number().map(ToString::to_string);
     let string = || value.as_str().map(str::to_owned);
     match kind {
-        Kind::Integer { .. } => number(),
-        Kind::Boolean => value.as_bool().map(|value| value.to_string()),
-        Kind::IpProtocol | Kind::PortRange => number().or_else(string),
-        Kind::PortNames
-        | Kind::Word { .. }
-        | Kind::Prefix
-        | Kind::IpAddress
-        | Kind::Timestamp
-        | Kind::Text { .. }
-        | Kind::Endpoint
-        | Kind::Listen
-        | Kind::Netdev
-        | Kind::GreType
-        | Kind::Path => string(),
+        ValueKind::Integer { .. } => number(),
+        ValueKind::Boolean => value.as_bool().map(|value| value.to_string()),
+        ValueKind::IpProtocol | ValueKind::PortRange => number().or_else(string),
+        ValueKind::PortNames
+        | ValueKind::Word { .. }
+        | ValueKind::Prefix
+        | ValueKind::IpAddress
+        | ValueKind::Timestamp
+        | ValueKind::Text { .. }
+        | ValueKind::Endpoint
+        | ValueKind::Listen
+        | ValueKind::Netdev
+        | ValueKind::GreType
+        | ValueKind::Path => string(),
     }
 }
 
 /// What a kind accepts, with its JSON type.
-fn describe_json(kind: Kind) -> String {
+fn describe_json(kind: ValueKind) -> String {
     let accepted = describe(kind);
     match kind {
-        Kind::Integer { .. } => format!("{accepted}, as a JSON number"),
-        Kind::Boolean => format!("{accepted}, without quotes"),
-        Kind::PortRange => {
+        ValueKind::Integer { .. } => format!("{accepted}, as a JSON number"),
+        ValueKind::Boolean => format!("{accepted}, without quotes"),
+        ValueKind::PortRange => {
             "a port from 0 to 65535 as a JSON number, or a range such as \"1024-2048\" as a string".to_owned()
         }
-        Kind::IpProtocol => accepted,
+        ValueKind::IpProtocol => accepted,
         _ => format!("{accepted}, as a JSON string"),
     }
 }
