@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Map, Value, json};
 use telegen_sonic::io::tables::members::REST_MEMBERS;
 use telegen_sonic::model::job::{Fields, JobId, JobSpec};
+use telegen_sonic::model::kind::{self, Kind};
 use telegen_sonic::model::limits::{self, Default, Rule, ValueKind};
 use telegen_sonic::model::measure::scalars;
 use telegen_sonic::model::schema::{CountFamily, CounterFamily, JobField, SettingField, Warning, config_db};
@@ -94,9 +95,8 @@ fn rule_json<F: Copy>(rule: &Rule<F>) -> Value {
         ValueKind::GreType => json!({"kind": "gre-type"}),
         ValueKind::Path => json!({"kind": "path"}),
     };
-    out["required"] = Value::from(rule.default == Default::Required);
     out["default"] = match rule.default {
-        Default::Required | Default::Absent => Value::Null,
+        Default::Absent => Value::Null,
         Default::Value(value) => Value::from(value),
         Default::Setting(field) => Value::from(format!("setting:{field}")),
     };
@@ -110,14 +110,28 @@ fn rules_json<F: Copy + std::fmt::Display>(rules: &[Rule<F>]) -> Value {
     Value::Object(rules.iter().map(|rule| (rule.field.to_string(), rule_json(rule))).collect::<Map<_, _>>())
 }
 
+/// Which kinds need which fields.
+fn needs_json() -> Value {
+    Value::Object(Kind::ALL.iter().map(|kind| (kind.to_string(), words_json(kind.needs()))).collect())
+}
+
+fn words_json<F: std::fmt::Display>(words: &[F]) -> Value {
+    words.iter().map(ToString::to_string).collect()
+}
+
 fn model_table() -> Value {
-    json!({"job": rules_json(&limits::JOB), "settings": rules_json(&limits::SETTINGS), "job_id_pattern": JOB_ID_PATTERN})
+    json!({
+        "job": rules_json(&limits::JOB),
+        "needs": needs_json(),
+        "settings": rules_json(&limits::SETTINGS),
+        "job_id_pattern": JOB_ID_PATTERN,
+    })
 }
 
 /// What two tables say differently, one line for each field: names of either side that the other lacks, too.
 fn differences(model: &Value, other: &Value) -> Vec<String> {
     let mut out = Vec::new();
-    for part in ["job", "settings"] {
+    for part in ["job", "needs", "settings"] {
         let fields = |table: &Value| -> BTreeMap<String, Value> {
             table[part].as_object().unwrap().iter().map(|(name, rule)| (name.clone(), rule.clone())).collect()
         };
@@ -205,6 +219,9 @@ fn a_difference_on_either_side_is_found() {
     longer["settings"]["turbo"] = json!({"kind": "boolean"});
     assert_eq!(differences(&model, &longer).len(), 1);
     assert_eq!(differences(&longer, &model).len(), 1);
+    let mut undemanding = model.clone();
+    undemanding["needs"]["traffic"] = json!([]);
+    assert_eq!(differences(&model, &undemanding).len(), 1);
 }
 
 /// The fields of a CONFIG_DB JSON row as they are in Redis.
@@ -331,12 +348,14 @@ fn the_model_and_yang_give_the_same_verdict_on_every_field() {
         .map(|id| json!({"TELEGEN_JOB": {id: {"port": "Ethernet0"}}}));
     let odd = [
         json!({"TELEGEN_JOB": {"j1": {"vlan": "1"}}}),
+        json!({"TELEGEN_JOB": {"j1": {"kind": "traffic"}}}),
         json!({"TELEGEN_JOB": {"j1": {"port": "Ethernet0", "src_cidr": "::/0", "dst_cidr": "10.0.0.1"}}}),
         json!({"TELEGEN_JOB": {"j1": {"port": "Ethernet0", "src_cidr": "::/0", "dst_cidr": "::1"}}}),
         json!({"TELEGEN_JOB": {"j1": {"port": "Ethernet0", "colour": "red"}}}),
         json!({"TELEGEN": {"global": {"turbo": "on"}}}),
     ];
-    let rows: Vec<Value> = jobs.chain(settings).chain(lists).chain(keys).chain(odd).collect();
+    let portless = kind::UNAVAILABLE.iter().map(|kind| json!({"TELEGEN_JOB": {"j1": {"kind": kind}}}));
+    let rows: Vec<Value> = jobs.chain(settings).chain(lists).chain(keys).chain(odd).chain(portless).collect();
     let Some(yang) = yang_verdicts("the_model_and_yang_give_the_same_verdict_on_every_field", &rows) else { return };
     let differing: Vec<String> = rows
         .iter()

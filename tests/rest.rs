@@ -197,7 +197,10 @@ async fn what_cannot_be_taken_is_refused_with_the_members_name_and_nothing_is_wr
         (json!({ "port": "Ethernet0", "filters": { "src_cidr": "x" } }), 400, "invalid_field", "filters.src_cidr"),
         (json!({ "port": "Ethernet0", "result_detail": "packets" }), 400, "invalid_field", "result_detail"),
         (json!({ "port": "Ethernet0", "job_id": "a|b" }), 400, "invalid_field", "job_id"),
+        (json!({ "kind": "traffic" }), 400, "missing_field", "port"),
+        (json!({ "kind": "packets", "port": "Ethernet0" }), 400, "invalid_field", "kind"),
         // Reserved: the switch cannot do it, which is not the request's fault.
+        (json!({ "kind": "profile", "duration_sec": 30 }), 503, "kind_unavailable", "kind"),
         (json!({ "port": "Ethernet0", "span_method": "psample" }), 503, "mirror_unsupported", "span_method"),
     ];
     for (body, status, error, field) in cases {

@@ -13,11 +13,12 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::filter::{Dscp, Filter, PortRange, PortRanges, VlanId};
+use super::kind::Kind;
 use super::limits::{self, JOB_ROW_BYTES};
 use super::schema::{JobField, Reason, words};
 use super::settings::Settings;
 use super::source_ports::SourcePorts;
-use super::value::{FieldError, Reader, ip_protocol_name, items, printable};
+use super::value::{FieldError, Reader, describe, ip_protocol_name, items, printable};
 pub use crate::row::Fields;
 use crate::row::{NULL, base_name};
 pub use id::JobId;
@@ -88,6 +89,8 @@ words! {
 /// What one job is to observe, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobSpec {
+    /// What the job is, where its row says so; `None`: `kind::DEFAULT`.
+    pub kind: Option<Kind>,
     /// PORTs and PORTCHANNELs; whether they exist is not known here.
     pub ports: SourcePorts,
     /// Which of the port's traffic.
@@ -124,19 +127,20 @@ impl JobSpec {
     /// Parses a row. `NULL` fields are ignored; lists are read as `name@` or `name`.
     ///
     /// # Errors
-    /// The first field that cannot be taken, in the order of [`JobField::ALL`]; unknown fields come first.
+    /// The first field that cannot be taken, in the order of [`JobField::ALL`]; before them fields that its kind does
+    /// not have, and then those that it lacks.
     pub fn parse(fields: &Fields, settings: &Settings) -> Result<JobSpec, FieldError> {
         let row = Row::new(fields)?;
-        let Some(port) = row.get(JobField::Port) else {
-            let message = "port: the job names no port; give the name of a port or port channel, such as Ethernet16";
-            return Err(FieldError {
-                reason: Reason::MissingField,
-                field: JobField::Port.to_string(),
-                message: message.to_owned(),
-            });
-        };
+        match row.kind {
+            Kind::Traffic => JobSpec::traffic(&row, settings),
+        }
+    }
+
+    fn traffic(row: &Row<'_>, settings: &Settings) -> Result<JobSpec, FieldError> {
         let spec = JobSpec {
-            ports: reader(JobField::Port).ports(port)?,
+            kind: row.word(JobField::Kind, Kind::from_word)?,
+            // It is there: the kind needs it.
+            ports: reader(JobField::Port).ports(row.get(JobField::Port).unwrap_or_default())?,
             direction: row.or_default(JobField::Direction, |reader, text| reader.word(text, Direction::from_word))?,
             span_method: row.word(JobField::SpanMethod, SpanMethod::from_word)?.unwrap_or(settings.span_method),
             duration: row
@@ -209,6 +213,7 @@ impl JobSpec {
     fn field(&self, field: JobField) -> Option<String> {
         let filter = &self.filter;
         match field {
+            JobField::Kind => self.kind.map(|kind| kind.to_string()),
             JobField::Port => Some(self.ports.to_string()),
             JobField::Direction => Some(self.direction.to_string()),
             JobField::SpanMethod => Some(self.span_method.to_string()),
@@ -240,8 +245,11 @@ pub fn rfc3339(instant: Timestamp) -> String {
     format!("{instant:.3}")
 }
 
-/// A row's fields under their `JobField`s.
-struct Row<'a>(BTreeMap<JobField, &'a str>);
+/// A row's fields under their `JobField`s: only fields that its kind has, and all that it needs.
+struct Row<'a> {
+    kind: Kind,
+    fields: BTreeMap<JobField, &'a str>,
+}
 
 impl<'a> Row<'a> {
     fn new(fields: &'a Fields) -> Result<Row<'a>, FieldError> {
@@ -255,25 +263,31 @@ impl<'a> Row<'a> {
             let message = "row: not a hash; write the fields of a job with HSET".to_owned();
             return Err(FieldError { reason: Reason::InvalidField, field: "row".to_owned(), message });
         }
+        let kind = kind_of(fields)?;
         let mut known = BTreeMap::new();
         for (name, value) in fields {
             if name == NULL {
                 continue;
             }
             let (base, is_marked) = base_name(name);
-            let field = JobField::from_word(base)
+            let field = kind.fields().iter().copied();
+            let field = field
                 .filter(|field| field.is_list() || !is_marked)
-                .ok_or_else(|| unknown_field(name))?;
+                .find(|field| field.as_str() == base)
+                .ok_or_else(|| unknown_field(kind, name))?;
             if known.insert(field, value.as_str()).is_some() {
                 let message = format!("{field}: given twice, as {field} and {field}@; give one of them");
                 return Err(FieldError { reason: Reason::InvalidField, field: field.to_string(), message });
             }
         }
-        Ok(Row(known))
+        match kind.needs().iter().find(|field| !known.contains_key(*field)) {
+            Some(field) => Err(missing_field(*field)),
+            None => Ok(Row { kind, fields: known }),
+        }
     }
 
     fn get(&self, field: JobField) -> Option<&'a str> {
-        self.0.get(&field).copied()
+        self.fields.get(&field).copied()
     }
 
     fn one<T>(
@@ -290,10 +304,7 @@ impl<'a> Row<'a> {
         field: JobField,
         read: impl Fn(Reader<'_>, &str) -> Result<T, FieldError>,
     ) -> Result<T, FieldError> {
-        let limits::Default::Value(default) = limits::job(field).default else {
-            unreachable!("{field} has a default in limits::JOB")
-        };
-        read(reader(field), self.get(field).unwrap_or(default))
+        read(reader(field), self.get(field).unwrap_or_else(|| default_of(field)))
     }
 
     fn word<T>(&self, field: JobField, from_word: fn(&str) -> Option<T>) -> Result<Option<T>, FieldError> {
@@ -357,6 +368,20 @@ fn reader(field: JobField) -> Reader<'static> {
     Reader::new(limits::job(field))
 }
 
+/// The default of a field that has one of its own.
+fn default_of(field: JobField) -> &'static str {
+    let limits::Default::Value(default) = limits::job(field).default else {
+        unreachable!("{field} has a default in limits::JOB")
+    };
+    default
+}
+
+/// The kind comes before everything else that the row says: it decides what that may be.
+fn kind_of(fields: &Fields) -> Result<Kind, FieldError> {
+    let word = fields.get(JobField::Kind.as_str()).map_or_else(|| default_of(JobField::Kind), String::as_str);
+    reader(JobField::Kind).word(word, Kind::from_word)
+}
+
 fn joined(texts: impl Iterator<Item = String>) -> Option<String> {
     let texts: Vec<String> = texts.collect();
     (!texts.is_empty()).then(|| texts.join(","))
@@ -366,8 +391,13 @@ fn port_range(range: PortRange) -> String {
     if range.lo() == range.hi() { range.lo().to_string() } else { format!("{}-{}", range.lo(), range.hi()) }
 }
 
-fn unknown_field(name: &str) -> FieldError {
-    let known: Vec<String> = JobField::ALL.iter().map(|field| field.table_name()).collect();
+fn missing_field(field: JobField) -> FieldError {
+    let message = format!("{field}: the job names no {field}; give {}", describe(limits::job(field).kind));
+    FieldError { reason: Reason::MissingField, field: field.to_string(), message }
+}
+
+fn unknown_field(kind: Kind, name: &str) -> FieldError {
+    let known: Vec<String> = kind.fields().iter().map(|field| field.table_name()).collect();
     let message = format!("{}: no such field; a job has {}", printable(name), known.join(", "));
     FieldError { reason: Reason::InvalidField, field: printable(name), message }
 }

@@ -5,6 +5,7 @@
 
 use super::erspan::SOURCES_MAX;
 use super::filter::MAX_PORT_RANGES;
+use super::kind::{self, Kind};
 use super::schema::{JobField, SettingField};
 
 /// The job id `[a-zA-Z0-9][-a-zA-Z0-9_]{0,20}`: `telegen__<number>_<id>` must fit the 32 characters of a mirror session's name
@@ -71,9 +72,8 @@ pub enum ValueKind {
 /// What stands in for a field that is absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Default {
-    /// The field must be there.
-    Required,
-    /// Absence is a value of its own (no filter, no description).
+    /// Nothing: the job's kind needs the field (`Kind::needs`), or absence is a value of its own (no filter, no
+    /// description).
     Absent,
     /// This value.
     Value(&'static str),
@@ -102,6 +102,7 @@ const MIRROR_SAMPLE_RATE: ValueKind = ValueKind::Integer { min: 2, max: 8_388_60
 const MIRROR_TRUNCATE: ValueKind = ValueKind::Integer { min: 64, max: 9_216 };
 const DSCP: ValueKind = ValueKind::Integer { min: 0, max: 63 };
 const FREE_TEXT: ValueKind = ValueKind::Text { max_chars: 128 };
+const KINDS: ValueKind = ValueKind::Word { accepted: Kind::WORDS, reserved: kind::UNAVAILABLE };
 const SPAN_METHODS: ValueKind =
     ValueKind::Word { accepted: &["span", "erspan", "none"], reserved: &["psample", "acl_copy"] };
 
@@ -115,7 +116,8 @@ const fn list<F>(field: F, kind: ValueKind, max_items: usize) -> Rule<F> {
 
 /// The fields of a job row, in the order of [`JobField::ALL`].
 pub const JOB: [Rule<JobField>; JobField::COUNT] = [
-    one(JobField::Port, ValueKind::PortNames, Default::Required),
+    one(JobField::Kind, KINDS, Default::Value(kind::DEFAULT.as_str())),
+    one(JobField::Port, ValueKind::PortNames, Default::Absent),
     one(
         JobField::Direction,
         ValueKind::Word { accepted: &["ingress", "egress", "both"], reserved: &[] },

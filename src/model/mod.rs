@@ -10,6 +10,7 @@ pub mod families;
 pub mod feed;
 pub mod filter;
 pub mod job;
+pub mod kind;
 pub mod limits;
 pub mod measure;
 pub mod overtaken;

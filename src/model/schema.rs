@@ -16,6 +16,8 @@ macro_rules! words {
             pub const ALL: &'static [$name] = &[$($name::$variant),+];
             /// How many variants there are.
             pub const COUNT: usize = Self::ALL.len();
+            /// Their spellings, in the same order.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
 
             /// The spelling in tables, JSON and metrics.
             #[must_use]
@@ -186,7 +188,8 @@ pub const UNBIND_SESSION: &str = "telegen__unbind";
 words! {
     /// Fields of a job row, in the order in which they are shown.
     JobField {
-        Port = "port", Direction = "direction", SpanMethod = "span_method", Duration = "duration", SampleRate = "sample_rate",
+        Kind = "kind", Port = "port", Direction = "direction", SpanMethod = "span_method", Duration = "duration",
+        SampleRate = "sample_rate",
         MirrorSampleRate = "mirror_sample_rate", MirrorTruncate = "mirror_truncate", Vlan = "vlan", IpProto = "ip_proto",
         L4Sport = "l4_sport", L4Dport = "l4_dport", SrcCidr = "src_cidr", DstCidr = "dst_cidr", Dscp = "dscp",
         Inner = "inner", ResultDetail = "result_detail", OtlpExport = "otlp_export", Anonymize = "anonymize",
@@ -260,8 +263,9 @@ impl Status {
 words! {
     /// Why a job ended or was refused.
     Reason {
-        InvalidField = "invalid_field", MissingField = "missing_field", UnknownPort = "unknown_port", ConcurrencyLimit = "concurrency_limit",
-        QueueTimeout = "queue_timeout", AdminDisabled = "admin_disabled", NoMirrorPort = "no_mirror_port", MirrorConflict = "mirror_conflict",
+        InvalidField = "invalid_field", MissingField = "missing_field", KindUnavailable = "kind_unavailable",
+        UnknownPort = "unknown_port", ConcurrencyLimit = "concurrency_limit", QueueTimeout = "queue_timeout",
+        AdminDisabled = "admin_disabled", NoMirrorPort = "no_mirror_port", MirrorConflict = "mirror_conflict",
         MirrorUnsupported = "mirror_unsupported", MirrorRejected = "mirror_rejected", MirrorInactive = "mirror_inactive", MirrorLost = "mirror_lost",
         TapMissing = "tap_missing", AttachFailed = "attach_failed", CpuLimit = "cpu_limit", MemoryLimit = "memory_limit",
         DaemonRestarted = "daemon_restarted", DaemonStopped = "daemon_stopped", Internal = "internal",

@@ -12,14 +12,14 @@ use thiserror::Error;
 use super::erspan::GreType;
 use super::filter::PortRange;
 use super::limits::{Rule, ValueKind};
-use super::schema::{IpClass, Reason};
+use super::schema::{IpClass, JobField, Reason};
 use super::source_ports::{SOURCE_PORTS_MAX, SourcePorts};
 
 /// A field that cannot be taken: which, what it said, and what would be accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub struct FieldError {
-    /// `invalid_field`, `missing_field` or `mirror_unsupported`.
+    /// `invalid_field`, `missing_field`, `kind_unavailable` or `mirror_unsupported`.
     pub reason: Reason,
     /// The field's name as the user wrote it.
     pub field: String,
@@ -114,7 +114,8 @@ impl Reader<'_> {
     /// One of the rule's words.
     ///
     /// # Errors
-    /// An unknown word; a reserved one with the reason `mirror_unsupported` for a mirror method, `invalid_field` otherwise.
+    /// An unknown word; a reserved one with the reason `kind_unavailable` for a kind of job, `mirror_unsupported` for a
+    /// mirror method, `invalid_field` otherwise.
     pub fn word<T>(&self, text: &str, from_word: fn(&str) -> Option<T>) -> Result<T, FieldError> {
         if let Some(word) = from_word(text) {
             return Ok(word);
@@ -123,7 +124,11 @@ impl Reader<'_> {
         if !reserved.contains(&text) {
             return self.refuse(text);
         }
-        let reason = if self.name == "span_method" { Reason::MirrorUnsupported } else { Reason::InvalidField };
+        let reason = match JobField::from_word(self.name) {
+            Some(JobField::Kind) => Reason::KindUnavailable,
+            Some(JobField::SpanMethod) => Reason::MirrorUnsupported,
+            _ => Reason::InvalidField,
+        };
         let message =
             format!("{}: \"{text}\" is reserved and not built into this version; give {}", self.name, one_of(accepted));
         Err(FieldError { reason, field: self.name.to_owned(), message })

@@ -9,7 +9,7 @@ import run_plugin
 
 def whole(rule):
     """A rule with what the plugin leaves out where it does not apply."""
-    return {"default": None, "required": False, **rule}
+    return {"default": None, **rule}
 
 
 if __name__ == "__main__":
@@ -17,6 +17,7 @@ if __name__ == "__main__":
     show = run_plugin.load_plugin("show")
     table = {
         "job": {name: whole(rule) for name, rule in plugin.JOB_FIELDS.items()},
+        "needs": plugin.NEEDS,
         "settings": {name: whole(rule) for name, rule in plugin.SETTINGS.items()},
         "job_id_pattern": plugin.JOB_ID_PATTERN,
         "results": {

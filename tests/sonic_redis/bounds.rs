@@ -74,6 +74,7 @@ async fn the_largest_row_that_a_job_can_have_is_read() {
     let (ports, text) = (list(16, &|number| format!("{number:032}")), "\u{1f600}".repeat(128));
     let ranges = list(16, &|number| format!("{}-{}", 65_000 + number, 65_100 + number));
     let row = fields([
+        ("kind", "traffic"),
         ("port", &ports),
         ("direction", "ingress"),
         ("span_method", "erspan"),

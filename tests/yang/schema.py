@@ -84,7 +84,7 @@ def validate(config, numbers):
 def rule(schema, leaf):
     """What one leaf may hold."""
     named, kind = base_type(schema, leaf)
-    out = {"default": None, "required": leaf.find(YIN + "mandatory[@value='true']") is not None}
+    out = {"default": None}
     if kind.get("name").startswith("uint"):
         least, most = kind.find(YIN + "range").get("value").split("..")
         out.update(kind="integer", min=int(least), max=int(most))
@@ -118,6 +118,17 @@ def rules(schema, container, but=()):
     return {leaf.get("name"): rule(schema, leaf) for leaf in leafs if leaf.get("name") not in but}
 
 
+def needs(schema):
+    """Which kinds of job need which fields, by the must statements that say so."""
+    (jobs,) = [node for node in schema.iter(YIN + "list") if node.get("name") == "TELEGEN_JOB_LIST"]
+    (kind,) = [leaf for leaf in jobs if leaf.get("name") == "kind"]
+    out = {word: [] for word in rule(schema, kind)["words"]}
+    for must in jobs.findall(YIN + "must"):
+        field, word = re.fullmatch(r"(\w+) or kind != '([a-z-]+)'", must.get("condition")).groups()
+        out[word].append(field)
+    return out
+
+
 def job_id_pattern(schema):
     """The pattern of a job's key."""
     (jobs,) = [node for node in schema.iter(YIN + "list") if node.get("name") == "TELEGEN_JOB_LIST"]
@@ -130,6 +141,7 @@ def main(arguments):
     if arguments == ["table"]:
         table = {
             "job": rules(schema, "TELEGEN_JOB_LIST", but=("name",)),
+            "needs": needs(schema),
             "settings": rules(schema, "global"),
             "job_id_pattern": job_id_pattern(schema),
         }

@@ -28,7 +28,8 @@ pub fn job(row: &JobRow) -> Value {
     object.insert("warning".to_owned(), row.warnings.iter().map(|warning| warning.as_str()).collect());
     let mut filters = Map::new();
     for (member, field) in REST_MEMBERS {
-        let value = row.job_field(field).map_or(Value::Null, |text| field_value(field, text));
+        let text = if field == JobField::Kind { Some(row.kind()) } else { row.job_field(field) };
+        let value = text.map_or(Value::Null, |text| field_value(field, text));
         match member.strip_prefix(FILTERS) {
             Some(_) if value.is_null() => {}
             Some(name) => drop(filters.insert(name.to_owned(), value)),

@@ -8,7 +8,8 @@ use crate::model::value::FieldError;
 pub const FILTERS: &str = "filters.";
 
 /// Each member and its field. `expires_at` is no member: it is computed.
-pub const REST_MEMBERS: [(&str, JobField); 20] = [
+pub const REST_MEMBERS: [(&str, JobField); 21] = [
+    ("kind", JobField::Kind),
     ("port", JobField::Port),
     ("direction", JobField::Direction),
     ("span_method", JobField::SpanMethod),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::{ProptestConfig, any, proptest};
 
 use super::{Direction, Fields, JobId, JobSpec, ResultDetail, SpanMethod};
+use crate::model::kind::{self, Kind};
 use crate::model::limits::{self, SESSIONS_MAX, ValueKind};
 use crate::model::schema::{JobField, Reason};
 use crate::model::settings::Settings;
@@ -30,6 +31,48 @@ fn a_row_with_only_a_port_means_the_contracts_defaults() {
 }
 
 #[test]
+fn a_row_that_names_no_kind_is_one_of_kind_traffic_but_for_that() {
+    let unnamed = spec(&[("port", "Ethernet16"), ("vlan", "7")]);
+    let named = spec(&[("port", "Ethernet16"), ("vlan", "7"), ("kind", "traffic")]);
+    assert_eq!(JobSpec { kind: Some(kind::DEFAULT), ..unnamed.clone() }, named);
+    assert_eq!(named.to_fields()[0], (JobField::Kind, "traffic".to_owned()));
+    assert_eq!(unnamed.to_fields(), named.to_fields()[1..], "it is written back as it came");
+}
+
+#[test]
+fn a_kind_that_is_not_there_is_refused_by_its_name_whatever_else_the_row_says() {
+    assert_eq!(kind::UNAVAILABLE.len(), 7);
+    for word in kind::UNAVAILABLE {
+        let message = format!("kind: \"{word}\" is reserved and not built into this version; give traffic");
+        // What it would be told of its other fields could only be wrong: they are those of a kind that is not there.
+        let rows = [vec![("port", "Ethernet0")], vec![], vec![("target", "orchagent"), ("duration", "0")]];
+        for mut row in rows {
+            row.push(("kind", word));
+            assert_eq!(parse(&row), Err((Reason::KindUnavailable, message.clone())), "{row:?}");
+        }
+    }
+}
+
+#[test]
+fn a_row_must_have_what_its_kind_needs_and_nothing_else() {
+    for kind in Kind::ALL {
+        let value = |field: &JobField| match field {
+            JobField::Port => "Ethernet0",
+            other => panic!("a value of {other} for this test"),
+        };
+        let whole: Vec<(&str, &str)> = kind.needs().iter().map(|field| (field.as_str(), value(field))).collect();
+        let whole = [whole, vec![("kind", kind.as_str())]].concat();
+        assert_eq!(spec(&whole).kind, Some(*kind));
+        for field in kind.needs() {
+            let row: Vec<(&str, &str)> = whole.iter().copied().filter(|(name, _)| *name != field.as_str()).collect();
+            let (reason, message) = parse(&row).expect_err(field.as_str());
+            assert_eq!(reason, Reason::MissingField);
+            assert!(message.starts_with(&format!("{field}: the job names no {field}; give the name of")), "{message}");
+        }
+    }
+}
+
+#[test]
 fn lists_are_read_with_and_without_their_sign_and_written_with_it() {
     let with =
         spec(&[("port", "Ethernet0"), ("ip_proto@", "tcp, 17,UDP"), ("l4_dport@", "443,1024-2048"), ("dscp", "46")]);
@@ -45,7 +88,10 @@ fn lists_are_read_with_and_without_their_sign_and_written_with_it() {
 
 #[test]
 fn every_mistake_names_field_value_and_what_would_be_accepted() {
-    let cases: [(&str, &str, Reason, &str); 15] = [
+    let cases: [(&str, &str, Reason, &str); 18] = [
+        ("kind", "packets", Reason::InvalidField, "kind: \"packets\" is not accepted; give traffic"),
+        ("kind", "Traffic", Reason::InvalidField, "kind: \"Traffic\" is not accepted; give traffic"),
+        ("kind", "", Reason::InvalidField, "kind: \"\" is not accepted; give traffic"),
         (
             "port",
             "",
@@ -116,9 +162,11 @@ fn a_row_without_a_port_is_incomplete_rather_than_wrong() {
 #[test]
 fn unknown_doubled_and_contradicting_fields_are_refused() {
     let unknown = parse(&[("port", "Ethernet0"), ("sample", "3")]).expect_err("unknown");
-    assert!(unknown.1.starts_with("sample: no such field; a job has port, direction,"), "{}", unknown.1);
+    assert!(unknown.1.starts_with("sample: no such field; a job has kind, port, direction,"), "{}", unknown.1);
     let scalar_as_list = parse(&[("port", "Ethernet0"), ("vlan@", "3")]).expect_err("a list sign on a scalar");
     assert!(scalar_as_list.1.starts_with("vlan@: no such field"), "{}", scalar_as_list.1);
+    let kind_as_list = parse(&[("port", "Ethernet0"), ("kind@", "traffic")]).expect_err("a list sign");
+    assert!(kind_as_list.1.starts_with("kind@: no such field"), "{}", kind_as_list.1);
     let doubled = parse(&[("port", "Ethernet0"), ("dscp", "1"), ("dscp@", "2")]).expect_err("twice");
     assert_eq!(doubled.1, "dscp: given twice, as dscp and dscp@; give one of them");
     let mixed = parse(&[("port", "Ethernet0"), ("src_cidr", "10.0.0.0/8"), ("dst_cidr", "::/0")]).expect_err("mixed");

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::{Row, RowError};
 use crate::model::job::{Fields, JobSpec, rfc3339};
+use crate::model::kind;
 use crate::model::schema::{JobField, Reason, Source, Status, StatusField, Warning, state_db};
 use crate::model::status::JobStatus;
 use crate::model::supervisor::Prior;
@@ -93,6 +94,12 @@ impl JobRow {
     pub fn job_field(&self, field: JobField) -> Option<&str> {
         let value = self.fields.get(&field.table_name()).or_else(|| self.fields.get(field.as_str()));
         value.map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// What the job is: a row says it where the job's user did.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.job_field(JobField::Kind).unwrap_or(kind::DEFAULT.as_str())
     }
 
     /// One of the fields that the daemon adds; `None` if it is absent or empty.
@@ -196,6 +203,7 @@ mod tests {
     #[test]
     fn a_row_has_every_parsed_field_in_its_canonical_form_and_then_what_the_daemon_adds() {
         let every = [
+            ("kind", "traffic"),
             ("port", "Ethernet0"),
             ("direction", "both"),
             ("span_method", "none"),
@@ -222,6 +230,7 @@ mod tests {
         let raw = row(&every);
         let spec = JobSpec::parse(&raw, &Settings::default()).expect("a well-formed job");
         let expected = [
+            "kind=traffic",
             "port=Ethernet0",
             "direction=both",
             "span_method=none",

@@ -138,6 +138,7 @@ fn status_of(reason: Reason) -> StatusCode {
         Reason::ConcurrencyLimit => StatusCode::TOO_MANY_REQUESTS,
         Reason::MirrorConflict => StatusCode::CONFLICT,
         Reason::QueueTimeout
+        | Reason::KindUnavailable
         | Reason::AdminDisabled
         | Reason::NoMirrorPort
         | Reason::MirrorUnsupported
@@ -234,6 +235,12 @@ mod tests {
         assert_eq!(error.field.as_deref(), Some("filters.ip_proto"));
         assert_eq!(error.message, "filters.ip_proto: \"x\" is not accepted; give a number");
         assert_eq!((error.status, error.retry_after), (StatusCode::BAD_REQUEST, None));
+    }
+
+    #[test]
+    fn a_kind_that_is_not_there_is_not_the_requests_fault() {
+        let error = refusal(&[("reason", "kind_unavailable"), ("message", "kind: \"drops\" is reserved")]);
+        assert_eq!((error.status.as_u16(), error.field.as_deref()), (503, Some("kind")));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::REST_MEMBERS;
 use super::request::JOB_ID;
 use super::routes::{Call, ROUTES, Route};
 use crate::io::tables::members::FILTERS;
+use crate::model::kind::Kind;
 use crate::model::limits::{self, Default, ValueKind};
 use crate::model::schema::{JobField, Reason, Status, Warning};
 use crate::model::value::{IP_PROTOCOL_NUMBERS, describe};
@@ -199,9 +200,15 @@ fn job() -> Value {
         "type": "object",
         "description": "null and [] mean absent.",
         "additionalProperties": false,
-        "required": [JobField::Port.as_str()],
+        "required": needed_by_every_kind(),
         "properties": properties,
     })
+}
+
+/// What a request must have, whatever its kind.
+fn needed_by_every_kind() -> Vec<&'static str> {
+    let is_needed = |field| Kind::ALL.iter().all(|kind| kind.needs().contains(field));
+    REST_MEMBERS.iter().filter(|(_, field)| is_needed(field)).map(|(member, _)| *member).collect()
 }
 
 fn member_schema(field: JobField) -> Value {
@@ -222,7 +229,7 @@ fn member_schema(field: JobField) -> Value {
         Default::Setting(setting) => {
             schema["description"] = Value::from(format!("Without it, {setting} of TELEGEN|global applies."));
         }
-        Default::Required | Default::Absent => {}
+        Default::Absent => {}
     }
     schema
 }
@@ -271,6 +278,8 @@ mod tests {
                     "description": "Without it, default_duration of TELEGEN|global applies." })
         );
         assert_eq!(properties["direction"]["default"], "ingress");
+        assert_eq!(properties["kind"], json!({ "type": "string", "enum": ["traffic"], "default": "traffic" }));
+        assert_eq!(document()["components"]["schemas"]["Job"]["required"], json!(["port"]));
         assert_eq!(properties["anonymize"], json!({ "type": "boolean", "default": false }));
         let filters = &properties["filters"]["properties"];
         let dscp =

@@ -146,6 +146,7 @@ mod tests {
     #[test]
     fn every_member_reaches_its_field() {
         let body = json!({
+            "kind": "traffic",
             "port": "Ethernet16", "direction": "both", "span_method": "none", "duration_sec": 90, "sample_rate": 1, "vlan": 7,
             "mirror_sample_rate": 64, "mirror_truncate": 128,
             "filters": {
@@ -157,6 +158,7 @@ mod tests {
         });
         assert_eq!(parse(&body).unwrap().id.unwrap().as_str(), "night-1");
         let expected = [
+            (JobField::Kind, "traffic"),
             (JobField::Port, "Ethernet16"),
             (JobField::Direction, "both"),
             (JobField::SpanMethod, "none"),
@@ -221,6 +223,7 @@ mod tests {
                  range such as \"1024-2048\" as a string",
             ),
             (json!([1]), "body: [1] is not accepted; give a JSON object such as {\"port\": \"Ethernet16\"}"),
+            (json!({ "kind": ["traffic"] }), "kind: [\"traffic\"] is not accepted; give traffic, as a JSON string"),
             (json!({ "job_id": 1 }), "job_id: 1 is not accepted; give a string"),
         ];
         for (body, message) in cases {

@@ -26,7 +26,6 @@ from utilities_common.general import load_db_config
 #   kind      what a value looks like; "integer" has min and max, "word" has words (accepted) and reserved (understood,
 #             and refused by the daemon until they are built), "text" has max_chars
 #   default   the value of an absent field; "setting:<name>" is a field of TELEGEN|global; None: absence is a value
-#   required  the field must be there
 #   max_items the field is a list of at most so many; CONFIG_DB then says `name@`
 DURATION = {"kind": "integer", "min": 1, "max": 86400}
 SAMPLE_RATE = {"kind": "integer", "min": 1, "max": 1000000}
@@ -35,7 +34,13 @@ SPAN_METHOD = {"kind": "word", "words": ["span", "erspan", "none"], "reserved": 
 FREE_TEXT = {"kind": "text", "max_chars": 128, "default": None}
 
 JOB_FIELDS = {
-    "port": {"kind": "port-names", "required": True},
+    "kind": {
+        "kind": "word",
+        "words": ["traffic"],
+        "reserved": ["drops", "congestion", "control-plane", "profile", "offcpu", "redis", "audit"],
+        "default": "traffic",
+    },
+    "port": {"kind": "port-names", "default": None},
     "direction": {"kind": "word", "words": ["ingress", "egress", "both"], "reserved": [], "default": "ingress"},
     "span_method": {**SPAN_METHOD, "default": "setting:span_method"},
     "duration": {**DURATION, "default": "setting:default_duration"},
@@ -62,6 +67,9 @@ JOB_FIELDS = {
     "description": FREE_TEXT,
     "owner": FREE_TEXT,
 }
+
+# Which kinds of job need which fields.
+NEEDS = {"traffic": ["port"]}
 
 SETTINGS = {
     "admin_state": {"kind": "word", "words": ["enabled", "disabled"], "reserved": [], "default": "enabled"},

@@ -40,6 +40,7 @@ fn running() -> JobRow {
 fn a_job_shows_its_request_with_numbers_as_numbers_and_absence_as_null() {
     let expected = json!({
         "job_id": "j1", "status": "running", "reason": null, "message": "", "warning": ["port_down"],
+        "kind": "traffic",
         "port": "Ethernet16", "direction": "ingress", "span_method": null, "duration_sec": 120, "sample_rate": null,
         "mirror_sample_rate": null, "mirror_truncate": null, "vlan": 10, "inner": null, "result_detail": null, "otlp_export": true, "anonymize": null, "description": null, "owner": null,
         "filters": { "ip_proto": ["tcp", 254], "l4_dport": [443, "1024-2048"], "dscp": [46] },
