@@ -415,13 +415,17 @@ _telegen__sonic() {
             return 0
             ;;
         telegen__subcmd__sonic__subcmd__start)
-            opts="-h --duration --direction --span-method --sample-rate --mirror-sample-rate --mirror-truncate --vlan --filter --inner --detail --id --description --owner --no-otlp --anonymize --wait --dry-run --json --database-config --help"
+            opts="-h --duration --kind --direction --span-method --sample-rate --mirror-sample-rate --mirror-truncate --vlan --filter --inner --detail --id --description --owner --no-otlp --anonymize --wait --dry-run --json --database-config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --duration)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kind)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -53,6 +53,7 @@ complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand analyze" -l 
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand analyze" -l json -d 'Print JSON'
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand analyze" -s h -l help -d 'Print help'
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand start" -l duration -d 'Seconds; the same as DURATION' -r
+complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand start" -l kind -d 'What the job is: traffic, the packets of PORT [default: traffic]' -r
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand start" -l direction -d 'Which traffic of the port: ingress, egress or both [default: ingress]' -r
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand start" -l span-method -d 'How copies reach the CPU: span, erspan or none [default: TELEGEN|global span_method]' -r
 complete -c telegen-sonic -n "__fish_telegen_sonic_using_subcommand start" -l sample-rate -d 'Analyse 1 packet of N; totals are always exact [default: TELEGEN|global default_sample_rate]' -r

@@ -163,6 +163,12 @@ async fn mistakes_in_arguments_are_exit_code_2_and_nothing_is_written() {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         switch.run(&arguments).await.failed(2, &format!("telegen-sonic: invalid_field: {message}\n"));
     }
+    let unavailable = "kind: \"profile\" is reserved and not built into this version; give traffic";
+    let ran = switch.run(&["start", "--kind", "profile", "--duration", "30"]).await;
+    ran.failed(2, &format!("telegen-sonic: kind_unavailable: {unavailable}\n"));
+    let ran = switch.run(&["start", "--kind", "traffic"]).await;
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.starts_with("telegen-sonic: missing_field: port: the job names no port;"), "{}", ran.stderr);
     for arguments in [&["start"][..], &["stop"], &["frobnicate"], &[], &["start", "Ethernet0", "5", "--duration", "6"]]
     {
         let ran = switch.run(arguments).await;

@@ -229,14 +229,18 @@ impl AnalyzeArgs {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct StartArgs {
-    /// Name of a port or port channel, or several with commas and no spaces between
-    pub port: String,
+    /// Name of a port or port channel, or several with commas and no spaces between; a job of kind traffic needs it
+    #[arg(required_unless_present = "kind")]
+    pub port: Option<String>,
     /// Seconds, 1 to 86400 [default: TELEGEN|global default_duration]
     #[arg(value_name = "DURATION", conflicts_with = "duration")]
     pub seconds: Option<String>,
     /// Seconds; the same as DURATION
     #[arg(long, value_name = "SECONDS")]
     pub duration: Option<String>,
+    /// What the job is: traffic, the packets of PORT [default: traffic]
+    #[arg(long)]
+    pub kind: Option<String>,
     /// Which traffic of the port: ingress, egress or both [default: ingress]
     #[arg(long)]
     pub direction: Option<String>,
@@ -287,7 +291,8 @@ impl StartArgs {
     pub fn to_request(&self) -> Result<StartRequest, FieldError> {
         let flag = |given: bool, value: &str| given.then(|| value.to_owned());
         let given = [
-            (JobField::Port, Some(self.port.clone())),
+            (JobField::Kind, self.kind.clone()),
+            (JobField::Port, self.port.clone()),
             (JobField::Duration, self.seconds.clone().or_else(|| self.duration.clone())),
             (JobField::Direction, self.direction.clone()),
             (JobField::SpanMethod, self.span_method.clone()),
@@ -358,6 +363,15 @@ mod tests {
         assert_eq!(start(&["Ethernet16", "60"]), expected);
         assert_eq!(start(&["Ethernet16", "--duration", "60"]), expected);
         assert!(start(&["Ethernet16", "60", "--duration", "60"]).is_err());
+    }
+
+    #[test]
+    fn a_port_is_asked_for_unless_a_kind_is_named_which_says_whether_it_needs_one() {
+        assert!(start(&[]).is_err() && start(&["--duration", "60"]).is_err());
+        let kind = |word: &str| (JobField::Kind, word.to_owned());
+        assert_eq!(start(&["--kind", "profile"]), Ok(vec![kind("profile")]));
+        let port = (JobField::Port, "Ethernet16".to_owned());
+        assert_eq!(start(&["Ethernet16", "--kind", "traffic"]), Ok(vec![kind("traffic"), port]));
     }
 
     #[test]
