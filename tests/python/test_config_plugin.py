@@ -40,7 +40,7 @@ def test_start_writes_the_whole_row_in_one_event_and_says_that_the_job_runs(swit
 def test_every_option_becomes_its_field_and_lists_carry_an_at_sign(switch, monkeypatch):
     monkeypatch.setenv("SUDO_USER", "admin")
     options = (
-        "--direction both --span-method none --duration 10 --sample-rate 7 --mirror-sample-rate 64 --mirror-truncate 128 --vlan 100 --detail summary --id j-2 "
+        "--kind traffic --direction both --span-method none --duration 10 --sample-rate 7 --mirror-sample-rate 64 --mirror-truncate 128 --vlan 100 --detail summary --id j-2 "
         "--no-otlp --inner --anonymize --filter ip_proto=tcp,17 --filter l4_sport=80 --filter l4_sport=1000-2000 "
         "--filter l4_dport=443 --filter src_cidr=10.0.0.0/8 --filter dst_cidr=2001:db8::/32 --filter dscp=46,0"
     )
@@ -50,6 +50,7 @@ def test_every_option_becomes_its_field_and_lists_carry_an_at_sign(switch, monke
     row = switch.jobs()["j-2"]
     del row["expires_at"]
     assert row == {
+        "kind": "traffic",
         "port": "Ethernet0,Ethernet16",
         "direction": "both",
         "span_method": "none",
@@ -180,6 +181,7 @@ def test_an_id_in_use_is_refused_and_its_job_untouched(switch, where):
         (["0"], "0 is not in the range 1<=x<=86400"),
         (["--vlan", "4095"], "4095 is not in the range 1<=x<=4094"),
         (["--direction", "rx"], "'rx' is not one of 'ingress', 'egress', 'both'"),
+        (["--kind", "packets"], "'packets' is not one of 'traffic', 'drops', 'congestion', 'control-plane', 'profile'"),
         (["--filter", "dscp=64"], "64 is not in the range 0<=x<=63"),
         (["--filter", "colour=red"], "'colour=red' is no filter"),
         (["--filter", "src_cidr"], "'src_cidr' is no filter"),
@@ -204,6 +206,24 @@ def test_a_reserved_word_is_left_to_the_daemon(switch):
         result = switch.run("config", "telegen", "start", "Ethernet0", "--span-method", "psample")
     assert events[0][2]["span_method"] == "psample"
     assert "mirror_unsupported: not built yet" in result.output
+
+
+def test_a_kind_that_is_not_there_is_left_to_the_daemon_and_needs_no_port(switch):
+    refusal = {"status": "rejected", "reason": "kind_unavailable", "message": "not built yet"}
+    with switch.daemon(always(refusal)) as events:
+        result = switch.run("config", "telegen", "start", "--kind", "profile", "--id", "j1")
+    assert {name: value for name, value in events[0][2].items() if name != "expires_at"} == {"kind": "profile"}
+    assert result.exit_code == 2
+    assert result.output.endswith("Error: Job j1 is rejected: kind_unavailable: not built yet\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--kind", "traffic"]])
+def test_without_a_port_a_job_of_kind_traffic_is_a_typing_mistake(switch, arguments):
+    result = switch.run("config", "telegen", "start", *arguments)
+    assert result.exit_code == 2
+    assert result.output.startswith("Usage: ")
+    assert re.search(r"Error: Missing argument .PORT.\.\n$", result.output)
+    assert switch.jobs() == {}
 
 
 def test_in_alias_mode_ports_are_named_by_their_alias(switch, monkeypatch):

@@ -89,6 +89,16 @@ def test_a_port_of_no_asic_is_refused_unless_the_asic_is_named(pair):
     assert pair.jobs() == [("asic1", "TELEGEN_JOB|j1")]
 
 
+def test_a_job_without_a_port_is_of_the_asic_that_is_named(pair):
+    result = pair.run("config", "telegen", "start", "--kind", "profile")
+    assert result.exit_code == 2
+    assert result.output.endswith("Error: A job without a port is of one ASIC; say which with -n\n")
+    assert pair.jobs() == []
+    # Then its daemon is the judge.
+    pair.run("config", "telegen", "start", "--kind", "profile", "-n", "asic1", "--id", "j1")
+    assert pair.config("asic1").hget("TELEGEN_JOB|j1", "kind") == "profile"
+
+
 def test_an_unknown_namespace_is_a_usage_error(pair):
     result = pair.run("config", "telegen", "start", "Ethernet0", "-n", "asic7")
     assert result.exit_code == 2

@@ -269,6 +269,10 @@ def asics(db, namespace):
 def asic_of_port(ctx, db, namespace, given):
     """The ASIC that has the ports, and their names there. Where there is only one, the daemon judges the names."""
     candidates = asics(db, namespace)
+    if given is None:
+        if len(candidates) > 1:
+            ctx.fail("A job without a port is of one ASIC; say which with -n")
+        return candidates[0], None
     for asic in candidates:
         name = port_name(asic, given)
         known = {*asic.cfgdb.get_keys("PORT"), *asic.cfgdb.get_keys("PORTCHANNEL")}
@@ -467,8 +471,9 @@ def TELEGEN():
 
 
 @TELEGEN.command(name="start", short_help="Start a job on PORT, or on several")
-@click.argument("port", **completing(known_ports))
+@click.argument("port", metavar="PORT", required=False, **completing(known_ports))
 @click.argument("seconds", metavar="[DURATION]", required=False, type=click_type(DURATION))
+@job_option("--kind", field="kind", text="What the job is")
 @job_option("--direction", field="direction", text="Which traffic of the port")
 @job_option("--span-method", field="span_method", text="How copies reach the CPU")
 @job_option("--duration", field="duration", text="Seconds; the same as DURATION")
@@ -504,9 +509,11 @@ def start(ctx, db, port, seconds, filters, job_id, no_otlp, inner, anonymize, na
         ctx.fail("DURATION and --duration say the same; give one of them")
     if options["vlan"] is not None and "vlan" in filters:
         ctx.fail("--vlan and --filter vlan=… say the same; give one of them")
+    if port is None and "port" in NEEDS.get(options["kind"] or JOB_FIELDS["kind"]["default"], ()):
+        raise click.MissingParameter(ctx=ctx, param=next(param for param in ctx.command.params if param.name == "port"))
 
     asic, name = asic_of_port(ctx, db, namespace, port)
-    row = {"port": name}
+    row = {} if name is None else {"port": name}
     row.update({name: str(value) for name, value in options.items() if value is not None})
     row.update({name: value if isinstance(value, list) else str(value) for name, value in filters.items()})
     if seconds is not None:
@@ -551,18 +558,19 @@ def submit(ctx, asic, job_id, row):
             ctx.fail("Job {} was not started and its row is withdrawn: {}".format(job_id, absence))
         click.echo("Job {0} is written; no status yet, see 'show telegen job {0}'".format(job_id))
         return
-    tell_start(ctx, job_id, port_label(asic, row["port"]), state)
+    where = " on " + port_label(asic, row["port"]) if "port" in row else ""
+    tell_start(ctx, job_id, where, state)
 
 
-def tell_start(ctx, job_id, port, state):
-    """Says what became of a job, or fails with the reason."""
+def tell_start(ctx, job_id, where, state):
+    """Says what became of a job, or fails with the reason; `where` is " on " and its ports, if it has any."""
     status = state["status"]
     if status in FINAL and status != "done":
         why = ": ".join(state[field] for field in ("reason", "message") if state.get(field))
-        ctx.fail("Job {} is {} on {}".format(job_id, status, port) + (": " + why if why else ""))
+        ctx.fail("Job {} is {}{}".format(job_id, status, where) + (": " + why if why else ""))
     # Before it runs, expires_at is only the row's limit.
     until = ", until {}".format(state["expires_at"]) if state.get("expires_at") and status == "running" else ""
-    click.echo("Job {} is {} on {}{}".format(job_id, status, port, until))
+    click.echo("Job {} is {}{}{}".format(job_id, status, where, until))
     if state.get("warning"):
         click.echo("Warning: {}; 'show telegen results {}' says what it means".format(state["warning"], job_id))
     if status == "running":
