@@ -99,6 +99,7 @@ def test_every_variable_becomes_its_field(ansible, lab):
         "start",
         telegen_id="a2",
         telegen_port="Ethernet8",
+        telegen_kind="traffic",
         telegen_direction="both",
         telegen_span_method="none",
         telegen_duration=77,
@@ -113,6 +114,7 @@ def test_every_variable_becomes_its_field(ansible, lab):
     assert code == 0, output
     row = lab.row(6, "TELEGEN_JOB_TABLE|a2")
     expected = {
+        "kind": "traffic",
         "port": "Ethernet8",
         "direction": "both",
         "span_method": "none",
