@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use telegen_sonic::lab::profiles::Profile;
 
 use crate::daemon::BINARY;
-use crate::fixture::{Switch, millis_between, skip};
+use crate::fixture::{DEADLINE, Switch, in_future, millis_between, skip};
 use crate::redis_db::{Db, Row};
 
 /// A way to start and to stop the job; `source` is what STATE_DB calls it.
@@ -18,7 +18,8 @@ struct Door {
 }
 
 /// The job, as it stands in a row of CONFIG_DB.
-const FIELDS: [(&str, &str); 6] = [
+const FIELDS: [(&str, &str); 7] = [
+    ("kind", "traffic"),
     ("port", "Ethernet0"),
     ("duration", "600"),
     ("sample_rate", "1"),
@@ -120,7 +121,8 @@ fn rest_starts_the_same_job() {
     let Some(switch) = Switch::start() else { return };
     let start = |switch: &Switch, id: &str| {
         let body = json!({
-            "port": "Ethernet0", "duration_sec": 600, "sample_rate": 1, "job_id": id, "description": "through a door",
+            "kind": "traffic", "port": "Ethernet0", "duration_sec": 600, "sample_rate": 1, "job_id": id,
+            "description": "through a door",
             "filters": {"ip_proto": ["tcp", "udp"], "l4_dport": [53, "400-8080"]},
         });
         let (status, answer) = rest(switch, "POST", "/v1/monitor/jobs", &body.to_string());
@@ -173,8 +175,8 @@ fn a_configuration_that_is_loaded_starts_the_same_job() {
         rows.insert(
             id.to_owned(),
             json!({
-                "port": "Ethernet0", "duration": "600", "sample_rate": "1", "ip_proto": ["tcp", "udp"],
-                "l4_dport": ["53", "400-8080"], "description": "through a door",
+                "kind": "traffic", "port": "Ethernet0", "duration": "600", "sample_rate": "1",
+                "ip_proto": ["tcp", "udp"], "l4_dport": ["53", "400-8080"], "description": "through a door",
             }),
         );
         load(switch, &json!({ "TELEGEN_JOB": rows }));
@@ -206,9 +208,11 @@ fn raw_field((name, value): (&String, &Value)) -> (String, String) {
 }
 
 /// The job, as the command line and the plugin both take it.
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 12] = [
     "Ethernet0",
     "600",
+    "--kind",
+    "traffic",
     "--sample-rate",
     "1",
     "--filter",
@@ -248,4 +252,42 @@ fn the_sonic_utilities_plugin_starts_the_same_job() {
         switch.run_ok(&[PYTHON, RUN_PLUGIN, "config", "telegen", "stop", id]);
     };
     assert_same_as_one_hset(&switch, &Door { source: "config", start, stop });
+}
+
+/// What is said through every door of a job whose kind this version does not have. Its port is not the matter.
+const UNAVAILABLE: &str = "kind: \"profile\" is reserved and not built into this version; give traffic";
+
+#[test]
+fn a_kind_that_is_not_there_is_refused_by_its_name_through_every_door() {
+    let Some(switch) = Switch::start() else { return };
+    let expires_at = in_future(600);
+    for row in [&[("kind", "profile"), ("port", "Ethernet0")][..], &[("kind", "profile")]] {
+        let row = [row, &[("expires_at", expires_at.as_str())]].concat();
+        switch.redis(Db::Config).set("TELEGEN_JOB|config", &row);
+        let mut appl = switch.redis(Db::Appl);
+        appl.set("_TELEGEN_JOB_TABLE:appl", &row);
+        appl.command(&["SADD", "TELEGEN_JOB_TABLE_KEY_SET", "appl"]);
+        appl.command(&["PUBLISH", "TELEGEN_JOB_TABLE_CHANNEL@0", "G"]);
+        for id in ["config", "appl"] {
+            let said = switch.assert_ended(id, "rejected", "kind_unavailable", DEADLINE);
+            assert_eq!((said["source"].as_str(), said["kind"].as_str()), (id, "profile"));
+            assert_eq!(said["message"], UNAVAILABLE);
+            switch.redis(Db::State).delete(&format!("TELEGEN_JOB_TABLE|{id}"));
+        }
+    }
+    let (status, answer) = rest(&switch, "POST", "/v1/monitor/jobs", &json!({"kind": "profile"}).to_string());
+    let said = json!({"error": "kind_unavailable", "field": "kind", "message": UNAVAILABLE});
+    assert_eq!((status, answer), (503, said));
+    let by_hand = switch.run(&[BINARY, "start", "--kind", "profile", "--duration", "30"]);
+    let said = format!("telegen-sonic: kind_unavailable: {UNAVAILABLE}\n");
+    assert_eq!((by_hand.status.code(), String::from_utf8_lossy(&by_hand.stderr).as_ref()), (Some(2), said.as_str()));
+    if Path::new(PYTHON).exists() {
+        let start = ["config", "telegen", "start", "--kind", "profile", "--id", "plugin"];
+        let by_plugin = switch.run(&[&[PYTHON, RUN_PLUGIN], &start[..]].concat());
+        let said = String::from_utf8_lossy(&by_plugin.stderr).into_owned();
+        assert_eq!(by_plugin.status.code(), Some(2), "{said}");
+        assert!(said.ends_with(&format!("Job plugin is rejected: kind_unavailable: {UNAVAILABLE}\n")), "{said}");
+    }
+    assert_eq!(switch.rows_left(), Vec::<String>::new());
+    switch.assert_clean();
 }
