@@ -4,42 +4,23 @@
 //! the `supervisor`'s.
 
 mod id;
+mod row;
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use jiff::Timestamp;
 
-use super::filter::{Dscp, Filter, PortRange, PortRanges, VlanId};
+use super::filter::{Filter, PortRange};
 use super::kind::Kind;
-use super::limits::{self, JOB_ROW_BYTES};
 use super::schema::{JobField, Reason, words};
 use super::settings::Settings;
 use super::source_ports::SourcePorts;
-use super::value::{FieldError, Reader, describe, ip_protocol_name, items, printable};
+use super::value::{FieldError, ip_protocol_name};
 pub use crate::row::Fields;
-use crate::row::{NULL, base_name};
 pub use id::JobId;
-
-/// The field of a row that was too large to be read. No field of a job is called so: a row that holds it is refused in either case.
-const TOO_LARGE: &str = "(too large)";
-
-/// The field of a row that is none, because its key holds another type of Redis.
-const NO_HASH: &str = "(no hash)";
-
-/// What stands for a row whose key holds something other than a hash.
-#[must_use]
-pub fn no_hash() -> Fields {
-    Fields::from([(NO_HASH.to_owned(), String::new())])
-}
-
-/// What stands for a row of more than [`JOB_ROW_BYTES`], so that it is answered as any other that cannot be taken.
-#[must_use]
-pub fn too_large() -> Fields {
-    Fields::from([(TOO_LARGE.to_owned(), String::new())])
-}
+use row::{Row, reader};
+pub use row::{no_hash, too_large};
 
 words! {
     /// Which of the port's traffic is observed, seen from the switch.
@@ -245,143 +226,6 @@ pub fn rfc3339(instant: Timestamp) -> String {
     format!("{instant:.3}")
 }
 
-/// A row's fields under their `JobField`s: only fields that its kind has, and all that it needs.
-struct Row<'a> {
-    kind: Kind,
-    fields: BTreeMap<JobField, &'a str>,
-}
-
-impl<'a> Row<'a> {
-    fn new(fields: &'a Fields) -> Result<Row<'a>, FieldError> {
-        if fields.contains_key(TOO_LARGE) {
-            let message = format!(
-                "row: larger than any job and not read; give the fields of a job only, which take at most {JOB_ROW_BYTES} bytes of Redis' memory"
-            );
-            return Err(FieldError { reason: Reason::InvalidField, field: "row".to_owned(), message });
-        }
-        if fields.contains_key(NO_HASH) {
-            let message = "row: not a hash; write the fields of a job with HSET".to_owned();
-            return Err(FieldError { reason: Reason::InvalidField, field: "row".to_owned(), message });
-        }
-        let kind = kind_of(fields)?;
-        let mut known = BTreeMap::new();
-        for (name, value) in fields {
-            if name == NULL {
-                continue;
-            }
-            let (base, is_marked) = base_name(name);
-            let field = kind.fields().iter().copied();
-            let field = field
-                .filter(|field| field.is_list() || !is_marked)
-                .find(|field| field.as_str() == base)
-                .ok_or_else(|| unknown_field(kind, name))?;
-            if known.insert(field, value.as_str()).is_some() {
-                let message = format!("{field}: given twice, as {field} and {field}@; give one of them");
-                return Err(FieldError { reason: Reason::InvalidField, field: field.to_string(), message });
-            }
-        }
-        match kind.needs().iter().find(|field| !known.contains_key(*field)) {
-            Some(field) => Err(missing_field(*field)),
-            None => Ok(Row { kind, fields: known }),
-        }
-    }
-
-    fn get(&self, field: JobField) -> Option<&'a str> {
-        self.fields.get(&field).copied()
-    }
-
-    fn one<T>(
-        &self,
-        field: JobField,
-        read: impl Fn(Reader<'_>, &str) -> Result<T, FieldError>,
-    ) -> Result<Option<T>, FieldError> {
-        self.get(field).map(|text| read(reader(field), text)).transpose()
-    }
-
-    /// The value in the row, or the default of `limits`.
-    fn or_default<T>(
-        &self,
-        field: JobField,
-        read: impl Fn(Reader<'_>, &str) -> Result<T, FieldError>,
-    ) -> Result<T, FieldError> {
-        read(reader(field), self.get(field).unwrap_or_else(|| default_of(field)))
-    }
-
-    fn word<T>(&self, field: JobField, from_word: fn(&str) -> Option<T>) -> Result<Option<T>, FieldError> {
-        self.one(field, |reader, text| reader.word(text, from_word))
-    }
-
-    fn many<T>(
-        &self,
-        field: JobField,
-        read: impl Fn(Reader<'_>, &str) -> Result<T, FieldError>,
-    ) -> Result<Vec<T>, FieldError> {
-        let text = self.get(field).unwrap_or_default();
-        let values: Vec<T> = items(text).map(|item| read(reader(field), item)).collect::<Result<_, _>>()?;
-        match limits::job(field).max_items {
-            Some(max) if values.len() > max => {
-                let message = format!("{field}: {} items are too many; give at most {max}", values.len());
-                Err(FieldError { reason: Reason::InvalidField, field: field.to_string(), message })
-            }
-            _ => Ok(values),
-        }
-    }
-
-    fn ports(&self, field: JobField) -> Result<PortRanges, FieldError> {
-        let ranges = self.many(field, |reader, text| reader.port_range(text))?;
-        PortRanges::try_from(ranges).map_err(|error| FieldError {
-            reason: Reason::InvalidField,
-            field: field.to_string(),
-            message: format!("{field}: {error}"),
-        })
-    }
-
-    fn filter(&self) -> Result<Filter, FieldError> {
-        let prefix = |reader: Reader<'_>, text: &str| -> Result<IpNet, FieldError> { reader.prefix(text) };
-        let filter = Filter {
-            vlan: self.one(JobField::Vlan, |reader, text| reader.integer(text))?.and_then(VlanId::new),
-            ip_protos: self.many(JobField::IpProto, |reader, text| reader.ip_protocol(text))?,
-            l4_sports: self.ports(JobField::L4Sport)?,
-            l4_dports: self.ports(JobField::L4Dport)?,
-            src_cidr: self.one(JobField::SrcCidr, prefix)?,
-            dst_cidr: self.one(JobField::DstCidr, prefix)?,
-            dscps: self
-                .many(JobField::Dscp, |reader, text| reader.integer(text))?
-                .into_iter()
-                .filter_map(Dscp::new)
-                .collect(),
-        };
-        match (filter.src_cidr, filter.dst_cidr) {
-            (Some(src), Some(dst)) if src.addr().is_ipv4() != dst.addr().is_ipv4() => Err(FieldError {
-                reason: Reason::InvalidField,
-                field: JobField::DstCidr.to_string(),
-                message: format!(
-                    "dst_cidr: \"{dst}\" and src_cidr \"{src}\" are of different IP versions, so no packet could match; give two of the same"
-                ),
-            }),
-            _ => Ok(filter),
-        }
-    }
-}
-
-fn reader(field: JobField) -> Reader<'static> {
-    Reader::new(limits::job(field))
-}
-
-/// The default of a field that has one of its own.
-fn default_of(field: JobField) -> &'static str {
-    let limits::Default::Value(default) = limits::job(field).default else {
-        unreachable!("{field} has a default in limits::JOB")
-    };
-    default
-}
-
-/// The kind comes before everything else that the row says: it decides what that may be.
-fn kind_of(fields: &Fields) -> Result<Kind, FieldError> {
-    let word = fields.get(JobField::Kind.as_str()).map_or_else(|| default_of(JobField::Kind), String::as_str);
-    reader(JobField::Kind).word(word, Kind::from_word)
-}
-
 fn joined(texts: impl Iterator<Item = String>) -> Option<String> {
     let texts: Vec<String> = texts.collect();
     (!texts.is_empty()).then(|| texts.join(","))
@@ -389,17 +233,6 @@ fn joined(texts: impl Iterator<Item = String>) -> Option<String> {
 
 fn port_range(range: PortRange) -> String {
     if range.lo() == range.hi() { range.lo().to_string() } else { format!("{}-{}", range.lo(), range.hi()) }
-}
-
-fn missing_field(field: JobField) -> FieldError {
-    let message = format!("{field}: the job names no {field}; give {}", describe(limits::job(field).kind));
-    FieldError { reason: Reason::MissingField, field: field.to_string(), message }
-}
-
-fn unknown_field(kind: Kind, name: &str) -> FieldError {
-    let known: Vec<String> = kind.fields().iter().map(|field| field.table_name()).collect();
-    let message = format!("{}: no such field; a job has {}", printable(name), known.join(", "));
-    FieldError { reason: Reason::InvalidField, field: printable(name), message }
 }
 
 #[cfg(test)]
