@@ -72,6 +72,14 @@ struct Written {
     published: bool,
 }
 
+impl Written {
+    /// Whether STATE_DB may have numbers of the job: this daemon wrote some, or the job began to count under an earlier one.
+    fn may_have_numbers(&self) -> bool {
+        let began = self.report.as_ref().is_none_or(|report| report.status.started_at.is_some());
+        began || self.results_at.is_some() || self.flows > 0
+    }
+}
+
 impl StateDb {
     /// A sink for `snapshots`, which end when `closing` has said why. Keys in `clears` lose their rows, before anything newer is written; keys whose final
     /// status stands are said on `published`.
@@ -173,9 +181,8 @@ impl StateDb {
         while !self.to_clear.is_empty() {
             let (mut cleared, mut keys) = (Vec::new(), Vec::new());
             for key in &self.to_clear {
-                let refused =
-                    self.written.get(key).is_some_and(|written| written.results_at.is_none() && written.flows == 0);
-                keys.extend(rows::keys_of(connection.database(), key, !refused));
+                let with_numbers = self.written.get(key).is_none_or(Written::may_have_numbers);
+                keys.extend(rows::keys_of(connection.database(), key, with_numbers));
                 cleared.push(key.clone());
                 if keys.len() >= CHUNK {
                     break;
