@@ -8,7 +8,6 @@ tree as it is is measured.
 
 import argparse
 import datetime
-import subprocess
 import sys
 import tempfile
 import threading
@@ -19,20 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts" / "flood"))
 
 import rest  # noqa: E402
+from builds import COMPARED, build  # noqa: E402
 from switch import Switch, wait  # noqa: E402
-
-COMPARED = "f1b4f54"
-
-
-def build(commit):
-    """The release binaries of a commit, or of this tree; the folder they are in."""
-    tree = ROOT
-    if commit:
-        tree = ROOT / "target" / "flood" / commit
-        if not tree.exists():
-            subprocess.run(["git", "worktree", "add", "--detach", tree, commit], cwd=ROOT, check=True)
-    subprocess.run(["cargo", "build", "--release", "--bins"], cwd=tree, check=True)
-    return tree / "target" / "release"
 
 
 def in_future(seconds):
