@@ -7,7 +7,7 @@ BPF_SOURCES = $(wildcard bpf/*.c bpf/*.h)
 VENV := target/venv/bin
 
 .PHONY: help setup build demo test test-kernels test-sonic-cli test-automation bench bench-peers check clean measure
-.PHONY: pages deb test-deb test-flood test-soak test-capabilities image test-image test-manifest cross-arm64
+.PHONY: pages deb test-deb test-compat test-flood test-soak test-capabilities image test-image test-manifest cross-arm64
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -32,6 +32,11 @@ test: ## run every test (as root); TELEGEN_CAPTURES=DIR replays captures, too
 test-flood: ## what floods of rows and stuck sessions cost, at f1b4f54 and now (as root; an hour)
 	@scripts/setup.sh build
 	@python3 scripts/test_flood.py
+
+test-compat: ## upgrades from f1b4f54 and downgrades to it, with both daemons on a virtual switch (as root); NAMES chooses
+	@scripts/setup.sh test
+	cargo build --release
+	@$(VENV)/python -B scripts/compat $(NAMES)
 
 test-kernels: ## run the tap's tests (as root) on the kernels of SONiC's releases, under qemu
 	@scripts/setup.sh kernels
