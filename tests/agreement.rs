@@ -224,6 +224,39 @@ fn a_difference_on_either_side_is_found() {
     assert_eq!(differences(&model, &undemanding).len(), 1);
 }
 
+/// The fields of which the model takes less than an earlier one did, or takes it otherwise.
+fn narrowed(model: &Value, earlier: &Value) -> Vec<String> {
+    let within = |new: &Value, old: &Value, member: &str| match member {
+        "words" => old.as_array().unwrap().iter().all(|word| new.as_array().is_some_and(|new| new.contains(word))),
+        "min" => new.as_u64() <= old.as_u64(),
+        "max" | "max_chars" | "max_items" => new.as_u64() >= old.as_u64(),
+        // What had to be there may be left out since, and reserved words may have been built.
+        "required" => new.as_bool() <= old.as_bool(),
+        "reserved" => true,
+        _ => new == old,
+    };
+    let fields = ["job", "settings"].into_iter().flat_map(|part| {
+        earlier[part].as_object().unwrap().iter().map(move |(name, old)| (&model[part][name], old, name))
+    });
+    let is_narrowed = |new: &Value, old: &Value| {
+        !old.as_object().unwrap().iter().all(|(member, old)| within(&new[member], old, member))
+    };
+    fields
+        .filter(|(new, old, _)| is_narrowed(new, old))
+        .map(|(new, old, name)| format!("{name}: {old}, {new}"))
+        .collect()
+}
+
+#[test]
+fn every_row_that_f1b4f54_took_is_taken_and_means_the_same() {
+    let recorded: Value = serde_json::from_str(include_str!("compat/f1b4f54.json")).unwrap();
+    let (mut model, earlier) = (model_table(), &recorded["limits"]);
+    assert_eq!(narrowed(&model, earlier), Vec::<String>::new());
+    (model["job"]["vlan"]["max"], model["job"]["inner"]["default"]) = (json!(4093), json!("true"));
+    (model["job"]["direction"]["words"], model["settings"]["ttl"]) = (json!(["both"]), json!({}));
+    assert_eq!(narrowed(&model, earlier).len(), 3);
+}
+
 /// The fields of a CONFIG_DB JSON row as they are in Redis.
 fn fields(row: &Value) -> Fields {
     let text = |value: &Value| value.as_str().unwrap().to_owned();

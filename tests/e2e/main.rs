@@ -9,6 +9,7 @@ mod asic_db;
 #[path = "../common/bpf_link.rs"]
 mod bpf_link;
 mod capabilities;
+mod compat;
 mod daemon;
 mod doors;
 mod erspan;
