@@ -19,7 +19,7 @@ use super::window::ROWS;
 use crate::model::job::JobId;
 use crate::model::provision::Provision;
 use crate::model::schema::{Source, appl_db, config_db};
-use crate::model::supervisor::{About, AsicEffect, Event, JobRow, ProvisionEffect};
+use crate::model::supervisor::{About, AsicEffect, Event, ProvisionEffect, RowKey};
 use crate::model::world::World;
 use crate::sonic::connection::CHUNK;
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Reconnecting};
@@ -46,7 +46,7 @@ pub struct Outcomes {
 pub struct Executor {
     sessions: mpsc::Sender<ProvisionEffect>,
     looks: mpsc::Sender<Look>,
-    rows: mpsc::Sender<JobRow>,
+    rows: mpsc::Sender<RowKey>,
     tasks: [JoinHandle<()>; 3],
     asic: AsicReader,
     unbinder: Unbinder,
@@ -89,8 +89,8 @@ impl Executor {
         Ok(Executor { sessions, looks, rows, tasks, asic, unbinder })
     }
 
-    /// Begins to write or remove what jobs have in the switch; if too much waits, the answer, by which the supervisor tries again. The sweep asks for an orphan
-    /// again by itself.
+    /// Begins to write or remove what jobs have in the switch; if too much waits, the answer, by which the supervisor tries
+    /// again. The sweep asks for an orphan again by itself.
     #[must_use]
     pub fn provision(&self, effect: ProvisionEffect) -> Option<Event> {
         match refused(self.sessions.try_send(effect))? {
@@ -120,8 +120,8 @@ impl Executor {
 
     /// Begins to delete a job's row; if too much waits, the answer, by which the supervisor tries again.
     #[must_use]
-    pub fn delete_row(&self, row: JobRow) -> Option<Event> {
-        let JobRow { door, key } = refused(self.rows.try_send(row))?;
+    pub fn delete_row(&self, row: RowKey) -> Option<Event> {
+        let RowKey { door, key } = refused(self.rows.try_send(row))?;
         Some(Event::RowDeleted { door, key, result: Err(TOO_MUCH.to_owned()) })
     }
 }
@@ -186,7 +186,7 @@ impl SessionWorker {
                     outcomes.push(Event::Released { id, result });
                 } else if let Err(error) = result {
                     // The job is over with the one that is kept; this one is the sweep's now.
-                    tracing::warn!("a mirror session could not be deleted yet: {error}");
+                    tracing::warn!("a mirror session of job {id} is not deleted yet: {error}");
                 }
                 outcomes
             }
@@ -264,11 +264,11 @@ struct RowWorker {
 }
 
 impl RowWorker {
-    async fn run(mut self, mut queue: mpsc::Receiver<JobRow>) {
+    async fn run(mut self, mut queue: mpsc::Receiver<RowKey>) {
         let mut rows = Vec::new();
         while queue.recv_many(&mut rows, TURN).await > 0 {
             let [mut config, mut appl] = [Vec::new(), Vec::new()];
-            for JobRow { door, key } in rows.drain(..) {
+            for RowKey { door, key } in rows.drain(..) {
                 match door {
                     Source::Config => config.push(key),
                     Source::Appl => appl.push(key),

@@ -18,8 +18,19 @@ use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Fields, Reconnect
 
 /// How long a session of somebody else's that was just written may take to get its port: hundreds of times what was observed (fact M1).
 const SETTLING: Duration = Duration::from_secs(1);
-/// A session of which that is noted is asked for again sooner, or not at all.
+/// A session that is still to be deleted is asked for again sooner: the longest back-off is half of that.
 const NOTED: Duration = Duration::from_secs(120);
+
+/// A session of ours under one of somebody else's that had not got the port.
+#[derive(Clone, Debug)]
+struct Settling {
+    /// Theirs.
+    theirs: String,
+    /// Since when that is known.
+    since: Instant,
+    /// When the deletion of ours was asked for last.
+    asked: Instant,
+}
 
 /// What became of a session that was to be deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,8 +95,8 @@ pub struct MirrorSessions {
     state: Reconnecting,
     asic: AsicDb,
     known: Known,
-    /// Sessions under one of somebody else's that had not got the port, and since when.
-    settling: BTreeMap<String, Instant>,
+    /// Sessions of ours that wait for others to settle, by name.
+    settling: BTreeMap<String, Settling>,
 }
 
 impl MirrorSessions {
@@ -128,16 +139,16 @@ impl MirrorSessions {
     /// # Errors
     /// Redis is away or did not answer, or it is not known yet what that would do to somebody else's.
     pub async fn end(&mut self, session: &str) -> Result<Ended, EndError> {
-        self.settling.retain(|_, since| since.elapsed() < NOTED);
-        let verdict = self.judge(session).await?;
-        let since = self.settling.remove(session).unwrap_or_else(Instant::now);
-        let alone = match verdict {
-            Verdict::Keep { theirs, port } => return Ok(Ended::Kept { theirs, port }),
+        self.settling.retain(|_, settling| settling.asked.elapsed() < NOTED);
+        let alone = match self.judge(session).await? {
+            Verdict::Keep { theirs, port } => {
+                self.settling.remove(session);
+                return Ok(Ended::Kept { theirs, port });
+            }
             Verdict::Delete => None,
             Verdict::Unsettled { theirs, port } => {
                 // Others wait for this worker, so it does not wait for theirs.
-                self.settling.insert(session.to_owned(), since);
-                if since.elapsed() < SETTLING {
+                if self.since(session, &theirs).elapsed() < SETTLING {
                     return Err(EndError::Settling { theirs, port });
                 }
                 if self.said(&theirs).await?.is_empty() {
@@ -149,6 +160,15 @@ impl MirrorSessions {
         self.delete(session).await?;
         self.settling.remove(session);
         Ok(alone.map_or(Ended::Deleted, |(theirs, port)| Ended::Alone { theirs, port }))
+    }
+
+    /// Since when a session of ours has waited for `theirs`.
+    fn since(&mut self, session: &str, theirs: &str) -> Instant {
+        let now = Instant::now();
+        let before = self.settling.remove(session).filter(|settling| settling.theirs == theirs);
+        let since = before.map_or(now, |settling| settling.since);
+        self.settling.insert(session.to_owned(), Settling { theirs: theirs.to_owned(), since, asked: now });
+        since
     }
 
     /// orchagent's row of a session in STATE_DB.

@@ -24,7 +24,8 @@ impl Provision {
     /// The names with commas between, as a status says them.
     #[must_use]
     pub fn listed(&self) -> String {
-        self.names().collect::<Vec<_>>().join(",")
+        let Provision::Mirror(mirror) = self;
+        mirror.listed()
     }
 
     /// It in a sentence: `mirror session telegen_a`, `mirror sessions telegen_a, telegen__2_a`.

@@ -25,7 +25,7 @@ pub enum Effect {
         job: Option<JobId>,
     },
     /// Delete a job's row; answered by [`super::Event::RowDeleted`].
-    DeleteRow(JobRow),
+    DeleteRow(RowKey),
     /// For the threads that open, read and close feeds.
     Feed(FeedEffect),
     /// For the keeper of the jobs' numbers.
@@ -93,7 +93,7 @@ pub enum AsicEffect {
 
 /// A job's row at its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobRow {
+pub struct RowKey {
     /// The door.
     pub door: Source,
     /// The row's key.
@@ -164,7 +164,7 @@ impl Effect {
 
     /// A job's row is to be deleted.
     pub(super) fn delete_row(door: Source, key: &str) -> Effect {
-        Effect::DeleteRow(JobRow { door, key: key.to_owned() })
+        Effect::DeleteRow(RowKey { door, key: key.to_owned() })
     }
 
     /// What STATE_DB says of a job is to be deleted.

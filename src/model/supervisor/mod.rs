@@ -63,7 +63,7 @@ mod sweep;
 mod timers;
 mod view;
 
-pub use effect::{About, AsicEffect, Effect, FeedEffect, JobRow, ProvisionEffect, ResultsEffect};
+pub use effect::{About, AsicEffect, Effect, FeedEffect, ProvisionEffect, ResultsEffect, RowKey};
 pub use event::{Event, SessionState};
 pub use evidence::{DEPARTED_AFTER, LEFT_AFTER};
 pub use members::{RENEWAL_INTERVAL, RENEWALS_MAX};

@@ -173,10 +173,11 @@ impl Supervisor {
     }
 
     pub(super) fn released(&mut self, id: &JobId, result: &Result<(), String>, turn: &mut Turn) {
-        if let Err(error) = result {
-            turn.effects.push(Effect::log(format!("sessions of job {id} are not deleted yet: {error}")));
+        if let Err(why) = result {
+            turn.effects.push(Effect::log(format!("sessions of job {id} are not deleted yet: {why}")));
         }
         let Some(job) = self.jobs.get_mut(id.as_str()) else { return };
+        job.undeleted = result.as_ref().err().cloned();
         let deleted = match &mut job.phase {
             Phase::Releasing { deleted, .. } | Phase::Renewing { step: Renewal::Deleting { deleted, .. }, .. } => {
                 deleted
@@ -194,7 +195,6 @@ impl Supervisor {
             | Phase::Publishing { .. }
             | Phase::Removing { .. } => return,
         };
-        job.undeleted = result.as_ref().err().cloned();
         *deleted = match result {
             Ok(()) => Deleted::Done,
             Err(_) => Deleted::RetryAt(Retry::REDIS.at(&mut job.failures, turn.now.mono)),

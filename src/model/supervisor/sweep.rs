@@ -156,7 +156,10 @@ impl Sweep {
             return;
         };
         match place {
-            Place::Config => orphan.in_config = present,
+            Place::Config => {
+                orphan.in_config = present;
+                orphan.withheld = orphan.withheld.take().filter(|_| present);
+            }
             Place::State => orphan.in_state = present,
         }
         if !orphan.in_config && !orphan.in_state {

@@ -14,7 +14,7 @@ use crate::model::provision::mirror::MirrorPlan;
 use crate::model::schema::{Reason, SESSION_PREFIX, Source};
 use crate::model::status::JobStatus;
 use crate::model::supervisor::{
-    AsicEffect, Effect, Event, FeedEffect, JobRow, Now, Prior, ProvisionEffect, ResultsEffect, SessionState,
+    AsicEffect, Effect, Event, FeedEffect, Now, Prior, ProvisionEffect, ResultsEffect, RowKey, SessionState,
 };
 use crate::model::world::Session;
 
@@ -231,7 +231,7 @@ impl Switch {
             Effect::Asic(AsicEffect::AskObjects { job, .. }) => {
                 self.outbox.push_back(Event::Objects { job, held: Ok(Vec::new()) });
             }
-            Effect::DeleteRow(JobRow { door, key }) => self.delete_row_for_daemon(door, key),
+            Effect::DeleteRow(RowKey { door, key }) => self.delete_row_for_daemon(door, key),
             Effect::Results(_) | Effect::Log { .. } => {}
         }
     }

@@ -12,7 +12,7 @@ use crate::model::schema::{Reason, Source, Warning};
 use crate::model::settings::Settings;
 use crate::model::status::JobStatus;
 use crate::model::supervisor::{
-    AsicEffect, Effect, Event, FeedEffect, Freed, JobRow, Now, Prior, ProvisionEffect, ResultsEffect, SessionState,
+    AsicEffect, Effect, Event, FeedEffect, Freed, Now, Prior, ProvisionEffect, ResultsEffect, RowKey, SessionState,
     Supervisor,
 };
 use crate::model::world::{Capability, Port, Session, TapCost, World};
@@ -345,7 +345,7 @@ impl Bench {
                 vec![Event::FeedOpened { id, result: result.map_err(|error| (Reason::AttachFailed, error)) }]
             }
             Effect::Feed(FeedEffect::Close { id }) => vec![Event::FeedClosed { id, result }],
-            Effect::DeleteRow(JobRow { door, key }) => {
+            Effect::DeleteRow(RowKey { door, key }) => {
                 if result.is_ok() {
                     self.rows.remove(&(door, key.clone()));
                 }
@@ -437,10 +437,10 @@ pub(super) fn render(effect: &Effect) -> String {
         | Effect::Asic(AsicEffect::Free { session, .. }) => {
             format!("{name} {session}")
         }
-        Effect::DeleteRow(JobRow { door: Source::Config, key }) | Effect::Results(ResultsEffect::Clear { key }) => {
+        Effect::DeleteRow(RowKey { door: Source::Config, key }) | Effect::Results(ResultsEffect::Clear { key }) => {
             format!("{name} {key}")
         }
-        Effect::DeleteRow(JobRow { door: Source::Appl, key }) => format!("{name} appl {key}"),
+        Effect::DeleteRow(RowKey { door: Source::Appl, key }) => format!("{name} appl {key}"),
         Effect::ReadSwitch { job: None } | Effect::Asic(AsicEffect::AskObjects { .. }) | Effect::Log { .. } => {
             name.to_owned()
         }

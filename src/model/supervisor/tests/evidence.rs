@@ -30,6 +30,20 @@ fn a_port_that_is_still_bound_two_seconds_after_the_end_is_left_bound() {
 }
 
 #[test]
+fn a_binding_of_a_session_that_was_not_deleted_is_not_said_to_be_one_that_is_being_deleted() {
+    let mut bench = running();
+    bench.asic = bound("Ethernet0", "Ethernet120");
+    bench.refused.insert("Release");
+    bench.delete("a");
+    bench.pass(SESSION_TIMEOUT + LEFT_AFTER);
+    assert_eq!(bench.said("a"), "stopped +session_unconfirmed +left_bound");
+    assert_eq!(
+        bench.message("a"),
+        "the daemon did not delete mirror session telegen_a: the bench refused; ASIC_DB still shows Ethernet0 (ingress, oid:0xe1) bound to this job's mirror session after its end; that goes with the session, which is not deleted yet"
+    );
+}
+
+#[test]
 fn a_binding_that_goes_while_it_is_looked_at_is_not_spoken_of() {
     let mut bench = running();
     bench.asic = bound("Ethernet0", "Ethernet120");
