@@ -9,6 +9,8 @@
 
 #[path = "common/packets.rs"]
 mod packets;
+#[path = "common/random.rs"]
+mod random;
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -294,18 +296,6 @@ fn seen_by_us(path: &Path) -> Amount {
     (frames + capture.empty() + capture.others().values().sum::<u64>(), bytes)
 }
 
-/// A small generator (xorshift64*, Vigna 2016): the same choices on every run.
-struct Seeded(u64);
-
-impl Seeded {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32).unwrap() % limit
-    }
-}
-
 /// The captures of the folder that `TELEGEN_CAPTURES` names.
 fn captures(test: &str) -> Option<Vec<PathBuf>> {
     let Some(folder) = std::env::var_os("TELEGEN_CAPTURES") else {
@@ -326,7 +316,7 @@ fn every_capture_and_what_is_left_of_it_when_it_is_cut_has_the_frames_that_tshar
     const CUT: usize = 5;
     let Some(paths) = captures(TEST) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let mut seeded = Seeded(0x7e1e_6e11);
+    let mut seeded = random::Seeded::new(0x7e1e_6e11);
     let (mut count, mut wrong) = (0, Vec::new());
     let mut compare = |path: &Path, what: &str| {
         let Some(theirs) = seen_by_tshark(path) else { return false };
@@ -347,7 +337,7 @@ fn every_capture_and_what_is_left_of_it_when_it_is_cut_has_the_frames_that_tshar
         if number % CUT != 0 && bytes[0] != 0x0a {
             continue;
         }
-        let end = seeded.below(bytes.len());
+        let end = seeded.below(u32::try_from(bytes.len()).unwrap()) as usize;
         compare(&write(folder.path(), "cut", &bytes[..end]), &format!("{name}, cut at {end}"));
     }
     println!("{count} files");

@@ -9,6 +9,9 @@ KILL, TERM = signal.SIGKILL, signal.SIGTERM
 DAEMON = "TELEGEN_DAEMON_TABLE|localhost"
 PAIR = ["MIRROR_SESSION|telegen__2_pair", "MIRROR_SESSION|telegen_pair"]
 
+# Somebody else's session on the port of a job.
+THEIRS = {"type": "SPAN", "src_port": "Ethernet0", "dst_port": "Ethernet20", "direction": "RX"}
+
 
 def begin_pair(bench, attach):
     """A sampled job over two ports, which has two sessions, and a plain one."""
@@ -122,14 +125,18 @@ def fields_that_it_does_not_know(bench, attach):
     bench.expect_clean()
 
 
-def kept_session(bench, attach):
-    """The earlier daemon deletes a session that this tree's keeps, and somebody else's loses its port by that."""
+def hold_one(bench, attach):
+    """A session of ours that stays, because its removal would take a port from somebody else's."""
     bench.begin("new", "--attach", attach)
     bench.run_job("under", "Ethernet0")
-    theirs = {"type": "SPAN", "src_port": "Ethernet0", "dst_port": "Ethernet20", "direction": "RX"}
-    bench.db[CONFIG].hset("MIRROR_SESSION|theirs", mapping=theirs)
+    bench.db[CONFIG].hset("MIRROR_SESSION|theirs", mapping=THEIRS)
     bench.expect_ended("under", "failed", "mirror_conflict")
     until(lambda: bench.db[STATE].hget(DAEMON, "sessions_held"), "ours is held")
+
+
+def kept_session(bench, attach):
+    """The earlier daemon deletes a session that this tree's keeps, and somebody else's loses its port by that."""
+    hold_one(bench, attach)
     expect("copies for theirs", bench.traffic("Ethernet0", count=100)["copies"]["delivered"], 100)
     bench.kill(TERM)
     expect("ours stays", bench.db[CONFIG].exists("MIRROR_SESSION|telegen_under"), 1)
@@ -144,22 +151,17 @@ def kept_session(bench, attach):
 
 def kept_session_drained(bench, attach):
     """Drain removes it, too, and names the session that must be added again."""
-    bench.begin("new", "--attach", attach)
-    bench.run_job("under", "Ethernet0")
-    theirs = {"type": "SPAN", "src_port": "Ethernet0", "dst_port": "Ethernet20", "direction": "RX"}
-    bench.db[CONFIG].hset("MIRROR_SESSION|theirs", mapping=theirs)
-    bench.expect_ended("under", "failed", "mirror_conflict")
-    until(lambda: bench.db[STATE].hget(DAEMON, "sessions_held"), "ours is held")
+    hold_one(bench, attach)
     code, said = bench.tool("new", "drain")
     expect("drain", (code, said["sessions_to_add_again"]), (0, ["theirs"]))
     bench.db[CONFIG].delete("MIRROR_SESSION|theirs")
     until(lambda: not bench.db[STATE].exists("MIRROR_SESSION_TABLE|theirs"), "theirs is removed")
-    bench.db[CONFIG].hset("MIRROR_SESSION|theirs", mapping=theirs)
+    bench.db[CONFIG].hset("MIRROR_SESSION|theirs", mapping=THEIRS)
     until(lambda: bench.db[STATE].hget("MIRROR_SESSION_TABLE|theirs", "status") == "active", "theirs is active")
     bench.kill(TERM)
     bench.begin("old", "--attach", attach)
     expect("copies for theirs", bench.traffic("Ethernet0", count=100)["copies"]["delivered"], 100)
-    bench.expect_clean({"theirs": theirs})
+    bench.expect_clean({"theirs": THEIRS})
 
 
 SCENARIOS = (
