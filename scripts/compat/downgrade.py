@@ -3,14 +3,11 @@
 import signal
 
 from bench import CONFIG, STATE, expect, until
-from upgrade import RESTARTED, SAMPLED, crash, forgets
+from upgrade import RESTARTED, SAMPLED, THEIRS, crash, forgets
 
 KILL, TERM = signal.SIGKILL, signal.SIGTERM
 DAEMON = "TELEGEN_DAEMON_TABLE|localhost"
 PAIR = ["MIRROR_SESSION|telegen__2_pair", "MIRROR_SESSION|telegen_pair"]
-
-# Somebody else's session on the port of a job.
-THEIRS = {"type": "SPAN", "src_port": "Ethernet0", "dst_port": "Ethernet20", "direction": "RX"}
 
 
 def begin_pair(bench, attach):

@@ -9,6 +9,8 @@ from bench import CONFIG, STATE, expect, until
 LONG = "an-id-of-24-characters--"
 LONG_QUEUED = "no-longer-an-id-of-now"
 SAMPLED = {"span_method": "erspan", "mirror_sample_rate": "4"}
+# Somebody else's session on the port of a job.
+THEIRS = {"type": "SPAN", "src_port": "Ethernet0", "dst_port": "Ethernet20", "direction": "RX"}
 KILL, TERM = signal.SIGKILL, signal.SIGTERM
 RESTARTED = ("failed", "daemon_restarted")
 # Milliseconds after the row of a job was written, or deleted.
@@ -156,8 +158,7 @@ def under_somebody_elses_session(bench, attach):
     bench.begin("old", "--attach", attach)
     bench.run_job("under", "Ethernet0")
     bench.kill(KILL)
-    theirs = {"type": "SPAN", "src_port": "Ethernet0", "dst_port": "Ethernet20", "direction": "RX"}
-    bench.db[CONFIG].hset("MIRROR_SESSION|theirs", mapping=theirs)
+    bench.db[CONFIG].hset("MIRROR_SESSION|theirs", mapping=THEIRS)
     until(lambda: bench.db[STATE].hget("MIRROR_SESSION_TABLE|theirs", "status") == "active", "theirs is active")
     bench.begin("new", "--attach", attach)
     bench.expect_ended("under", *RESTARTED)
