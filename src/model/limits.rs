@@ -69,6 +69,42 @@ pub enum ValueKind {
     Path,
 }
 
+/// What a value is in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonShape {
+    /// A number.
+    Number,
+    /// A number, or a string for what is no number: a name, a range.
+    NumberOrString,
+    /// `true` or `false`.
+    Boolean,
+    /// A string.
+    String,
+}
+
+impl ValueKind {
+    /// What a value of this kind is in JSON.
+    #[must_use]
+    pub fn json_shape(self) -> JsonShape {
+        match self {
+            ValueKind::Integer { .. } => JsonShape::Number,
+            ValueKind::IpProtocol | ValueKind::PortRange => JsonShape::NumberOrString,
+            ValueKind::Boolean => JsonShape::Boolean,
+            ValueKind::PortNames
+            | ValueKind::Word { .. }
+            | ValueKind::Prefix
+            | ValueKind::IpAddress
+            | ValueKind::Timestamp
+            | ValueKind::Text { .. }
+            | ValueKind::Endpoint
+            | ValueKind::Listen
+            | ValueKind::Netdev
+            | ValueKind::GreType
+            | ValueKind::Path => JsonShape::String,
+        }
+    }
+}
+
 /// What stands in for a field that is absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Default {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::members::{FILTERS, REST_MEMBERS};
 use super::{DaemonRow, HistogramRow, JobReport, JobRow, ResultsRow};
 use crate::model::job::rfc3339;
-use crate::model::limits::{self, ValueKind};
+use crate::model::limits::{self, JsonShape};
 use crate::model::measure::{self, MEASURES, Measure, Scalar};
 use crate::model::report::{ExportState, FlowRow, Results};
 use crate::model::schema::{CountFamily, CounterFamily, JobField, StatusField};
@@ -250,22 +250,10 @@ fn otel_export(id: &str, state: &ExportState) -> Value {
 /// A field's text as the JSON that a request would hold. Text that is not of the field's kind, as in a refused job, stays text.
 fn field_value(field: JobField, text: &str) -> Value {
     let rule = limits::job(field);
-    let item = |item: &str| match rule.kind {
-        ValueKind::Integer { .. } | ValueKind::PortRange | ValueKind::IpProtocol => {
-            number(item).unwrap_or_else(|| Value::from(item))
-        }
-        ValueKind::Boolean => item.parse::<bool>().map_or_else(|_| Value::from(item), Value::from),
-        ValueKind::PortNames
-        | ValueKind::Word { .. }
-        | ValueKind::Prefix
-        | ValueKind::IpAddress
-        | ValueKind::Timestamp
-        | ValueKind::Text { .. }
-        | ValueKind::Endpoint
-        | ValueKind::Listen
-        | ValueKind::Netdev
-        | ValueKind::GreType
-        | ValueKind::Path => Value::from(item),
+    let item = |item: &str| match rule.kind.json_shape() {
+        JsonShape::Number | JsonShape::NumberOrString => number(item).unwrap_or_else(|| Value::from(item)),
+        JsonShape::Boolean => item.parse::<bool>().map_or_else(|_| Value::from(item), Value::from),
+        JsonShape::String => Value::from(item),
     };
     if field.is_list() { items(text).map(item).collect() } else { item(text) }
 }

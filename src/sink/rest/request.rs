@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::io::tables::StartRequest;
 use crate::io::tables::members::{FILTERS, REST_MEMBERS, field_of};
 use crate::model::job::JobId;
-use crate::model::limits::{self, ValueKind};
+use crate::model::limits::{self, JsonShape, ValueKind};
 use crate::model::schema::{JobField, Reason};
 use crate::model::value::{FieldError, describe, printable};
 
@@ -82,21 +82,11 @@ fn text(member: &str, field: JobField, value: &Value) -> Result<String, FieldErr
 fn item(kind: ValueKind, value: &Value) -> Option<String> {
     let number = || value.as_number().map(ToString::to_string);
     let string = || value.as_str().map(str::to_owned);
-    match kind {
-        ValueKind::Integer { .. } => number(),
-        ValueKind::Boolean => value.as_bool().map(|value| value.to_string()),
-        ValueKind::IpProtocol | ValueKind::PortRange => number().or_else(string),
-        ValueKind::PortNames
-        | ValueKind::Word { .. }
-        | ValueKind::Prefix
-        | ValueKind::IpAddress
-        | ValueKind::Timestamp
-        | ValueKind::Text { .. }
-        | ValueKind::Endpoint
-        | ValueKind::Listen
-        | ValueKind::Netdev
-        | ValueKind::GreType
-        | ValueKind::Path => string(),
+    match kind.json_shape() {
+        JsonShape::Number => number(),
+        JsonShape::Boolean => value.as_bool().map(|value| value.to_string()),
+        JsonShape::NumberOrString => number().or_else(string),
+        JsonShape::String => string(),
     }
 }
 
