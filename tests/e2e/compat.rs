@@ -139,6 +139,27 @@ fn what_f1b4f54_left_when_it_was_killed_gets_an_outcome_and_goes() {
     });
 }
 
+/// Numbers are written before the status that says that a job runs: between the two a daemon may have ended.
+#[test]
+fn numbers_of_a_job_that_was_not_yet_said_to_run_are_forgotten_with_it() {
+    let recorded = Recorded::read();
+    let mut config = recorded.rows("CONFIG_DB");
+    config.retain(|key, _| key == "TELEGEN_JOB|thin" || key.starts_with("TELEGEN_MIRROR_PORT|"));
+    let mut state = without_orchagents(recorded.rows("STATE_DB"));
+    state.retain(|key, _| key.contains("|thin"));
+    assert!(state.contains_key("TELEGEN_RESULT_TABLE|thin"));
+    let status = state.get_mut("TELEGEN_JOB_TABLE|thin").unwrap();
+    status.insert("status".to_owned(), "starting".to_owned());
+    status.remove("started_at");
+    let Some(mut switch) = switch_with(&[(Db::Config, &config), (Db::State, &state)]) else { return };
+    switch.start_daemon();
+    switch.assert_ended("thin", "failed", "daemon_restarted", DEADLINE);
+    switch.settings(&[("result_retention", "0")]);
+    wait_for("the rows of jobs are forgotten", DEADLINE, || {
+        (switch.redis(Db::State).keys("TELEGEN_*") == ["TELEGEN_DAEMON_TABLE|localhost"]).then_some(())
+    });
+}
+
 #[test]
 fn settings_of_f1b4f54_mean_what_they_meant() {
     let recorded = Recorded::read();

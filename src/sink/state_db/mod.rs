@@ -18,7 +18,7 @@ use super::Closing;
 use crate::model::report::{Report, Snapshot};
 use crate::model::rows::daemon::{self, HEARTBEAT};
 use crate::model::rows::results;
-use crate::model::schema::{DaemonField, state_db};
+use crate::model::schema::{DaemonField, Reason, state_db};
 use crate::sonic::connection::{CHUNK, Write};
 use crate::sonic::{DatabaseConfig, DatabaseConfigError, Error, Fields, Reconnecting, RedisConnection};
 
@@ -73,9 +73,13 @@ struct Written {
 }
 
 impl Written {
-    /// Whether STATE_DB may have numbers of the job: this daemon wrote some, or the job began to count under an earlier one.
+    /// Whether STATE_DB may have numbers of the job: this daemon wrote some, or it may have begun to count under an earlier one, which may
+    /// have ended before it could say so.
     fn may_have_numbers(&self) -> bool {
-        let began = self.report.as_ref().is_none_or(|report| report.status.started_at.is_some());
+        let began = self.report.as_ref().is_none_or(|report| {
+            let status = &report.status;
+            status.started_at.is_some() || status.reason == Some(Reason::DaemonRestarted)
+        });
         began || self.results_at.is_some() || self.flows > 0
     }
 }

@@ -30,11 +30,10 @@ pub async fn read_prior(connection: &RedisConnection) -> Result<BTreeMap<String,
             for (key, fields) in connection.rows_at(state_db::JOB, chunk.to_vec()).await? {
                 let dropped = job::prior(&fields).and_then(|prior| kept.add(key, prior));
                 left_out += usize::from(dropped.is_some());
-                deleted.extend(
-                    dropped.into_iter().flat_map(|(key, prior)| {
-                        rows::keys_of(connection.database(), &key, prior.started_at.is_some())
-                    }),
-                );
+                deleted.extend(dropped.into_iter().flat_map(|(key, prior)| {
+                    let with_numbers = prior.started_at.is_some() || !prior.status.is_final();
+                    rows::keys_of(connection.database(), &key, with_numbers)
+                }));
             }
             connection.del_many(&deleted).await?;
         }
