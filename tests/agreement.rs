@@ -181,6 +181,10 @@ fn the_plugin_knows_every_family_of_results_and_names_every_event_error_and_warn
     let (findings, events, errors) = (of("findings"), fields(CountFamily::Health), fields(CountFamily::Error));
     let missing: Vec<&String> = events.iter().chain(&errors).filter(|field| !findings.contains(*field)).collect();
     assert_eq!(missing, Vec::<&String>::new());
+    // Those that are wrong are TCP's, of which the plugin has sentences of its own.
+    let notes = scalars().filter(|scalar| scalar.finding.is_some_and(|finding| !finding.is_wrong));
+    let notes = notes.map(|scalar| scalar.name);
+    assert_eq!(notes.filter(|name| !findings.contains(*name)).collect::<Vec<_>>(), Vec::<&str>::new());
     let mut known: BTreeSet<String> = scalars().map(|scalar| scalar.name.to_owned()).collect();
     known.extend(CountFamily::ALL.iter().flat_map(|family| fields(*family)));
     assert_eq!(findings.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new());
@@ -230,9 +234,8 @@ fn narrowed(model: &Value, earlier: &Value) -> Vec<String> {
         "words" => old.as_array().unwrap().iter().all(|word| new.as_array().is_some_and(|new| new.contains(word))),
         "min" => new.as_u64() <= old.as_u64(),
         "max" | "max_chars" | "max_items" => new.as_u64() >= old.as_u64(),
-        // What had to be there may be left out since, and reserved words may have been built.
-        "required" => new.as_bool() <= old.as_bool(),
-        "reserved" => true,
+        // What had to be there is the kind's to say now (`newly_needed`), and reserved words may have been built.
+        "required" | "reserved" => true,
         _ => new == old,
     };
     let fields = ["job", "settings"].into_iter().flat_map(|part| {
@@ -247,11 +250,20 @@ fn narrowed(model: &Value, earlier: &Value) -> Vec<String> {
         .collect()
 }
 
+/// The fields that a job without `kind` needs now and did not need then.
+fn newly_needed(model: &Value, earlier: &Value) -> Vec<String> {
+    let needs = model["needs"][kind::DEFAULT.as_str()].as_array().unwrap().iter().map(|field| field.as_str().unwrap());
+    needs.filter(|field| earlier["job"][field]["required"] != true).map(str::to_owned).collect()
+}
+
 #[test]
 fn every_row_that_f1b4f54_took_is_taken_and_means_the_same() {
     let recorded: Value = serde_json::from_str(include_str!("compat/f1b4f54.json")).unwrap();
     let (mut model, earlier) = (model_table(), &recorded["limits"]);
     assert_eq!(narrowed(&model, earlier), Vec::<String>::new());
+    assert_eq!(newly_needed(&model, earlier), Vec::<String>::new());
+    model["needs"]["traffic"] = json!(["port", "vlan"]);
+    assert_eq!(newly_needed(&model, earlier), ["vlan"]);
     (model["job"]["vlan"]["max"], model["job"]["inner"]["default"]) = (json!(4093), json!("true"));
     (model["job"]["direction"]["words"], model["settings"]["ttl"]) = (json!(["both"]), json!({}));
     assert_eq!(narrowed(&model, earlier).len(), 3);

@@ -102,9 +102,10 @@ NOTES = (
     ("jumbo frames", "health_jumbo", "all", "above 1518 bytes"),
     ("IP fragments", "fragments", "IP", "parts of larger packets"),
     ("later fragments", "fragments_later", "IP", "without ports: in no service, and flows of their own"),
+    ("IPv4 options", "ipv4_options", "IP", "routers tend to handle them in software, or to drop them"),
 )
 # Fields that the health section shows.
-IN_HEALTH = ("fragments", "fragments_later")
+IN_HEALTH = ("fragments", "fragments_later", "ipv4_options")
 # What a warning means and what to do.
 WARNINGS = {
     "no_copies": "the port counts packets, but no copies arrive: the port in TELEGEN_MIRROR_PORT does not return them "
