@@ -11,7 +11,6 @@ use crate::model::report::FlowRow;
 use crate::model::report::{Estimate, Thinning};
 use crate::model::sample::Counter;
 use crate::model::schema::{HistogramName, Status};
-use crate::sonic::hold::HoldError;
 
 fn fields(pairs: &[(&str, &str)]) -> Fields {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -265,12 +264,12 @@ fn draining_accounts_for_every_job_and_session() {
         drained(&Drained { by_daemon: true, ..Drained::default() }, None),
         "nothing was running, and no session of telegen's is left\n"
     );
-    let left = Err(SweepError::Held(HoldError::Held { holders: vec!["pid 7 on leaf1".to_owned()] }));
+    let left = Err(SweepError::Held(vec!["pid 7 on leaf1".to_owned()]));
     assert_eq!(
         drained(&Drained { by_daemon: false, ..Drained::default() }, Some(&left)),
         "no daemon gives a sign of life: rows and sessions were deleted from here\n\
          what a daemon may have left on network devices could not be looked for or removed; the next start of the daemon \
-         does that: a daemon has the right to them: pid 7 on leaf1\nnot drained\n"
+         does that: another process has the right to them: pid 7 on leaf1\nnot drained\n"
     );
 }
 
