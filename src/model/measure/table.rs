@@ -336,5 +336,5 @@ pub const MEASURES: &[Measure] = &[
     .row(),
 ];
 
-const UNLESS_ALL: Absent = Absent::NotMeasured("unless every packet is analysed");
+const UNLESS_ALL: Absent = Absent::NotMeasured("unless every packet is copied whole and analysed, with a flow table");
 const NO_FLOWS: Absent = Absent::NotMeasured("without a flow table");
