@@ -18,7 +18,7 @@ use crate::io::tables::{HistogramRow, JobReport, JobRow, ResultsRow};
 use crate::io::tap::TapError;
 use crate::model::aggregate::Aggregator;
 use crate::model::job::{Fields, JobSpec};
-use crate::model::report::{FlowRow, Flows};
+use crate::model::report::FlowRow;
 use crate::model::sample::Sample;
 use crate::model::schema::{JobField, Status, StatusField};
 use crate::model::settings::Settings;
@@ -109,9 +109,10 @@ fn try_analyze(args: &AnalyzeArgs, out: &mut Out) -> Result<(), Failure> {
     let mut key = [0; 16];
     key[..8].copy_from_slice(&random()?.to_ne_bytes());
     key[8..].copy_from_slice(&random()?.to_ne_bytes());
-    let aggregator = aggregate(Arc::new(spec), &settings, key, replay.opened_ns(), sample);
+    let spec = Arc::new(spec);
+    let aggregator = aggregate(Arc::clone(&spec), &settings, key, replay.opened_ns(), sample);
     let is_failed = files.iter().any(File::is_failed);
-    let report = report(&aggregator, &settings, &args.files, is_failed);
+    let report = report(&spec, &aggregator, &settings, &args.files, is_failed);
     print(&report, &files, args, out)?;
     let failed: Vec<String> = files.iter().filter(|file| file.is_failed()).map(said).collect();
     if failed.is_empty() { Ok(()) } else { Err(Failure::trouble("capture", failed.join("; "))) }
@@ -151,10 +152,15 @@ fn aggregate(spec: Arc<JobSpec>, settings: &Settings, key: [u8; 16], opened_ns: 
 }
 
 /// What `results` would read of a job that saw this.
-fn report(aggregator: &Aggregator, settings: &Settings, files: &[std::path::PathBuf], is_failed: bool) -> JobReport {
+fn report(
+    spec: &JobSpec,
+    aggregator: &Aggregator,
+    settings: &Settings,
+    files: &[std::path::PathBuf],
+    is_failed: bool,
+) -> JobReport {
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
-    let mut fields: Fields =
-        aggregator.spec().to_fields().into_iter().map(|(field, value)| (field.table_name(), value)).collect();
+    let mut fields: Fields = spec.to_fields().into_iter().map(|(field, value)| (field.table_name(), value)).collect();
     let status = if is_failed { Status::Failed } else { Status::Done };
     fields.remove(&JobField::Direction.table_name());
     fields.insert(JobField::Port.table_name(), names.join(" "));
@@ -162,7 +168,7 @@ fn report(aggregator: &Aggregator, settings: &Settings, files: &[std::path::Path
     let job = JobRow { id: "analyze".to_owned(), status, reason: None, warnings: Vec::new(), fields };
     let detail = aggregator.latest_detail();
     let flows = detail.as_ref().and_then(|detail| detail.flows.as_ref());
-    let flow_counts = flows.map(Flows::counts).unwrap_or_default();
+    let flow_counts = detail.as_ref().map(|detail| detail.flow_counts()).unwrap_or_default();
     let results = aggregator.results().map(|results| ResultsRow { results, flows: flow_counts });
     let top: &[FlowRow] = flows.map_or(&[], |flows| &flows.top);
     let histograms = detail.iter().flat_map(|detail| {

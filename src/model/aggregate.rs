@@ -194,12 +194,6 @@ impl Aggregator {
         })
     }
 
-    /// What the job is to observe.
-    #[must_use]
-    pub fn spec(&self) -> &JobSpec {
-        &self.spec
-    }
-
     /// The latest flows and histograms.
     #[must_use]
     pub fn latest_detail(&self) -> Option<Arc<Detail>> {

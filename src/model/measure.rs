@@ -263,11 +263,16 @@ impl Scalar {
         }
     }
 
+    /// Its value, unless it is left out: not measured, or 0 where nothing is said at 0.
+    #[must_use]
+    pub fn said(&self, results: &Results, flows: &FlowCounts) -> Option<Value> {
+        self.of(results, flows).filter(|value| self.absent != Absent::Zero || *value != Value::Whole(0))
+    }
+
     /// The value as a row has it; `None`: it is left out.
     #[must_use]
     pub fn written(&self, results: &Results, flows: &FlowCounts) -> Option<String> {
-        let value = self.of(results, flows)?;
-        (self.absent != Absent::Zero || value != Value::Whole(0)).then(|| self.form.write(value))
+        self.said(results, flows).map(|value| self.form.write(value))
     }
 
     /// When it was not measured; what stands beside another field, as that one.

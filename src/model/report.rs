@@ -195,8 +195,15 @@ impl Report {
     /// The latest numbers of its flows; nothing without a flow table.
     #[must_use]
     pub fn flow_counts(&self) -> FlowCounts {
-        let flows = self.detail.as_ref().and_then(|detail| detail.flows.as_ref());
-        flows.map(Flows::counts).unwrap_or_default()
+        self.detail.as_ref().map(|detail| detail.flow_counts()).unwrap_or_default()
+    }
+}
+
+impl Detail {
+    /// The numbers of its flows; nothing without a flow table.
+    #[must_use]
+    pub fn flow_counts(&self) -> FlowCounts {
+        self.flows.as_ref().map(Flows::counts).unwrap_or_default()
     }
 }
 

@@ -95,3 +95,10 @@ fn names_follow_the_kinds() {
         assert!(!scalar.help.ends_with('.'), "{}", scalar.name);
     }
 }
+
+#[test]
+fn findings_are_of_what_the_health_section_has() {
+    // It is shown without the numbers of flows.
+    let elsewhere = scalars().filter(|scalar| scalar.finding.is_some() && matches!(scalar.cell, Cell::Flows { .. }));
+    assert_eq!(elsewhere.map(|scalar| scalar.name).collect::<Vec<_>>(), Vec::<&str>::new());
+}

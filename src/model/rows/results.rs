@@ -71,10 +71,11 @@ impl ResultsRow {
 
     fn set(&mut self, row: &Row<'_>, scalar: &Scalar) -> Result<(), RowError> {
         let error = || row.error(scalar.name, scalar.form.expected());
+        let impossible = || row.error(scalar.name, "a number that is possible here");
         match row.text(scalar.name) {
             Some(text) => {
                 let value = scalar.form.read(text).ok_or_else(error)?;
-                scalar.set(&mut self.results, &mut self.flows, value).ok_or_else(error)
+                scalar.set(&mut self.results, &mut self.flows, value).ok_or_else(impossible)
             }
             None if scalar.absent == Absent::Refused => Err(error()),
             None => Ok(()),

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint};
 
 use super::attribute::{self, int, text};
 use super::metrics::{Export, Instrument, gauge, sum};
-use crate::model::measure::{Absent, Attributed, Cell, Family, Kind, MEASURES, Measure, Scalar, Unit, Value, scalars};
+use crate::model::measure::{Attributed, Cell, Family, Kind, MEASURES, Measure, Scalar, Unit, Value, scalars};
 use crate::model::report::{Detail, FlowCounts, Flows, Results};
 use crate::model::sample::Counter;
 use crate::model::schema::{CountFamily, CounterFamily};
@@ -33,10 +33,8 @@ pub(super) fn of_totals(export: &Export, totals: &Results) -> Vec<Metric> {
 /// A number that a job has once, if it is measured: then it is sent at 0, too, unless tables leave it out there.
 fn of_scalar(export: &Export, scalar: &Scalar, totals: &Results) -> Option<Metric> {
     let (Cell::Traffic { .. } | Cell::Results { .. }) = scalar.cell else { return None };
-    let value = scalar.of(totals, &FlowCounts::default())?;
-    let is_said = scalar.absent != Absent::Zero || value != Value::Whole(0);
-    let points = whole(value).filter(|_| is_said).map(|value| export.point([], totals.updated_at, value));
-    one(scalar, points.into_iter().collect())
+    let value = whole(scalar.said(totals, &FlowCounts::default())?)?;
+    one(scalar, vec![export.point([], totals.updated_at, value)])
 }
 
 fn of_counters(export: &Export, family: &Family<CounterFamily>, totals: &Results) -> Vec<Metric> {
